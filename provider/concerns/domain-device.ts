@@ -1,0 +1,205 @@
+import { asWanted, type Concern, type Facts, type Json, type Refusal, type Step } from "../engine/concern";
+import { sh } from "../formats/shell";
+import { type Device9p, type Domain, formatDevice9p, sameDevice } from "../formats/domain-xml";
+import { type DomainInfo, domainInfo, emulatorHas9p, liveDomain, persistentDomain } from "./domain-facts";
+
+interface DeviceWant {
+  readonly domain: string;
+  readonly device: Device9p;
+}
+
+interface DeviceSeen {
+  readonly info: DomainInfo | undefined;
+  readonly persistent: Domain | undefined;
+  readonly live: Domain | undefined;
+  readonly has9p: boolean | undefined;
+}
+
+/** The device that stood under the tag at first contact, as the XML that libvirt takes; null: none. */
+type DeviceBefore = {
+  readonly [key: string]: Json;
+  readonly device: { readonly [K in keyof Device9p]: Json } | null;
+};
+
+/**
+ * The `<filesystem>` of the domain's persistent definition.
+ *
+ * `attach-device --config` and not dump, edit, define: libvirt edits its own copy, so no secret leaves
+ * it and nothing else is touched. 9p has no hot-plug (src/qemu/qemu_hotplug.c, libvirt 9.0): the running
+ * QEMU is the power cycle's business. libvirt knows no update of a filesystem either: a changed one is
+ * taken out and put in.
+ *
+ * Refuses with `unknownDomain`, `transientDomain`, `qemuWithoutVirtio9p`, `tagTaken`.
+ * Source: libvirt 9.0 formatdomain.html#filesystems, virsh(1).
+ */
+export const domainDevice: Concern<DeviceWant, DeviceSeen, DeviceBefore> = {
+  layer: "device",
+  place: "host",
+  up: "host",
+  down: "hostDetach",
+  scope: "domain",
+
+  want: (spec) => ({ domain: spec.domain, device: wantedDevice(spec) }),
+  identity: (want) => want.device.tag,
+  facts: (): Facts<DeviceSeen> => ({
+    info: domainInfo,
+    persistent: persistentDomain,
+    live: liveDomain,
+    has9p: emulatorHas9p,
+  }),
+
+  plan(want, seen, before) {
+    const refuse = domainProblems(want, seen);
+    if (refuse.length > 0) return { refuse, steps: [] };
+    const same = (seen.persistent?.devices9p ?? []).filter((device) => device.tag === want.device.tag);
+    const other = seen.persistent?.otherFilesystems.find((filesystem) => filesystem.tag === want.device.tag);
+    const stranger = same.find((device) => device.source !== want.device.source) ?? other;
+    if (stranger && before === undefined) {
+      return {
+        refuse: [
+          {
+            code: "tagTaken",
+            what: `the tag ${want.device.tag} is taken in ${seen.info?.name ?? want.domain} by ${stranger.source}; this share would give it to ${want.device.source}`,
+            remedy: "choose another tag, or remove that device",
+          },
+        ],
+        steps: [],
+      };
+    }
+    const [only] = same;
+    if (same.length === 1 && only && sameDevice(only, want.device)) return { steps: [] };
+    return { steps: [...same.map(detachStep), attachStep(want.device)] };
+  },
+
+  remember(want, seen) {
+    const found = seen.persistent?.devices9p.find((device) => device.tag === want.device.tag);
+    return { device: found ? toJson(found) : null };
+  },
+
+  restore(old, before, seen) {
+    const now = seen.persistent?.devices9p.find((device) => device.tag === old.device.tag);
+    const then = before.device === null ? undefined : fromJson(before.device);
+    if (!seen.persistent || (now && then ? sameDevice(now, then) : now === then)) return { steps: [] };
+    // Whoever put another source under our tag meanwhile owns it now.
+    if (now && now.source !== old.device.source && now.source !== then?.source) {
+      return {
+        steps: [],
+        warnings: [`the tag ${now.tag} now belongs to ${now.source}: that device was left`],
+      };
+    }
+    return { steps: [...(now ? [detachStep(now)] : []), ...(then ? [attachStep(then)] : [])] };
+  },
+
+  drift(want, seen) {
+    const now = seen.persistent?.devices9p.find((device) => device.tag === want.device.tag);
+    if (!seen.persistent) return { state: "unknown", args: {}, notes: [] };
+    if (!now)
+      return {
+        state: "missing",
+        args: {},
+        notes: [`${seen.persistent.name} has no filesystem ${want.device.tag}`],
+      };
+    const args = differences(want.device, now);
+    return Object.keys(args).length === 0 ? asWanted : { state: "differs", args, notes: [] };
+  },
+};
+
+/** The device that a spec asks for. */
+export function wantedDevice(spec: {
+  readonly source: string;
+  readonly tag: string;
+  readonly accessMode: Device9p["accessMode"];
+  readonly readOnly: boolean;
+  readonly multidevs: Device9p["multidevs"];
+  readonly fileMode?: string | undefined;
+  readonly directoryMode?: string | undefined;
+  readonly model: Device9p["model"];
+}): Device9p {
+  return {
+    source: spec.source,
+    tag: spec.tag,
+    accessMode: spec.accessMode,
+    readOnly: spec.readOnly,
+    multidevs: spec.multidevs,
+    fileMode: spec.fileMode,
+    directoryMode: spec.directoryMode,
+    model: spec.model,
+  };
+}
+
+function domainProblems(want: DeviceWant, seen: DeviceSeen): Refusal[] {
+  if (!seen.info) {
+    return [
+      {
+        code: "unknownDomain",
+        what: `libvirt has no domain ${want.domain}`,
+        remedy: "give domain by its exact name or UUID, as `virsh list --all --uuid --name` shows them",
+      },
+    ];
+  }
+  if (!seen.info.persistent) {
+    return [
+      {
+        code: "transientDomain",
+        what: `${seen.info.name} is transient: it has no definition that a share could be written to`,
+        remedy: "define it (virsh define) and start it from there",
+      },
+    ];
+  }
+  if (seen.has9p === false) {
+    return [
+      {
+        code: "qemuWithoutVirtio9p",
+        what: `the emulator of ${seen.info.name}, ${seen.persistent?.emulator ?? "QEMU"}, has no virtio-9p`,
+        remedy: "RHEL and its kin build QEMU without it: use another build of QEMU for this domain",
+      },
+    ];
+  }
+  return [];
+}
+
+const xmlFile = "/dev/stdin";
+
+function attachStep(device: Device9p): Step {
+  return {
+    does: `declare ${device.tag} (${device.source}, ${device.accessMode}${device.readOnly ? ", read-only" : ""}) in the domain`,
+    run: sh`printf %s ${formatDevice9p(device)} | vsh attach-device "$domain" ${xmlFile} --config`,
+    undo: sh`printf %s ${formatDevice9p(device)} | vsh detach-device "$domain" ${xmlFile} --config`,
+  };
+}
+
+function detachStep(device: Device9p): Step {
+  return {
+    does: `take ${device.tag} (${device.source}) out of the domain`,
+    run: sh`printf %s ${formatDevice9p(device)} | vsh detach-device "$domain" ${xmlFile} --config`,
+    undo: sh`printf %s ${formatDevice9p(device)} | vsh attach-device "$domain" ${xmlFile} --config`,
+  };
+}
+
+/** What the machine has where it differs, by argument. */
+function differences(want: Device9p, now: Device9p): Record<string, Json> {
+  const names = [
+    "source",
+    "accessMode",
+    "readOnly",
+    "multidevs",
+    "fileMode",
+    "directoryMode",
+    "model",
+  ] as const;
+  return Object.fromEntries(
+    names.filter((name) => want[name] !== now[name]).map((name) => [name, now[name] ?? null]),
+  );
+}
+
+function toJson(device: Device9p): { [K in keyof Device9p]: Json } {
+  return { ...device, fileMode: device.fileMode ?? null, directoryMode: device.directoryMode ?? null };
+}
+
+function fromJson(device: { readonly [K in keyof Device9p]: Json }): Device9p {
+  return {
+    ...(device as unknown as Device9p),
+    fileMode: (device.fileMode as string | null) ?? undefined,
+    directoryMode: (device.directoryMode as string | null) ?? undefined,
+  };
+}

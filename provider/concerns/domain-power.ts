@@ -1,0 +1,271 @@
+import type { Fact } from "../engine/concern";
+import { comment, type Script, sh } from "../formats/shell";
+import { type Device9p, type Domain, liveOnlyDevices, sameDevice } from "../formats/domain-xml";
+import type { ShareSpec } from "../spec";
+import { type DomainInfo, domainInfo, domainJob, liveDomain, persistentDomain } from "./domain-facts";
+
+/** What may be done to make a device appear or go; each includes the one before. */
+export type Power = ShareSpec["power"];
+
+/**
+ * Why a running QEMU has not got what is declared, or a domain is off: the codes of `statusReason`.
+ *
+ * `deviceNotLive`: it was declared after the start. `deviceDiffersLive`: it runs with the former one.
+ * `deviceStillLive`: it was taken out after the start. `domainOff`. The rest say why no power cycle can
+ * be made even where it may: `domainPaused` (or crashed, suspended), `jobActive` (a migration, a save),
+ * `blockJob`, `liveOnlyDevices` (they would be lost), `onPoweroff` (it would not stay off), `managedSave`
+ * (its start would bring the old devices back).
+ */
+export const powerReasons = [
+  "deviceNotLive",
+  "deviceDiffersLive",
+  "deviceStillLive",
+  "domainOff",
+  "domainPaused",
+  "jobActive",
+  "blockJob",
+  "liveOnlyDevices",
+  "onPoweroff",
+  "managedSave",
+] as const;
+export type PowerReason = (typeof powerReasons)[number];
+
+/** What the domain needs, within what may be done. */
+export type PowerPlan =
+  | { readonly kind: "none" }
+  | { readonly kind: "start" | "restart" | "force" }
+  | { readonly kind: "pending"; readonly reason: PowerReason; readonly says: string };
+
+export interface PowerSeen {
+  readonly info: DomainInfo | undefined;
+  readonly persistent: Domain | undefined;
+  readonly live: Domain | undefined;
+  readonly job: boolean;
+}
+
+/** The facts that {@link planPower} rests on. */
+export const powerFacts: { readonly [K in keyof PowerSeen]: Fact<PowerSeen[K]> } = {
+  info: domainInfo,
+  persistent: persistentDomain,
+  live: liveDomain,
+  job: domainJob,
+};
+
+/**
+ * Whether the domain has to be started or restarted for one tag, and whether it may.
+ *
+ * `wanted` is the device that should be live, undefined for none. Pure.
+ */
+export function planPower(
+  power: Power,
+  seen: PowerSeen,
+  tag: string,
+  wanted: Device9p | undefined,
+): PowerPlan {
+  const { info, live } = seen;
+  if (!info) return { kind: "none" };
+  if (!live) {
+    if (!wanted) return { kind: "none" };
+    if (info.managedSave) {
+      return pending(
+        "managedSave",
+        `${info.name} is off with a managed save image, whose start would bring the old devices back: remove it (virsh managedsave-remove) or start and shut down by hand`,
+      );
+    }
+    return power === "never" ? pending("domainOff", `${info.name} is off`) : { kind: "start" };
+  }
+  const now = live.devices9p.find((device) => device.tag === tag);
+  if (now && wanted ? sameDevice(now, wanted) : now === wanted) return { kind: "none" };
+  const reason = !wanted ? "deviceStillLive" : now ? "deviceDiffersLive" : "deviceNotLive";
+  const says = {
+    deviceStillLive: `the running QEMU of ${info.name} keeps ${tag} until its next power cycle`,
+    deviceDiffersLive: `the running QEMU of ${info.name} has the former ${tag} until its next power cycle`,
+    deviceNotLive: `the running QEMU of ${info.name} gets ${tag} at its next power cycle (a reboot inside the guest is none)`,
+  }[reason];
+  if (power === "never" || power === "start") return pending(reason, says);
+  return obstacle(seen, says) ?? { kind: power };
+}
+
+/** Whether a `power` clears a pending reason, so that an update with it would do something. */
+export function clears(power: Power, reason: string): boolean {
+  if (reason === "domainOff") return power !== "never";
+  const ofDevice =
+    reason === "deviceNotLive" || reason === "deviceDiffersLive" || reason === "deviceStillLive";
+  return ofDevice && (power === "restart" || power === "force");
+}
+
+function pending(reason: PowerReason, says: string): PowerPlan {
+  return { kind: "pending", reason, says };
+}
+
+/** Why a restart that may be made must not be. */
+function obstacle(seen: PowerSeen, says: string): PowerPlan | undefined {
+  const { info, live, persistent } = seen;
+  if (!info || !live || !persistent) return undefined;
+  const because = (reason: PowerReason, why: string): PowerPlan =>
+    pending(reason, `${says}; it was not restarted, for ${why}`);
+  if (info.state !== "running") return because("domainPaused", `it is ${info.state}`);
+  if (seen.job) return because("jobActive", "libvirt does a job on it (virsh domjobinfo)");
+  if (live.hasBlockJob) return because("blockJob", "a block job runs on one of its disks");
+  const lost = liveOnlyDevices(live, persistent);
+  if (lost.length > 0)
+    return because("liveOnlyDevices", `it would lose what only the running domain has: ${lost.join(", ")}`);
+  if (persistent.onPoweroff !== "destroy") {
+    return because("onPoweroff", `it would not stay off: on_poweroff is ${persistent.onPoweroff}`);
+  }
+  if (info.managedSave)
+    return because(
+      "managedSave",
+      "it has a managed save image, whose start would bring the old devices back",
+    );
+  return undefined;
+}
+
+/** Seconds for which the job goes on watching a guest that did not stop in time: it was told to, and must come up again. */
+const lateSeconds = 900;
+
+/** What a power cycle is to do. */
+export interface PowerJob {
+  readonly kind: "start" | "restart" | "force";
+  /** The tags that the cycle is for: taken out of the domain if it does not start with them. */
+  readonly tags: readonly string[];
+  readonly shutdownMs: number;
+  /** Waits so long for the guest agent after the start; 0: not at all. */
+  readonly agentMs: number;
+}
+
+/**
+ * Starts the job on the host and follows it.
+ *
+ * The job is a process of its own (a transient unit where systemd runs, so that it does not end with
+ * ours; else a session of its own) and writes its log line by line; we only read along. Whoever dies,
+ * it goes on: a guest that was shut down is started again.
+ */
+export function powerScript(job: PowerJob, prelude: Script): Script {
+  return sh`dir=$records/domains/$domain/power
+mkdir -p -m 0700 -- "$dir"
+printf %s ${jobText(job, prelude)} > "$dir/job.new"
+(
+  flock -w 5 7 || { echo 'another power job of this domain is running' >&2; exit 1; }
+  : > "$dir/log"
+  mv -f -- "$dir/job.new" "$dir/job"
+) 7>>"$dir/lock" || exit 1
+if [ -d /run/systemd/system ] && [ "$(id -u)" = 0 ]; then
+  systemd-run --quiet --collect --description="virtio9p: power cycle of $domain" -- /bin/sh "$dir/job" "$dir"
+else
+  setsid /bin/sh "$dir/job" "$dir" </dev/null >/dev/null 2>&1 &
+fi
+${comment("follow the job's log until its last line")}
+shown=0 quiet=0
+while :; do
+  count=$(wc -l < "$dir/log")
+  if [ "$count" -gt "$shown" ]; then
+    tail -n +$(( shown + 1 )) "$dir/log" | head -n $(( count - shown )) >&2
+    shown=$count quiet=0
+  fi
+  if grep -q '^result ' "$dir/log"; then break; fi
+  quiet=$(( quiet + 1 ))
+  if [ $quiet -gt 25 ] && ( flock -n 7 ) 7>>"$dir/lock"; then
+    grep -q '^result ' "$dir/log" || echo 'result died' >> "$dir/log"
+  fi
+  if [ $(( quiet % 25 )) = 0 ]; then echo 'waiting' >&2; fi
+  sleep 0.2
+done
+cat -- "$dir/log"
+${job.agentMs > 0 ? waitForAgent(job.agentMs) : sh`:`}`;
+}
+
+/** The job itself. Reads nothing of ours once it runs. */
+function jobText(job: PowerJob, prelude: Script): string {
+  const takeOut = sh`take_out() {
+  say "takingOut $1"
+  printf "<filesystem type='mount'><source dir='/'/><target dir='%s'/></filesystem>" "$(printf %s "$1" | sed "s/&/\&amp;/g; s/</\&lt;/g; s/'/\&apos;/g")" |
+    vsh detach-device "$domain" /dev/stdin --config >/dev/null 2>&1
+}`;
+  return sh`LC_ALL=C
+PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+export LC_ALL PATH
+umask 077
+${prelude}
+dir=$1
+exec 7>>"$dir/lock"
+flock -w 10 7 || exit 0
+say() { printf '%s\n' "$*" >> "$dir/log"; }
+state() { vsh domstate "$domain" 2>/dev/null | head -n 1; }
+now() { cut -d. -f1 /proc/uptime; }
+${takeOut}
+wait_off() { # SECONDS
+  end=$(( $(now) + $1 ))
+  while [ "$(now)" -lt "$end" ]; do
+    [ "$(state)" = 'shut off' ] && return 0
+    sleep 0.5
+  done
+  return 1
+}
+start() {
+  say starting
+  if error=$(vsh start "$domain" 2>&1); then say 'result started'; return 0; fi
+  [ "$(state)" != running ] || { say 'result started'; return 0; }
+  say "startError $(printf %s "$error" | tr '\n' ' ')"
+  for tag in ${job.tags}; do take_out "$tag"; done
+  if error=$(vsh start "$domain" 2>&1); then say 'result startedWithout'
+  else say "startError $(printf %s "$error" | tr '\n' ' ')"; say 'result notStarted'; fi
+}
+${job.kind === "start" ? sh`if [ "$(state)" = 'shut off' ]; then start; else say 'result started'; fi` : restart(job)}
+`.text;
+}
+
+function restart(job: PowerJob): Script {
+  const seconds = Math.ceil(job.shutdownMs / 1000);
+  const late =
+    job.kind === "force"
+      ? sh`say 'cutting the power'; vsh destroy "$domain" >/dev/null 2>&1; wait_off 30 && start || say 'result notStopped'`
+      : sh`say 'result notStopped'
+  if wait_off ${lateSeconds}; then start; fi`;
+  return sh`say shuttingDown
+error=$(vsh shutdown "$domain" 2>&1) || say "shutdownError $(printf %s "$error" | tr '\n' ' ')"
+if wait_off ${seconds}; then
+  say off
+  start
+else
+  ${late}
+fi`;
+}
+
+/**
+ * Waits on the host until the guest agent answers: a ping that nobody answers costs its whole time-out,
+ * so the channel's state is looked at first; connected is not yet answering.
+ */
+function waitForAgent(agentMs: number): Script {
+  return sh`${comment("wait for the guest agent")}
+end=$(( $(cut -d. -f1 /proc/uptime) + ${Math.ceil(agentMs / 1000)} )) turn=0
+while [ "$(cut -d. -f1 /proc/uptime)" -lt "$end" ]; do
+  [ "$(vsh domstate "$domain")" = running ] || break
+  if vsh dumpxml "$domain" | grep -q "name='org.qemu.guest_agent.0' state='connected'" &&
+    vsh qemu-agent-command --timeout 2 "$domain" '{"execute":"guest-ping"}' >/dev/null 2>&1; then
+    echo 'agent answers'; break
+  fi
+  turn=$(( turn + 1 ))
+  if [ $(( turn % 20 )) = 0 ]; then echo 'waiting for the guest to boot' >&2; fi
+  sleep 0.5
+done`;
+}
+
+/** How a job ended, from its log. */
+export interface PowerOutcome {
+  readonly result: "started" | "startedWithout" | "notStarted" | "notStopped" | "died";
+  /** What libvirt said when the start or the shutdown failed. */
+  readonly errors: readonly string[];
+}
+
+/** Sample of a log: `shuttingDown`, `off`, `starting`, `startError error: Failed to start domain ...`, `takingOut foobar`, `result startedWithout`. */
+export function parsePowerLog(log: string): PowerOutcome {
+  const lines = log.split("\n");
+  const result = lines.map((line) => /^result (\w+)/.exec(line)?.[1]).find((found) => found !== undefined);
+  return {
+    result: (result ?? "died") as PowerOutcome["result"],
+    errors: lines
+      .map((line) => /^(?:start|shutdown)Error (.*)$/.exec(line)?.[1]?.trim())
+      .filter((text) => text !== undefined),
+  };
+}

@@ -1,0 +1,164 @@
+import { asWanted, type Concern, type Fact, type Facts, type Json, type Step } from "../engine/concern";
+import { sh } from "../formats/shell";
+import {
+  addLine,
+  applySplice,
+  formatFstabEntry,
+  type FstabEntry,
+  type FstabLine,
+  parseFstab,
+  removeLine,
+  replaceLine,
+  type Splice,
+} from "../formats/fstab";
+import { formatMountOptions } from "../mount-options";
+import type { ShareSpec } from "../spec";
+
+interface FstabSeen {
+  /** `/etc/fstab` as latin1, a character a byte; undefined: no such file. */
+  readonly fstab: string | undefined;
+}
+
+/** The line that stood at the mount point, and whether there was an fstab at all. */
+type FstabBefore = { readonly [key: string]: Json; readonly line: string | null; readonly fstab: boolean };
+
+const fstab: Fact<string | undefined> = {
+  key: "fstab",
+  place: "guest",
+  does: "read /etc/fstab",
+  guard: true,
+  script: sh`if [ -e /etc/fstab ]; then cat /etc/fstab && printf .; fi`,
+  parse: (_output, bytes) => (bytes.length === 0 ? undefined : bytes.subarray(0, -1).toString("latin1")),
+};
+
+/**
+ * One line of the guest's fstab, every other byte of it left as it is.
+ *
+ * fstab and not a mount unit: only from fstab does `_netdev` move the mount behind remote-fs.target
+ * (systemd.mount(5), 252), so that a share which is not there cannot stop the boot.
+ *
+ * Refuses with `mountPointTaken`. Source: fstab(5) of util-linux 2.38.
+ */
+export const guestFstab: Concern<FstabEntry, FstabSeen, FstabBefore> = {
+  layer: "fstab",
+  place: "guest",
+  up: "guestBoot",
+  down: "guest",
+  scope: "domain",
+  want: (spec) => fstabEntryOf(spec),
+  identity: (want) => want.mountPoint,
+  facts: (): Facts<FstabSeen> => ({ fstab }),
+
+  plan(want, seen, before) {
+    const text = seen.fstab ?? "";
+    const lines = linesAt(text, want.mountPoint);
+    const [first, second] = lines;
+    const stranger =
+      second ?? (before === undefined && first && !isOurs(first.entry, want) ? first : undefined);
+    if (stranger) {
+      return {
+        refuse: [
+          {
+            code: "mountPointTaken",
+            what: `${want.mountPoint} is taken in the guest's fstab by "${stranger.text}"; this share would mount ${want.source} there`,
+            remedy: "choose another mount point, or take that line out",
+          },
+        ],
+        steps: [],
+      };
+    }
+    if (first && sameEntry(first.entry, want)) return { steps: [] };
+    const line = formatFstabEntry(want);
+    const splice = first ? replaceLine(text, first, line) : addLine(text, line);
+    return {
+      steps: [edit(`${first ? "set" : "add"} the line of ${want.mountPoint} in fstab`, text, splice)],
+    };
+  },
+
+  remember(want, seen) {
+    return {
+      line: linesAt(seen.fstab ?? "", want.mountPoint)[0]?.text ?? null,
+      fstab: seen.fstab !== undefined,
+    };
+  },
+
+  restore(old, before, seen) {
+    const text = seen.fstab ?? "";
+    const line = linesAt(text, old.mountPoint).find(({ entry }) => isOurs(entry, old));
+    if (!line || line.text === before.line) return { steps: [] };
+    const splice = before.line === null ? removeLine(text, line) : replaceLine(text, line, before.line);
+    if (!before.fstab && applySplice(text, splice) === "") {
+      return { steps: [{ does: "remove fstab, which was not there before", run: sh`rm -f -- /etc/fstab` }] };
+    }
+    const does = before.line === null ? "take the line of" : "give back the line of";
+    return { steps: [edit(`${does} ${old.mountPoint} in fstab`, text, splice)] };
+  },
+
+  drift(want, seen) {
+    const line = linesAt(seen.fstab ?? "", want.mountPoint).find(({ entry }) => isOurs(entry, want));
+    if (!line)
+      return { state: "missing", args: {}, notes: [`the guest's fstab has no line for ${want.mountPoint}`] };
+    if (sameEntry(line.entry, want)) return asWanted;
+    return {
+      state: "differs",
+      args: {},
+      notes: [`the guest's fstab has "${line.text}", wanted is "${formatFstabEntry(want)}"`],
+    };
+  },
+};
+
+/** The entry that a spec asks for; undefined when the guest is left alone. */
+export function fstabEntryOf(spec: ShareSpec): FstabEntry | undefined {
+  if (!spec.guest) return undefined;
+  return {
+    source: spec.tag,
+    mountPoint: spec.guest.mountPoint,
+    type: "9p",
+    options: formatMountOptions(spec.guest.options, spec.readOnly),
+    dump: 0,
+    pass: 0,
+  };
+}
+
+function linesAt(text: string, mountPoint: string): FstabLine[] {
+  return parseFstab(text).filter(({ entry }) => (entry.mountPoint.replace(/\/+$/, "") || "/") === mountPoint);
+}
+
+function isOurs(entry: FstabEntry, want: FstabEntry): boolean {
+  return entry.type === "9p" && entry.source === want.source;
+}
+
+/** Equal in meaning: the order of options does not count, nor does a line's white space. */
+function sameEntry(a: FstabEntry, b: FstabEntry): boolean {
+  const sorted = (entry: FstabEntry): string => entry.options.split(",").sort().join(",");
+  return isOurs(a, b) && sorted(a) === sorted(b) && a.dump === b.dump && a.pass === b.pass;
+}
+
+/** Writes the edit beside the file and renames it over: a reader sees the old file or the new one. */
+function edit(does: string, text: string, splice: Splice): Step {
+  return { does, run: write(splice), undo: write(reverse(text, splice)) };
+}
+
+function reverse(text: string, splice: Splice): Splice {
+  const removed = text.slice(splice.offset, splice.offset + splice.remove);
+  return { offset: splice.offset, remove: splice.insert.length, insert: removed };
+}
+
+function write(splice: Splice) {
+  const insert = Buffer.from(splice.insert, "latin1");
+  const printed = insert.equals(Buffer.from(insert.toString("utf8")))
+    ? sh`printf %s ${insert.toString("utf8")}`
+    : octal(insert);
+  return sh`[ -e /etc/fstab ] || : > /etc/fstab
+file=$(readlink -f /etc/fstab)
+cp -a -- "$file" "$file.virtio9p"
+{ head -c ${splice.offset} "$file"; ${printed}; tail -c +${splice.offset + splice.remove + 1} "$file"; } > "$file.virtio9p"
+sync "$file.virtio9p" 2>/dev/null || sync
+mv -f -- "$file.virtio9p" "$file"
+if [ -d /run/systemd/system ]; then systemctl daemon-reload; fi`;
+}
+
+/** Bytes that are no UTF-8, by printf's octal escapes. */
+function octal(bytes: Buffer) {
+  return sh`printf ${[...bytes].map((byte) => `\\${byte.toString(8).padStart(3, "0")}`).join("")}`;
+}

@@ -1,0 +1,284 @@
+import { asWanted, type Concern, type Fact, type Facts, type Json, type Step } from "../engine/concern";
+import { type Script, sh } from "../formats/shell";
+import type { Domain } from "../formats/domain-xml";
+import { type Mount, mountAt } from "../formats/mountinfo";
+import { formatMountOptions } from "../mount-options";
+import { liveDomain } from "./domain-facts";
+import { isMountedAt, mounts } from "./guest-facts";
+
+interface MountWant {
+  readonly tag: string;
+  readonly mountPoint: string;
+  readonly options: string;
+  readonly automount: boolean;
+}
+
+interface MountPoint {
+  readonly kind: "missing" | "directory" | "other";
+  readonly empty: boolean;
+  /** The nearest directory above that is there. */
+  readonly firstMissing: string | undefined;
+}
+
+interface MountSeen {
+  readonly mounts: readonly Mount[];
+  readonly mountPoint: MountPoint;
+  readonly holders: readonly string[];
+  readonly live: Domain | undefined;
+}
+
+/** The first directory that had to be made for the mount point; null: it was there. */
+type MountBefore = { readonly [key: string]: Json; readonly firstMissing: string | null };
+
+/**
+ * The share mounted in the guest, with the options that were asked for.
+ *
+ * Mounted by its line in fstab, so that what is tried now is what the next boot does. Never unmounted
+ * lazily or by force: whoever holds it is named.
+ *
+ * Refuses with `mountPointTaken`, `mountPointNotEmpty`; on the way back with `mountBusy`.
+ * Source: mount(8), umount(8) of util-linux 2.38; fs/9p/v9fs.c, Linux 6.1.
+ */
+export const guestMount: Concern<MountWant, MountSeen, MountBefore> = {
+  layer: "mount",
+  place: "guest",
+  up: "guestLive",
+  down: "guest",
+  scope: "domain",
+
+  want: (spec) =>
+    spec.guest?.mount === "now"
+      ? {
+          tag: spec.tag,
+          mountPoint: spec.guest.mountPoint,
+          options: formatMountOptions(spec.guest.options, spec.readOnly),
+          automount: spec.guest.options.automount,
+        }
+      : undefined,
+  identity: (want) => `${want.mountPoint} ${want.tag}`,
+  facts: (want): Facts<MountSeen> => ({
+    mounts,
+    mountPoint: mountPointOf(want.mountPoint),
+    holders: holdersOf(want.mountPoint),
+    live: liveDomain,
+  }),
+
+  plan(want, seen, before) {
+    const at = mountAt(seen.mounts, want.mountPoint);
+    const mounted = at && isOurs(at, want);
+    if (at && !mounted && !isAutomount(at)) {
+      return {
+        refuse: [
+          {
+            code: "mountPointTaken",
+            what: `${at.source} (${at.type}) is mounted on ${want.mountPoint}; this share would mount ${want.tag} there`,
+            remedy: "unmount it, or choose another mount point",
+          },
+        ],
+        steps: [],
+      };
+    }
+    if (!at && seen.mountPoint.kind === "other") {
+      return {
+        refuse: [
+          {
+            code: "mountPointTaken",
+            what: `${want.mountPoint} is not a directory`,
+            remedy: "choose another mount point",
+          },
+        ],
+        steps: [],
+      };
+    }
+    if (!at && !seen.mountPoint.empty && before === undefined) {
+      return {
+        refuse: [
+          {
+            code: "mountPointNotEmpty",
+            what: `${want.mountPoint} has files in it, which the share would hide`,
+            remedy: "move them away, or choose another mount point",
+          },
+        ],
+        steps: [],
+      };
+    }
+    if (!isLive(want, seen.live)) return { steps: [] };
+    if (mounted && differing(want, at).length === 0) return { steps: [] };
+    if (mounted && seen.holders.length > 0) {
+      return {
+        steps: [],
+        warnings: [
+          `${want.mountPoint} keeps its former options until it is unmounted: in use by ${seen.holders.join(", ")}`,
+        ],
+      };
+    }
+    return {
+      steps: [
+        ...(seen.mountPoint.kind === "missing"
+          ? [
+              {
+                does: `make ${want.mountPoint} in the guest`,
+                run: sh`umask 022; mkdir -p -- ${want.mountPoint}`,
+              },
+            ]
+          : []),
+        ...(mounted ? [unmountStep(want)] : []),
+        mountStep(want),
+      ],
+    };
+  },
+
+  remember: (_want, seen) => ({ firstMissing: seen.mountPoint.firstMissing ?? null }),
+
+  restore(old, before, seen) {
+    const at = mountAt(seen.mounts, old.mountPoint);
+    const mounted = at !== undefined && (isOurs(at, old) || isAutomount(at));
+    if (mounted && seen.holders.length > 0) {
+      return {
+        refuse: [
+          {
+            code: "mountBusy",
+            what: `${old.mountPoint} is in use in the guest by ${seen.holders.join(", ")}`,
+            remedy: "stop them, and try again: a share is never unmounted lazily or by force",
+          },
+        ],
+        steps: [],
+      };
+    }
+    const made = before.firstMissing;
+    return {
+      steps: [
+        ...(mounted ? [unmountStep(old)] : []),
+        ...(made !== null && seen.mountPoint.kind === "directory"
+          ? [{ does: `remove ${old.mountPoint}, if it is empty`, run: removeMade(old.mountPoint, made) }]
+          : []),
+      ],
+    };
+  },
+
+  drift(want, seen) {
+    const at = mountAt(seen.mounts, want.mountPoint);
+    if (!at || !(isOurs(at, want) || (want.automount && isAutomount(at)))) {
+      return { state: "missing", args: {}, notes: [`${want.mountPoint} is not mounted in the guest`] };
+    }
+    const options = differing(want, at);
+    return isAutomount(at) || options.length === 0
+      ? asWanted
+      : {
+          state: "differs",
+          args: {},
+          notes: [`${want.mountPoint} is mounted without ${options.join(", ")}`],
+        };
+  },
+};
+
+/** What the kernel really uses, sample: `rw,relatime,access=client,msize=512000,trans=virtio`. Empty: not mounted. */
+export function effectiveOptions(seen: readonly Mount[], tag: string, mountPoint: string): string {
+  const at = mountAt(seen, mountPoint);
+  if (!at || at.type !== "9p" || at.source !== tag) return "";
+  return [...at.mountOptions, ...at.superOptions.filter((option) => !at.mountOptions.includes(option))].join(
+    ",",
+  );
+}
+
+/** Whether the running QEMU has a 9p device of this tag. */
+function isLive(want: MountWant, live: Domain | undefined): boolean {
+  return live?.devices9p.some((device) => device.tag === want.tag) === true;
+}
+
+function isOurs(mount: Mount, want: MountWant): boolean {
+  return mount.type === "9p" && mount.source === want.tag;
+}
+
+function isAutomount(mount: Mount): boolean {
+  return mount.type === "autofs";
+}
+
+/**
+ * Options that were asked for and that the kernel does not show.
+ *
+ * Only those that it shows when it has them (v9fs_show_options, fs/9p/v9fs.c 6.1; the generic ones are
+ * per mount). `msize` and `cache` are shown from 5.x on.
+ */
+function differing(want: MountWant, at: Mount): string[] {
+  const shown = [...at.mountOptions, ...at.superOptions];
+  const names = shown.map((option) => option.split("=", 1)[0]);
+  return want.options.split(",").filter((option) => {
+    const name = option.split("=", 1)[0] ?? "";
+    if (["ro", "nodev", "nosuid", "noexec", "noatime"].includes(name)) return !shown.includes(option);
+    return (name === "msize" || name === "access") && names.includes(name) && !shown.includes(option);
+  });
+}
+
+function mountStep(want: MountWant): Step {
+  return {
+    does: `mount ${want.mountPoint} in the guest`,
+    run: want.automount
+      ? sh`systemctl restart "$(systemd-escape --path --suffix=automount -- ${want.mountPoint})"`
+      : sh`mount -- ${want.mountPoint}`,
+    undo: sh`umount -- ${want.mountPoint} || :`,
+  };
+}
+
+function unmountStep(want: MountWant): Step {
+  return {
+    does: `unmount ${want.mountPoint} in the guest`,
+    run: sh`if [ -d /run/systemd/system ]; then
+  unit=$(systemd-escape --path --suffix=automount -- ${want.mountPoint})
+  if systemctl -q is-active "$unit"; then systemctl stop "$unit"; fi
+fi
+while ${isMountedAt(want.mountPoint)}; do umount -- ${want.mountPoint}; done`,
+    undo: sh`mount -- ${want.mountPoint}`,
+  };
+}
+
+/** Removes the directories that we made, the deepest first, as far as they are empty. */
+function removeMade(mountPoint: string, firstMissing: string): Script {
+  return sh`at=${mountPoint}
+while rmdir -- "$at" 2>/dev/null; do
+  [ "$at" != ${firstMissing} ] || break
+  at=$(dirname -- "$at")
+done`;
+}
+
+function mountPointOf(path: string): Fact<MountPoint> {
+  return {
+    key: `mount point ${path}`,
+    place: "guest",
+    does: `look at ${path}`,
+    script: sh`if [ -d ${path} ] && ! [ -L ${path} ]; then
+  # A mount that hangs must not hang the look: only what is not mounted is listed.
+  if ! ${isMountedAt(path)} && [ -n "$(ls -A -- ${path} | head -n 1)" ]; then echo directory full; else echo directory empty; fi
+elif [ -e ${path} ] || [ -L ${path} ]; then echo other full
+else
+  at=${path}
+  while [ "$at" != / ] && ! [ -e "$at" ]; do missing=$at; at=$(dirname -- "$at"); done
+  echo missing empty "$missing"
+fi`,
+    parse: (output) => {
+      const [kind, fill, ...missing] = output.trimEnd().split(" ");
+      return {
+        kind: kind as MountPoint["kind"],
+        empty: fill === "empty",
+        firstMissing: missing.length > 0 ? missing.join(" ") : undefined,
+      };
+    },
+  };
+}
+
+/** Who has something open below a path: working directory, root, open files. Sample: `sleep (412)`. */
+function holdersOf(path: string): Fact<readonly string[]> {
+  return {
+    key: `holders of ${path}`,
+    place: "guest",
+    does: `see who uses ${path}`,
+    script: sh`${isMountedAt(path)} || exit 0
+for process in /proc/[0-9]*; do
+  for link in "$process/cwd" "$process/root" "$process/exe" "$process"/fd/*; do
+    case $(readlink "$link" 2>/dev/null) in ${path}|${path}/*)
+      printf '%s (%s)\n' "$(head -n 1 "$process/comm" 2>/dev/null)" "$(basename "$process")"; break;; esac
+  done
+done | head -n 20`,
+    parse: (output) => output.split("\n").filter((line) => line !== ""),
+  };
+}

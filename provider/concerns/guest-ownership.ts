@@ -1,0 +1,195 @@
+import { asWanted, type Concern, type Fact, type Facts, type Json, type Step } from "../engine/concern";
+import { lines, sh } from "../formats/shell";
+import { formatOctalMode, parseOctalMode } from "../formats/octal-mode";
+import { type Mount, mountAt } from "../formats/mountinfo";
+import type { Domain } from "../formats/domain-xml";
+import { liveDomain } from "./domain-facts";
+import { isMountedAt, mounts } from "./guest-facts";
+
+interface OwnershipWant {
+  readonly tag: string;
+  readonly mountPoint: string;
+  readonly owner: string | undefined;
+  readonly group: string | undefined;
+  readonly mode: number | undefined;
+}
+
+interface Root {
+  readonly uid: number;
+  readonly gid: number;
+  readonly user: string;
+  readonly group: string;
+  readonly mode: number;
+}
+
+interface OwnershipSeen {
+  readonly root: Root | undefined;
+  readonly ids: Readonly<Record<string, number | undefined>>;
+  readonly mounts: readonly Mount[];
+  readonly live: Domain | undefined;
+}
+
+/**
+ * Owner, group and mode of the share's root as the guest sees it.
+ *
+ * In mapped mode QEMU writes them into `user.virtfs.*` of the host's directory, and the host's own owner
+ * and mode do not move. That directory's record keeps what the attributes were, so there is nothing to
+ * remember and nothing to give back here.
+ *
+ * Refuses with `unknownUser`.
+ */
+export const guestOwnership: Concern<OwnershipWant, OwnershipSeen, Json> = {
+  layer: "guestOwnership",
+  place: "guest",
+  up: "guestLive",
+  down: "guest",
+  scope: "domain",
+
+  want(spec) {
+    const { guest } = spec;
+    if (guest?.mount !== "now" || (guest.owner ?? guest.group ?? guest.mode) === undefined) return undefined;
+    return {
+      tag: spec.tag,
+      mountPoint: guest.mountPoint,
+      owner: guest.owner,
+      group: guest.group,
+      mode: parseOctalMode(guest.mode ?? ""),
+    };
+  },
+  identity: (want) => want.mountPoint,
+  facts: (want): Facts<OwnershipSeen> => ({
+    root: rootOf(want.mountPoint),
+    ids: idsOf([want.owner, want.group]),
+    mounts,
+    live: liveDomain,
+  }),
+
+  plan(want, seen) {
+    const uid = idOf(want.owner, "passwd", seen.ids);
+    const gid = idOf(want.group, "group", seen.ids);
+    const missing = [
+      ...(want.owner !== undefined && uid === undefined ? [`user ${want.owner}`] : []),
+      ...(want.group !== undefined && gid === undefined ? [`group ${want.group}`] : []),
+    ];
+    if (missing.length > 0) {
+      return {
+        refuse: missing.map((what) => ({
+          code: "unknownUser" as const,
+          what: `the guest has no ${what}`,
+          remedy: "make it there, or give a number",
+        })),
+        steps: [],
+      };
+    }
+    if (seen.live?.devices9p.some((device) => device.tag === want.tag) !== true) return { steps: [] };
+    // Not mounted yet: its owner is not known, and the mount is a step before this one.
+    const root = isMounted(want, seen) ? seen.root : undefined;
+    const to = `${uid ?? root?.uid ?? ""}:${gid ?? ""}`.replace(/:$/, "");
+    const owned = (uid === undefined || uid === root?.uid) && (gid === undefined || gid === root?.gid);
+    return {
+      steps: [
+        ...(owned ? [] : [chown(want.mountPoint, uid === undefined ? `:${gid ?? ""}` : to, root)]),
+        ...(want.mode === undefined || want.mode === root?.mode
+          ? []
+          : [chmod(want.mountPoint, want.mode, root)]),
+      ],
+    };
+  },
+
+  remember: () => null,
+  restore: () => ({ steps: [] }),
+
+  drift(want, seen) {
+    const { root } = seen;
+    if (!isMounted(want, seen) || !root) return { state: "unknown", args: {}, notes: [] };
+    const uid = idOf(want.owner, "passwd", seen.ids);
+    const gid = idOf(want.group, "group", seen.ids);
+    const args = {
+      ...(want.owner !== undefined && uid !== root.uid ? { "guest.owner": root.user } : {}),
+      ...(want.group !== undefined && gid !== root.gid ? { "guest.group": root.group } : {}),
+      ...(want.mode !== undefined && want.mode !== root.mode
+        ? { "guest.mode": formatOctalMode(root.mode) }
+        : {}),
+    };
+    return Object.keys(args).length === 0 ? asWanted : { state: "differs", args, notes: [] };
+  },
+};
+
+function isMounted(want: OwnershipWant, seen: OwnershipSeen): boolean {
+  const at = mountAt(seen.mounts, want.mountPoint);
+  return at?.type === "9p" && at.source === want.tag;
+}
+
+function chown(path: string, to: string, root: Root | undefined): Step {
+  return {
+    does: `chown ${path} to ${to} in the guest`,
+    run: sh`chown -- ${to} ${path}`,
+    ...(root ? { undo: sh`chown -- ${`${root.uid}:${root.gid}`} ${path}` } : {}),
+  };
+}
+
+function chmod(path: string, mode: number, root: Root | undefined): Step {
+  return {
+    does: `chmod ${path} to ${formatOctalMode(mode)} in the guest`,
+    run: sh`chmod -- ${formatOctalMode(mode)} ${path}`,
+    ...(root ? { undo: sh`chmod -- ${formatOctalMode(root.mode)} ${path}` } : {}),
+  };
+}
+
+function idOf(
+  name: string | undefined,
+  database: "passwd" | "group",
+  ids: Readonly<Record<string, number | undefined>>,
+): number | undefined {
+  if (name === undefined) return undefined;
+  return /^\d+$/.test(name) ? Number(name) : ids[`${database} ${name}`];
+}
+
+/** Sample: `0 0 750 root root`. Only of something mounted: the owner of what is below is not the share's. */
+function rootOf(path: string): Fact<Root | undefined> {
+  return {
+    key: `root of ${path}`,
+    place: "guest",
+    does: `look at the owner of ${path}`,
+    script: sh`if ${isMountedAt(path)}; then stat -c '%u %g %a %U %G' -- ${path}; fi`,
+    parse: (output) => {
+      const match = /^(\d+) (\d+) ([0-7]+) (\S+) (\S+)$/.exec(output.trim());
+      if (!match) return undefined;
+      const [, uid = "", gid = "", mode = "", user = "", group = ""] = match;
+      return {
+        uid: Number(uid),
+        gid: Number(gid),
+        mode: parseInt(mode, 8),
+        user: user === "UNKNOWN" ? uid : user,
+        group: group === "UNKNOWN" ? gid : group,
+      };
+    },
+  };
+}
+
+/** Numbers for names, from passwd(5) and group(5) where there is no getent (a guest of busybox). */
+function idsOf(names: readonly (string | undefined)[]): Fact<Readonly<Record<string, number | undefined>>> {
+  const wanted = [...new Set(names.filter((name) => name !== undefined && !/^\d+$/.test(name)))];
+  return {
+    key: `ids ${wanted.join(" ")}`,
+    place: "guest",
+    does: "look up users and groups in the guest",
+    script: lines(
+      wanted.flatMap((name) =>
+        ["passwd", "group"].map(
+          (database) => sh`printf '%s:' ${`${database} ${name ?? ""}`}
+if command -v getent >/dev/null; then getent ${database} ${name ?? ""} || echo
+else grep ${`^${(name ?? "").replace(/[.\\]/g, "\\$&")}:`} ${`/etc/${database}`} || echo; fi`,
+        ),
+      ),
+    ),
+    parse: (output) =>
+      Object.fromEntries(
+        output
+          .split("\n")
+          .map((line) => line.split(":"))
+          .filter((fields) => fields.length > 3)
+          .map((fields) => [fields[0] ?? "", Number(fields[3])]),
+      ),
+  };
+}

@@ -1,0 +1,68 @@
+/**
+ * What Pulumi's state points at, by the name `pulumi-virtio9p/dynamic`: each later read and delete
+ * loads it under that name, so it stays where it is and what it exports stays.
+ *
+ * Source: @pulumi/pulumi 3.259, cmd/dynamic-provider/index.js.
+ */
+import * as lifecycle from "./lifecycle";
+
+type Properties = lifecycle.Properties;
+
+export function check(_olds: Properties, news: Properties) {
+  return lifecycle.check(news);
+}
+
+export function diff(_id: string, olds: Properties, news: Properties) {
+  return lifecycle.diff(olds, news);
+}
+
+export async function create(inputs: Properties) {
+  const { id, outputs } = await orPartial(lifecycle.create(inputs), inputs);
+  return { id, outs: outputs };
+}
+
+export async function read(id: string, outputs: Properties) {
+  const found = await orQuiet(lifecycle.read(outputs));
+  // Without an id the resource is gone.
+  return found ? { id, props: found.outputs, inputs: found.inputs } : {};
+}
+
+export async function update(id: string, olds: Properties, inputs: Properties) {
+  return { outs: await orPartial(lifecycle.update(id, olds, inputs), inputs) };
+}
+
+export async function remove(_id: string, outputs: Properties): Promise<void> {
+  await orQuiet(lifecycle.remove(outputs));
+}
+export { remove as delete };
+
+/** A partial failure in the form of the provider process: only `reasons` is shown, and `__provider` must be repeated. */
+async function orPartial<T>(work: Promise<T>, inputs: Properties): Promise<T> {
+  try {
+    return await work;
+  } catch (error) {
+    if (!(error instanceof lifecycle.PartialFailure)) throw error;
+    throw Object.assign(new Error(error.message), {
+      id: error.id,
+      properties: { ...error.outputs, __provider: inputs["__provider"] },
+      reasons: [error.message],
+      stack: "",
+    });
+  }
+}
+
+/**
+ * read and delete fail in the provider process by printing the error and its stack, and then the engine
+ * prints the message: so what is printed first is made short, and the message stands once.
+ */
+async function orQuiet<T>(work: Promise<T>): Promise<T> {
+  try {
+    return await work;
+  } catch (error) {
+    if (!(error instanceof Error)) throw error;
+    throw Object.assign(error, {
+      stack: error.name === "ShareError" ? "the call failed" : error.stack,
+      toString: () => "virtio9p",
+    });
+  }
+}

@@ -1,0 +1,81 @@
+import type { ShareSpec } from "../spec";
+import type { AnyConcern, Fact, Json } from "./concern";
+import type { FactSet, Look } from "./place";
+import { type RecordEntry, recordOf, type RecordPlace } from "./record";
+
+/** One concern bound to what one spec wants of it: to be ensured, or to be given back. */
+export interface Binding {
+  readonly concern: AnyConcern;
+  readonly want: unknown;
+  readonly spec: ShareSpec;
+  readonly record: RecordPlace;
+  /** What the concern asks of the machines, by its own names. */
+  readonly facts: Readonly<Record<string, Fact<unknown>>>;
+}
+
+/** What is to be ensured for the new spec, and what only the old ones wanted. */
+export interface Bindings {
+  readonly ensure: readonly Binding[];
+  readonly release: readonly Binding[];
+}
+
+/** Every layer of `spec`, and every layer of `olds` that `spec` does not want in that identity. */
+export function bind(
+  concerns: readonly AnyConcern[],
+  spec: ShareSpec | undefined,
+  olds: readonly ShareSpec[],
+): Bindings {
+  const ensure = spec ? bindAll(concerns, spec) : [];
+  const taken = new Set(ensure.map((binding) => keyOf(binding.record)));
+  const release = olds
+    .flatMap((old) => bindAll(concerns, old))
+    .filter((binding) => {
+      const key = keyOf(binding.record);
+      return !taken.has(key) && taken.add(key);
+    });
+  return { ensure, release };
+}
+
+/** Every fact that the bindings ask for in one place, each once, records included. */
+export function factsOf(
+  bindings: Bindings,
+  place: "host" | "guest",
+  more: readonly Fact<unknown>[] = [],
+): FactSet {
+  const all = [...bindings.ensure, ...bindings.release].flatMap((binding) => [
+    ...Object.values(binding.facts),
+    recordOf(binding.record),
+  ]);
+  return new Map([...more, ...all].filter((fact) => fact.place === place).map((fact) => [fact.key, fact]));
+}
+
+/** What a concern sees; undefined when a place that it asks was not looked at. */
+export function seenBy(binding: Binding, host: Look, guest: Look | undefined): object | undefined {
+  const entries = Object.entries(binding.facts).map(([name, fact]) => {
+    const look = fact.place === "host" ? host : guest;
+    return [name, look?.values.has(fact.key) === true, look?.values.get(fact.key)] as const;
+  });
+  if (entries.some(([, found]) => !found)) return undefined;
+  return Object.fromEntries(entries.map(([name, , value]) => [name, value]));
+}
+
+/** The record of a binding, as the look found it. */
+export function recordIn(binding: Binding, host: Look): RecordEntry | undefined {
+  return host.values.get(recordOf(binding.record).key) as RecordEntry | undefined;
+}
+
+/** What first contact found, by layer: the copy that the outputs carry. */
+export type BeforeCopy = Readonly<Record<string, Json>>;
+
+function bindAll(concerns: readonly AnyConcern[], spec: ShareSpec): Binding[] {
+  return concerns.flatMap((concern) => {
+    const want: unknown = concern.want(spec);
+    if (want === undefined) return [];
+    const record = { layer: concern.layer, identity: concern.identity(want), scope: concern.scope };
+    return [{ concern, want, spec, record, facts: concern.facts(want) as Record<string, Fact<unknown>> }];
+  });
+}
+
+function keyOf(record: RecordPlace): string {
+  return `${record.scope} ${record.layer} ${record.identity}`;
+}

@@ -1,0 +1,126 @@
+import type { Problem } from "../errors";
+import type { ShareSpec } from "../spec";
+import type { Script } from "../formats/shell";
+
+/** What a record, an output or an argument can hold. */
+export type Json = string | number | boolean | null | readonly Json[] | { readonly [key: string]: Json };
+
+/** Where a script runs: the KVM host, or the guest of the share's domain. */
+export type Place = "host" | "guest";
+
+/** The layers of one share, in the order in which they are made; names are part of the contract (outputs `layers`). */
+export const layers = [
+  "directory",
+  "selinux",
+  "device",
+  "modules",
+  "fstab",
+  "mount",
+  "guestOwnership",
+  "guestBooleans",
+] as const;
+
+/** One of {@link layers}. */
+export type Layer = (typeof layers)[number];
+
+/** What a look found of a layer; `unknown` where its place could not be looked at. */
+export type LayerState = "ok" | "missing" | "differs" | "unknown" | "unmanaged";
+
+/**
+ * One thing to be looked up, by a read-only script, once per look however many ask for it.
+ *
+ * The script may use `$domain` (the domain's UUID, empty if there is none) and `vsh` (virsh, bound to
+ * the share's libvirt) on the host. A non-zero exit is an error of the look: absence is a fact, and is
+ * printed.
+ */
+export interface Fact<T> {
+  readonly key: string;
+  readonly place: Place;
+  readonly does: string;
+  readonly script: Script;
+  /** `output` is decoded as UTF-8; `bytes` is what was really printed. */
+  readonly parse: (output: string, bytes: Buffer) => T;
+  /** Plans rest on it: it is looked up again, under the lock, just before a write. */
+  readonly guard?: boolean;
+  /** Programs that the script needs. */
+  readonly tools?: readonly Tool[];
+  /** What a non-zero exit means, where it has a name of its own. */
+  readonly failure?: Pick<Problem, "code" | "what" | "remedy">;
+}
+
+/** A program that a script needs, and the packages that bring it. */
+export interface Tool {
+  readonly program: string;
+  /** Debian and Ubuntu; Fedora, RHEL and their kin. */
+  readonly packages: readonly [debian: string, fedora: string];
+}
+
+/** The facts of a concern, by name. */
+export type Facts<Seen> = { readonly [K in keyof Seen]: Fact<Seen[K]> };
+
+/** A change, as data: it prints, it compares. */
+export interface Step {
+  /** In the operator's words: `chown /srv/a to 64055:64055`. */
+  readonly does: string;
+  readonly run: Script;
+  /** Takes it back when a later step of the same script fails. None: what it did does no harm alone. */
+  readonly undo?: Script;
+}
+
+/** What is wrong, without the layer and machine that the engine knows. */
+export type Refusal = Omit<Problem, "layer" | "machine">;
+
+/** What to do, or why it cannot be done. With a refusal nothing at all is done. */
+export interface Plan {
+  readonly refuse?: readonly Refusal[];
+  readonly steps: readonly Step[];
+  readonly warnings?: readonly string[];
+}
+
+/** How a machine differs from what is wanted. */
+export interface Drift {
+  readonly state: LayerState;
+  /** Arguments that the machine contradicts, by dotted path, with the value that it has: `{"directory.owner": "0"}`. */
+  readonly args: Readonly<Record<string, Json>>;
+  /** For a person: what has no argument of its own, such as a line taken out. */
+  readonly notes: readonly string[];
+}
+
+/**
+ * When the steps of a concern run. Up: `host`, `guestBoot` (what the next boot of the guest needs), the
+ * power cycle, `guestLive`. Down: `guest`, `hostDetach`, the power cycle, `hostLast`.
+ */
+export type UpPhase = "host" | "guestBoot" | "guestLive";
+export type DownPhase = "guest" | "hostDetach" | "hostLast";
+
+/**
+ * One layer of a share: what is wanted, what is there, how to get from one to the other, and back.
+ *
+ * All functions are pure. `before` is what the record on the host says of first contact, undefined
+ * when there is no record yet.
+ */
+export interface Concern<Want, Seen extends object, Before extends Json> {
+  readonly layer: Layer;
+  readonly place: Place;
+  readonly up: UpPhase;
+  readonly down: DownPhase;
+  /** What its record is bound to: a directory belongs to the host, a line in fstab to the domain. */
+  readonly scope: "host" | "domain";
+  /** Undefined: not managed. */
+  want(spec: ShareSpec): Want | undefined;
+  /** When this changes, the old one is restored and a new one ensured. */
+  identity(want: Want): string;
+  facts(want: Want): Facts<Seen>;
+  plan(want: Want, seen: Seen, before: Before | undefined): Plan;
+  /** What first contact found, in the form of the record. */
+  remember(want: Want, seen: Seen): Before;
+  restore(want: Want, before: Before, seen: Seen): Plan;
+  drift(want: Want, seen: Seen): Drift;
+}
+
+/** A concern whose types are known to itself alone: how the engine holds them all in one list. */
+// eslint-disable-next-line @typescript-eslint/no-explicit-any -- the existential type that TypeScript lacks
+export type AnyConcern = Concern<any, any, any>;
+
+/** A layer that is as it should be. */
+export const asWanted: Drift = { state: "ok", args: {}, notes: [] };

@@ -1,0 +1,131 @@
+import { randomBytes } from "node:crypto";
+import { comment, lines, type Script, sh } from "../formats/shell";
+
+/** One part of a remote script, with a report of its own. */
+export interface Snippet {
+  /** In the operator's words: `chown /srv/a to 64055:64055`. */
+  readonly does: string;
+  readonly run: Script;
+}
+
+/** What one snippet did. A snippet that never ran has no report. */
+export interface Report {
+  readonly status: number;
+  readonly stdout: Buffer;
+  readonly stderr: Buffer;
+}
+
+/** A script ready to be sent, and the mark by which its report is recognised. */
+export interface Composed {
+  readonly text: string;
+  readonly mark: string;
+}
+
+/**
+ * Puts one script together: a prelude, then the body.
+ *
+ * All of it is one function, called with no standard input: the shell has read it whole before the
+ * first command runs, and no command can eat the rest. Each report begins and ends with a mark that is
+ * drawn anew for every script, on both streams; what a machine prints in between cannot guess it.
+ */
+export function compose(prelude: Script, body: (mark: string) => Script): Composed {
+  const mark = `virtio9p-${randomBytes(12).toString("hex")}`;
+  const script = sh`main() {
+LC_ALL=C
+PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+export LC_ALL PATH
+unset CDPATH ENV IFS
+umask 077
+mark() { printf '\n%s %s\n' ${mark} "$*"; printf '\n%s %s\n' ${mark} "$*" >&2; }
+${prelude}
+${body(mark)}
+}
+main </dev/null
+`;
+  return { text: script.text, mark };
+}
+
+/** All snippets one after another, each reported under its name, none stopping the next. */
+export function inTurn(snippets: ReadonlyMap<string, Snippet>): Script {
+  return lines(
+    [...snippets].map(
+      ([name, snippet]) => sh`${comment(snippet.does)}
+mark begin ${name}
+( ${snippet.run}
+)
+mark end ${name} $?`,
+    ),
+  );
+}
+
+/**
+ * Snippets that change something: the first failure stops the rest, and what was done before it is
+ * undone, backwards. Names are `step-0` and up, `undo-0` and up. Leaves `$failed` empty or not.
+ *
+ * `|| exit` cannot be left to `set -e`: a shell ignores that inside a tested subshell (POSIX.1-2017,
+ * set), so each snippet is run in the open and its status taken.
+ */
+export function untilFailure(steps: readonly (Snippet & { readonly undo?: Script })[]): Script {
+  const attempts = steps.map(
+    (step, index) => sh`if [ -z "$failed" ]; then
+${comment(step.does)}
+mark begin ${`step-${index}`}
+( set -e
+${step.run}
+)
+status=$?
+mark end ${`step-${index}`} $status
+if [ $status -eq 0 ]; then done=${index + 1}; else failed=${index}; fi
+fi`,
+  );
+  const undos = steps
+    .map((step, index) => ({ step, index }))
+    .reverse()
+    .map(({ step, index }) =>
+      step.undo
+        ? sh`if [ $done -gt ${index} ]; then
+${comment(`undo: ${step.does}`)}
+mark begin ${`undo-${index}`}
+( set -e
+${step.undo}
+)
+mark end ${`undo-${index}`} $?
+fi`
+        : sh`:`,
+    );
+  return sh`failed='' done=0
+${lines(attempts)}
+if [ -n "$failed" ]; then
+:
+${lines(undos)}
+fi`;
+}
+
+/** Reads the reports out of what a script printed. Throws nothing: what is not there did not run. */
+export function parseReports(mark: string, stdout: Buffer, stderr: Buffer): ReadonlyMap<string, Report> {
+  const errors = new Map(sections(mark, stderr).map((section) => [section.name, section.bytes]));
+  return new Map(
+    sections(mark, stdout).map(({ name, status, bytes }) => [
+      name,
+      { status, stdout: bytes, stderr: errors.get(name) ?? Buffer.alloc(0) },
+    ]),
+  );
+}
+
+/** The name of the snippet that had begun and not ended when the script stopped, if there is one. */
+export function unfinished(mark: string, stdout: Buffer): string | undefined {
+  const text = stdout.toString("latin1");
+  const begun = [...text.matchAll(new RegExp(`\\n${mark} begin (\\S+)\\n`, "g"))].map((match) => match[1]);
+  return begun.find((name) => name !== undefined && !text.includes(`\n${mark} end ${name} `));
+}
+
+function sections(mark: string, stream: Buffer): { name: string; status: number; bytes: Buffer }[] {
+  // One byte is one character, so that an index into the text is an index into the bytes.
+  const text = stream.toString("latin1");
+  const pattern = new RegExp(`\\n${mark} begin (\\S+)\\n([^]*?)\\n${mark} end \\1 (\\d+)\\n`, "g");
+  return [...text.matchAll(pattern)].map((match) => ({
+    name: match[1] ?? "",
+    status: Number(match[3]),
+    bytes: Buffer.from(match[2] ?? "", "latin1"),
+  }));
+}

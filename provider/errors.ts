@@ -1,0 +1,123 @@
+/**
+ * Every way in which a share can be refused or can fail, as one closed set.
+ *
+ * Programs may branch on a code; the text around it may change between releases.
+ */
+export const errorCodes = [
+  /** An argument that no machine could accept. Found by `check`, before any I/O. */
+  "invalidArgument",
+  /** A part of the contract that this release does not carry out yet. */
+  "notAvailable",
+  /** A program that a script needs is not installed there. */
+  "toolMissing",
+  /** The machine gave no sign of progress for `timeouts.commandMs`, or printed far too much. */
+  "commandTimedOut",
+  "outputTooLarge",
+  /** A script could not be started, or ended without its report. */
+  "transportFailed",
+  "sudoNeedsPassword",
+  /** A look or a step that ended with an error that has no code of its own. */
+  "lookFailed",
+  "stepFailed",
+  /** What the plan relied on kept changing while we worked. */
+  "machineKeepsChanging",
+  "libvirtUnreachable",
+  "unknownDomain",
+  "transientDomain",
+  "qemuWithoutVirtio9p",
+  "sourceMissing",
+  "sourceVanished",
+  "sourceMoved",
+  "sourceNotDirectory",
+  "sourceIsLink",
+  "parentNotSearchable",
+  "noUserAttributes",
+  "treeOfOthers",
+  "unknownUser",
+  "seLinuxNotAvailable",
+  "tagTaken",
+  "mountPointTaken",
+  "mountPointNotEmpty",
+  "mountBusy",
+  "mountFailed",
+  "guestKernelLacks9p",
+  "guestAgentMissing",
+  "guestAgentRefusesExec",
+  "guestUnreachable",
+  "shutdownTimedOut",
+  "domainStartFailed",
+  "startedWithoutDevice",
+  "recordUnreadable",
+] as const;
+
+/** One of {@link errorCodes}. */
+export type ErrorCode = (typeof errorCodes)[number];
+
+/**
+ * One thing that is wrong, as data: what a person needs to act on it without being at the machine.
+ *
+ * Sample: `{ code: "guestKernelLacks9p", layer: "modules", machine: "guest web1",
+ * what: "kernel 6.1.0-40-cloud-amd64 has no 9p", remedy: "install linux-image-amd64 and boot it" }`
+ */
+export interface Problem {
+  readonly code: ErrorCode;
+  /** The layer of the outputs' `layers`, or `host`, `guest`, `power` for what is no layer of its own. */
+  readonly layer: string;
+  /** Where, in the operator's words: `this machine`, `guest web1`. */
+  readonly machine: string;
+  readonly what: string;
+  /** What was tried, in the words of the step: `mount /mnt/foobar`. */
+  readonly tried?: string;
+  /** What the machine answered, control characters escaped. */
+  readonly returned?: string;
+  /** What to do about it. */
+  readonly remedy?: string;
+}
+
+/**
+ * The one error of this package: one or more {@link Problem}s, each told once.
+ *
+ * `code` is the first problem's. The message has no stack in it: it is for the person who runs
+ * `pulumi up`, and the provider process of Pulumi prints message and stack both.
+ */
+export class ShareError extends Error {
+  override readonly name = "ShareError";
+  readonly code: ErrorCode;
+  readonly problems: readonly Problem[];
+
+  constructor(problems: Problem | readonly [Problem, ...Problem[]], options?: { readonly cause?: unknown }) {
+    const all = "code" in problems ? [problems] : problems;
+    super(all.map(formatProblem).join("\n"), options);
+    this.problems = all;
+    this.code = ("code" in problems ? problems : problems[0]).code;
+  }
+}
+
+/** A problem as text: `modules on guest web1: kernel ... has no 9p [guestKernelLacks9p]`, then a line for each detail. */
+export function formatProblem(problem: Problem): string {
+  const details = [
+    ["tried", problem.tried],
+    ["answer", problem.returned],
+    ["to do", problem.remedy],
+  ].filter((pair): pair is [string, string] => pair[1] !== undefined && pair[1] !== "");
+  return [
+    `${problem.layer} on ${problem.machine}: ${problem.what} [${problem.code}]`,
+    ...details.map(([label, text]) => `    ${label}: ${printable(text)}`),
+  ].join("\n");
+}
+
+/**
+ * Text from a machine, made safe for a terminal: control characters escaped, at most 1,000 characters.
+ *
+ * A guest chooses file names on the host, and so what lands in an error.
+ */
+export function printable(text: string): string {
+  const escaped = text
+    .trim()
+    .replace(
+      /(?![\n\t])[\p{Cc}\p{Cf}]/gu,
+      (character) => `\\x${character.charCodeAt(0).toString(16).padStart(2, "0")}`,
+    )
+    .replace(/\n/g, "\n      ");
+  return escaped.length > 1000 ? `${escaped.slice(0, 1000)} ... (${escaped.length} characters)` : escaped;
+}

@@ -1,0 +1,252 @@
+import { keyOfDevice } from "./device-key";
+import { formatOctalMode, parseOctalMode } from "./octal-mode";
+import { childOf, childrenOf, escapeAttribute, parseXml, textOf, type XmlElement } from "./xml-element";
+
+/** A virtio-9p export of a domain in canonical form: libvirt's defaults filled in, address and alias left out. */
+export interface Device9p {
+  /** The host directory. */
+  readonly source: string;
+  /** What the guest mounts. */
+  readonly tag: string;
+  /** libvirt's default: passthrough. */
+  readonly accessMode: (typeof accessModes)[number];
+  readonly readOnly: boolean;
+  readonly multidevs: (typeof multidevs)[number];
+  /** Of files that the guest makes: four octal digits; undefined leaves it to QEMU (0600). */
+  readonly fileMode: string | undefined;
+  /** Of directories that the guest makes: four octal digits; undefined leaves it to QEMU (0700). */
+  readonly directoryMode: string | undefined;
+  readonly model: (typeof models)[number];
+}
+
+/** A `<filesystem>` that is not 9p. */
+export interface OtherFilesystem {
+  /** The driver of a `type='mount'` (`virtiofs`, `mtp`), otherwise the type (`template`, `ram`). */
+  readonly driver: string;
+  /** Directory, file, device, socket or name; empty where there is none. */
+  readonly source: string;
+  readonly tag: string;
+  readonly readOnly: boolean;
+}
+
+/** What the project wants to know of a domain, live or persistent. */
+export interface Domain {
+  readonly name: string;
+  readonly uuid: string;
+  /** `kvm`, `qemu`. */
+  readonly type: string;
+  readonly emulator: string | undefined;
+  /** What a power-off does: `destroy`, which is the default, `restart`, `preserve`, `rename-restart`. */
+  readonly onPoweroff: string;
+  /** Who runs its QEMU, where this domain says so itself; a live domain always does. */
+  readonly dacLabel: DacLabel | undefined;
+  /** Of the QEMU guest agent's channel; `unknown` where no state is given, as in every persistent definition. */
+  readonly agentChannel: "absent" | "disconnected" | "connected" | "unknown";
+  readonly devices9p: readonly Device9p[];
+  readonly otherFilesystems: readonly OtherFilesystem[];
+  /** A text for each device, in the order of the XML, the same in live and persistent (see `keyOfDevice`). */
+  readonly deviceKeys: readonly string[];
+  /**
+   * A block copy or an active commit runs. Pulls and inner commits do not show in the XML: ask
+   * `virsh blockjob` for those.
+   */
+  readonly hasBlockJob: boolean;
+}
+
+/** User and group, each a name or a number without the `+`. */
+export interface DacLabel {
+  readonly user: string;
+  readonly group: string;
+}
+
+/**
+ * Reads what `virsh dumpxml` prints, live or with `--inactive`.
+ *
+ * ```
+ * <filesystem type='mount' accessmode='mapped' fmode='0644'>
+ *   <source dir='/srv/foo &amp; bar'/>
+ *   <target dir='foobar'/>
+ *   <readonly/>
+ * </filesystem>
+ * ```
+ * Throws an Error when it is not a whole `<domain>`, or has a 9p attribute with a value that is not known here.
+ *
+ * Source: libvirt 9.0 formatdomain.html (#filesystems, #security-label, #channel) and dumps of that version.
+ */
+export function parseDomain(xml: string): Domain {
+  const domain = parseRoot(xml, "domain");
+  const devices = childOf(domain, "devices");
+  const filesystems = childrenOf(devices, "filesystem");
+  return {
+    name: required(textOf(domain, "name"), "the domain's <name>"),
+    uuid: required(textOf(domain, "uuid"), "the domain's <uuid>"),
+    type: required(domain.attributes["type"], "the domain's type"),
+    emulator: textOf(devices, "emulator"),
+    onPoweroff: textOf(domain, "on_poweroff") ?? "destroy",
+    dacLabel: parseDomainLabel(domain),
+    agentChannel: parseAgentChannel(devices),
+    devices9p: filesystems.filter(is9p).map(parseDevice9p),
+    otherFilesystems: filesystems.filter((filesystem) => !is9p(filesystem)).map(parseOtherFilesystem),
+    deviceKeys: (devices?.children ?? []).filter(({ name }) => name !== "emulator").map(keyOfDevice),
+    hasBlockJob: childrenOf(devices, "disk").some((disk) => childOf(disk, "mirror") !== undefined),
+  };
+}
+
+/**
+ * The devices that only the running domain has and that the next power cycle would take away: `disk vdb`.
+ *
+ * Left out is what libvirt cannot plug into a running domain (9p among it, and all controllers but SCSI):
+ * there the persistent definition was edited, and waits for that very power cycle.
+ *
+ * Source: tried one by one with libvirt 9.0 ("live attach of device 'sound' is not supported"; smartcard, nvram,
+ * crypto, pstore as in its src/qemu/qemu_hotplug.c and src/conf/domain_conf.h).
+ */
+export function liveOnlyDevices(live: Domain, persistent: Domain): string[] {
+  const remaining = [...persistent.deviceKeys];
+  return live.deviceKeys.filter((key) => {
+    const index = remaining.indexOf(key);
+    if (index !== -1) remaining.splice(index, 1);
+    return index === -1 && !neverHotPlugged.test(key);
+  });
+}
+
+const neverHotPlugged =
+  /^(filesystem 9p|controller (?!scsi)\S+|audio|crypto|graphics|hub|iommu|memballoon|nvram|panic|pstore|smartcard|sound|tpm|video)( |$)/;
+
+/** Whether nothing has to be done to make one of the other. */
+export function sameDevice(a: Device9p, b: Device9p): boolean {
+  return formatDevice9p(a) === formatDevice9p(b);
+}
+
+/**
+ * The element for `virsh attach-device` and `detach-device`. Attributes are written where they differ from the
+ * default, `accessmode` always. XML cannot carry control characters other than tab and line ends, and of
+ * those the first start of the domain makes blanks in the persistent definition (measured, libvirt 9.0): neither
+ * may be in source or tag.
+ *
+ * Source: libvirt 9.0 formatdomain.html#filesystems.
+ */
+export function formatDevice9p(device: Device9p): string {
+  const attributes = [
+    ` type='mount' accessmode='${device.accessMode}'`,
+    device.model === "virtio" ? "" : ` model='${device.model}'`,
+    device.multidevs === "default" ? "" : ` multidevs='${device.multidevs}'`,
+    device.fileMode === undefined ? "" : ` fmode='${escapeAttribute(device.fileMode)}'`,
+    device.directoryMode === undefined ? "" : ` dmode='${escapeAttribute(device.directoryMode)}'`,
+  ];
+  return [
+    `<filesystem${attributes.join("")}>`,
+    `  <source dir='${escapeAttribute(device.source)}'/>`,
+    `  <target dir='${escapeAttribute(device.tag)}'/>`,
+    ...(device.readOnly ? ["  <readonly/>"] : []),
+    "</filesystem>",
+  ].join("\n");
+}
+
+/**
+ * Who runs the QEMU of domains that have no label of their own, from `virsh capabilities`; undefined where
+ * libvirt has no DAC driver, as in a session.
+ *
+ * ```
+ * <secmodel><model>dac</model><doi>0</doi><baselabel type='kvm'>+64055:+64055</baselabel></secmodel>
+ * ```
+ * Source: libvirt 9.0 formatcaps.html.
+ */
+export function parseDacBaselabel(capabilitiesXml: string, domainType: string): DacLabel | undefined {
+  const host = childOf(parseRoot(capabilitiesXml, "capabilities"), "host");
+  const baselabel = childrenOf(host, "secmodel")
+    .filter((model) => textOf(model, "model") === "dac")
+    .flatMap((model) => childrenOf(model, "baselabel"))
+    .find((label) => label.attributes["type"] === domainType);
+  return baselabel && parseDacLabel(baselabel.text);
+}
+
+const accessModes = ["mapped", "passthrough", "squash"] as const;
+const multidevs = ["default", "remap", "forbid", "warn"] as const;
+const models = ["virtio", "virtio-transitional", "virtio-non-transitional"] as const;
+
+function parseRoot(xml: string, name: string): XmlElement {
+  let root: XmlElement;
+  try {
+    root = parseXml(xml);
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new Error(`expected libvirt's <${name}>, got something that is no XML: ${reason}`, { cause });
+  }
+  if (root.name !== name) throw new Error(`expected libvirt's <${name}>, got <${root.name}>`);
+  return root;
+}
+
+function required(value: string | undefined, what: string): string {
+  if (value === undefined) throw new Error(`${what} is missing in libvirt's XML`);
+  return value;
+}
+
+function parseDomainLabel(domain: XmlElement): DacLabel | undefined {
+  const label = childrenOf(domain, "seclabel").find(({ attributes }) => attributes["model"] === "dac");
+  return parseDacLabel(textOf(label, "label") ?? "");
+}
+
+/** `+64055:+64055` or `libvirt-qemu:kvm`; the plus only says that a number and no name is meant. */
+function parseDacLabel(label: string): DacLabel | undefined {
+  const [, user, group] = /^\s*\+?([^:]+):\+?([^:]+?)\s*$/.exec(label) ?? [];
+  return user === undefined || group === undefined ? undefined : { user, group };
+}
+
+function parseAgentChannel(devices: XmlElement | undefined): Domain["agentChannel"] {
+  const target = childrenOf(devices, "channel")
+    .map((channel) => childOf(channel, "target"))
+    .find((channelTarget) => channelTarget?.attributes["name"] === "org.qemu.guest_agent.0");
+  if (target === undefined) return "absent";
+  const { state } = target.attributes;
+  return state === "connected" || state === "disconnected" ? state : "unknown";
+}
+
+/** `type='mount'` and `driver type='path'` are libvirt's defaults. */
+function is9p(filesystem: XmlElement): boolean {
+  return driverOf(filesystem) === "path";
+}
+
+function driverOf(filesystem: XmlElement): string {
+  const { type = "mount" } = filesystem.attributes;
+  return type === "mount" ? (childOf(filesystem, "driver")?.attributes["type"] ?? "path") : type;
+}
+
+function parseDevice9p(filesystem: XmlElement): Device9p {
+  const {
+    accessmode = "passthrough",
+    multidevs: devices = "default",
+    model = "virtio",
+  } = filesystem.attributes;
+  return {
+    source: childOf(filesystem, "source")?.attributes["dir"] ?? "",
+    tag: childOf(filesystem, "target")?.attributes["dir"] ?? "",
+    accessMode: oneOf(accessModes, accessmode, "accessmode"),
+    readOnly: childOf(filesystem, "readonly") !== undefined,
+    multidevs: oneOf(multidevs, devices, "multidevs"),
+    fileMode: canonicalMode(filesystem.attributes["fmode"]),
+    directoryMode: canonicalMode(filesystem.attributes["dmode"]),
+    model: oneOf(models, model, "model"),
+  };
+}
+
+function oneOf<T extends string>(known: readonly T[], value: string, attribute: string): T {
+  const found = known.find((candidate) => candidate === value);
+  if (found !== undefined) return found;
+  throw new Error(`a <filesystem> has ${attribute}='${value}', known are ${known.join(", ")}`);
+}
+
+function canonicalMode(text: string | undefined): string | undefined {
+  const mode = text === undefined ? undefined : parseOctalMode(text);
+  return mode === undefined ? undefined : formatOctalMode(mode);
+}
+
+function parseOtherFilesystem(filesystem: XmlElement): OtherFilesystem {
+  const { dir, file, dev, socket, name } = childOf(filesystem, "source")?.attributes ?? {};
+  return {
+    driver: driverOf(filesystem),
+    source: dir ?? file ?? dev ?? socket ?? name ?? "",
+    tag: childOf(filesystem, "target")?.attributes["dir"] ?? "",
+    readOnly: childOf(filesystem, "readonly") !== undefined,
+  };
+}

@@ -1,0 +1,14 @@
+export { type ErrorCode, errorCodes, type Problem, ShareError } from "./errors";
+export {
+  type ConnectionArgs,
+  type DirectoryArgs,
+  type GuestArgs,
+  type HostArgs,
+  type MountOptionsArgs,
+  type SelinuxArgs,
+  type TimeoutArgs,
+  Virtio9pShare,
+  type Virtio9pShareArgs,
+} from "./share";
+export type { Layer, LayerState } from "./engine/concern";
+export type { Status } from "./reconcile/status";

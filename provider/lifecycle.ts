@@ -1,0 +1,295 @@
+import { randomBytes } from "node:crypto";
+import { fstabEntryOf } from "./concerns/guest-fstab";
+import { type DirectoryWant, hostDirectory, resolveOwner } from "./concerns/host-directory";
+import { type BeforeCopy, bind, seenBy } from "./engine/binding";
+import { concerns } from "./concerns/concerns";
+import type { Json } from "./engine/concern";
+import { ShareError } from "./errors";
+import { formatFstabEntry } from "./formats/fstab";
+import { teller } from "./progress";
+import { machinesOf } from "./reconcile/machines";
+import { observe } from "./reconcile/observe";
+import { type Outcome, powerOf, reconcile, type Teller } from "./reconcile/reconcile";
+import { driftOf, mountOptionsIn, needsUpdate, statusOf, withValue } from "./reconcile/status";
+import {
+  checkArguments,
+  type Failure,
+  hasUnknown,
+  parseSpec,
+  type ShareSpec,
+  withoutUndefined,
+} from "./spec";
+
+/**
+ * The six calls of a resource's life over the engine. Knows Pulumi's rules (what is stored, what a
+ * failure after the first change must carry), and imports nothing of it.
+ */
+
+/** Inputs or outputs as Pulumi stores them. Keys that begin with two underscores are not the user's. */
+export type Properties = Readonly<Record<string, unknown>>;
+
+/** A failure after the first change: recorded with what was seen, and repaired by the next up. */
+export class PartialFailure extends Error {
+  override readonly name = "PartialFailure";
+  constructor(
+    readonly id: string,
+    readonly outputs: Properties,
+    override readonly cause: ShareError,
+  ) {
+    super(cause.message, { cause });
+  }
+}
+
+/** Validates everything of one share at once, each failure under its own property. No I/O. */
+export function check(news: Properties): {
+  readonly inputs: Properties;
+  readonly failures: readonly Failure[];
+} {
+  const { args, hidden } = split(news);
+  const { canonical, failures } = checkArguments(args);
+  return { inputs: { ...canonical, ...hidden }, failures };
+}
+
+/** What a difference between the state and the program comes to. No I/O; unknown values count as changed. */
+export interface Difference {
+  readonly changes: boolean;
+  readonly replaces: readonly string[];
+  readonly deleteBeforeReplace: boolean;
+}
+
+export function diff(outputs: Properties, news: Properties): Difference {
+  const { args } = split(news);
+  const replaces = replacing(outputs, args);
+  const differs = Object.keys(schemaKeys(outputs, args)).some((key) => {
+    if (key === "domain" && sameDomain(outputs, args)) return false;
+    return canonicalText(outputs[key]) !== canonicalText(args[key]);
+  });
+  const power = args["power"] as ShareSpec["power"];
+  const former = (outputs["__former"] as readonly unknown[] | undefined) ?? [];
+  return {
+    changes:
+      differs ||
+      replaces.length > 0 ||
+      needsUpdate(outputs, power) ||
+      (former.length > 0 && power !== "never"),
+    replaces,
+    deleteBeforeReplace: true,
+  };
+}
+
+export async function create(
+  inputs: Properties,
+): Promise<{ readonly id: string; readonly outputs: Properties }> {
+  const { spec } = specOf(inputs);
+  const outcome = await reconcile(machinesOf(spec, ""), { spec, olds: [], before: {} }, tell(spec));
+  // Its length keeps ids of one domain apart; nothing reads it.
+  const id = `${outcome.observation.info?.uuid ?? ""}/${randomBytes(6).toString("hex")}`;
+  return { id, outputs: finish(id, inputs, spec, outcome) };
+}
+
+export async function update(id: string, olds: Properties, inputs: Properties): Promise<Properties> {
+  const { spec } = specOf(inputs);
+  const machines = machinesOf(spec, uuidIn(olds));
+  const former = ((olds["__former"] as readonly Properties[] | undefined) ?? []).map(
+    (one) => specOf(one).spec,
+  );
+  const request = { spec, olds: [specOf(argumentsIn(olds)).spec, ...former], before: beforeOf(olds) };
+  return finish(id, inputs, spec, await reconcile(machines, request, tell(spec)));
+}
+
+/** One look at everything. Undefined: nothing of ours is left on the host. */
+export async function read(
+  outputs: Properties,
+): Promise<{ readonly outputs: Properties; readonly inputs: Properties } | undefined> {
+  const declared = argumentsIn(outputs);
+  const { spec } = specOf(declared);
+  const bindings = bind(concerns, spec, []);
+  const observation = await observe(machinesOf(spec, uuidIn(outputs)), bindings);
+  const says = tell(spec);
+  const drift = driftOf(bindings, observation);
+  if (!observation.info && drift.directory.state === "missing") return undefined;
+  const power = powerOf(observation.host, spec, spec);
+  const notes = Object.entries(drift).flatMap(([layer, one]) => [
+    ...one.notes,
+    ...Object.entries(one.args).map(([path, value]) => `${path} is ${JSON.stringify(value)} (${layer})`),
+  ]);
+  for (const note of notes) says.warn(note);
+  if (observation.guestState.kind === "unreachable") says.warn(observation.guestState.problem.what);
+  if (power.kind === "pending") says.warn(power.says);
+  const seen = {
+    ...outputs,
+    ...statusOf(observation, power, drift),
+    layers: Object.fromEntries(Object.entries(drift).map(([layer, one]) => [layer, one.state])),
+    mountOptions: mountOptionsIn(observation, spec),
+  };
+  const inputs = Object.values(drift)
+    .flatMap((one) => Object.entries(one.args))
+    .reduce<Properties>((so, [path, value]) => withValue(so, path, value), declared);
+  return {
+    outputs: withoutUndefined(seen) as Properties,
+    inputs: withoutUndefined({ ...inputs, ...hiddenInputs(outputs) }) as Properties,
+  };
+}
+
+export async function remove(outputs: Properties): Promise<void> {
+  const { spec } = specOf(argumentsIn(outputs));
+  const former = ((outputs["__former"] as readonly Properties[] | undefined) ?? []).map(
+    (one) => specOf(one).spec,
+  );
+  const machines = machinesOf(spec, uuidIn(outputs));
+  const says = tell(spec);
+  const request = { spec: undefined, olds: [spec, ...former], before: beforeOf(outputs) };
+  const outcome = await reconcile(machines, request, says);
+  const { guestState } = outcome.observation;
+  const entry = fstabEntryOf(spec);
+  if (entry && guestState.kind === "off" && "fstab" in beforeOf(outputs)) {
+    says.warn(
+      `${spec.domain} is off, and its guest cannot be edited: the line "${formatFstabEntry(entry)}" stays in its fstab${spec.guest?.options.nofail === true ? " (it is nofail, and harmless)" : ""}`,
+    );
+  }
+  if (outcome.failure) throw outcome.failure;
+}
+
+/** Outputs of a create or an update; throws the partial failure if there was one. */
+function finish(id: string, inputs: Properties, spec: ShareSpec, outcome: Outcome): Properties {
+  const { observation, bindings } = outcome;
+  const drift = driftOf(bindings, observation);
+  const entry = fstabEntryOf(spec);
+  const outputs = withoutUndefined({
+    ...inputs,
+    ...(outcome.failure
+      ? { status: "incomplete", statusReason: outcome.failure.code }
+      : statusOf(observation, outcome.power, drift)),
+    layers: Object.fromEntries(Object.entries(drift).map(([layer, one]) => [layer, one.state])),
+    domainUuid: observation.info?.uuid ?? "",
+    domainName: observation.info?.name ?? "",
+    directoryOwner: directoryOwner(outcome),
+    fstabEntry: entry ? formatFstabEntry(entry) : "",
+    mountOptions: mountOptionsIn(observation, spec),
+    before: outcome.before,
+    __former: outcome.former.map(withoutConnections),
+  }) as Properties;
+  if (outcome.failure) throw new PartialFailure(id, outputs, outcome.failure);
+  return outputs;
+}
+
+/** Owner and group that the directory is to have, as numbers: `64055:64055`; where untouched, what it has. */
+function directoryOwner(outcome: Outcome): string {
+  const binding = outcome.bindings.ensure.find((one) => one.concern.layer === hostDirectory.layer);
+  const seen = binding && seenBy(binding, outcome.observation.host, undefined);
+  if (!seen) return "";
+  const facts = seen as Parameters<typeof resolveOwner>[1] & { entry?: { uid: number; gid: number } };
+  const { owner } = resolveOwner(binding.want as DirectoryWant, facts);
+  return `${owner.uid ?? facts.entry?.uid ?? ""}:${owner.gid ?? facts.entry?.gid ?? ""}`;
+}
+
+/** Arguments that no schema takes are a fault of the caller: check has run before. */
+function specOf(args: Properties): { readonly spec: ShareSpec } {
+  const parsed = parseSpec(split(args).args);
+  if (!parsed.failures) return { spec: parsed.spec };
+  const [first, ...rest] = parsed.failures.map(({ property, reason }) => ({
+    code: "invalidArgument" as const,
+    layer: "arguments",
+    machine: "this program",
+    what: `${property} ${reason}`,
+  }));
+  throw new ShareError(
+    first
+      ? [first, ...rest]
+      : { code: "invalidArgument", layer: "arguments", machine: "this program", what: "no arguments" },
+  );
+}
+
+/** Names of outputs that are no arguments. */
+const ownOutputs = [
+  "status",
+  "statusReason",
+  "layers",
+  "domainUuid",
+  "domainName",
+  "directoryOwner",
+  "fstabEntry",
+  "mountOptions",
+  "before",
+] as const;
+
+function split(properties: Properties): {
+  readonly args: Record<string, unknown>;
+  readonly hidden: Properties;
+} {
+  const entries = Object.entries(properties);
+  const isHidden = ([key]: [string, unknown]): boolean => key.startsWith("__");
+  return {
+    // An output property that has no value yet is no argument, and neither is one of a read before it.
+    args: Object.fromEntries(entries.filter((entry) => !isHidden(entry) && !isOutput(entry[0]))),
+    hidden: Object.fromEntries(entries.filter(isHidden)),
+  };
+}
+
+/** What the class hands in for itself; what we keep for ourselves in the outputs is no input. */
+function hiddenInputs(outputs: Properties): Properties {
+  return Object.fromEntries(Object.entries(split(outputs).hidden).filter(([key]) => key !== "__former"));
+}
+
+function isOutput(key: string): boolean {
+  return (ownOutputs as readonly string[]).includes(key);
+}
+
+function argumentsIn(outputs: Properties): Properties {
+  return split(outputs).args;
+}
+
+function beforeOf(outputs: Properties): BeforeCopy {
+  return (outputs["before"] ?? {}) as Record<string, Json>;
+}
+
+function schemaKeys(outputs: Properties, args: Properties): Record<string, true> {
+  return Object.fromEntries(
+    [...Object.keys(argumentsIn(outputs)), ...Object.keys(args)].map((key) => [key, true]),
+  );
+}
+
+/** Another domain or another libvirt is another share; a value that is not known yet never replaces. */
+function replacing(outputs: Properties, args: Properties): string[] {
+  const uri = (of: Properties): unknown => (of["host"] as Properties | undefined)?.["libvirtUri"];
+  return [
+    ...(hasUnknown(args["domain"]) || sameDomain(outputs, args) ? [] : ["domain"]),
+    ...(hasUnknown(args["host"]) || uri(outputs) === uri(args) ? [] : ["host"]),
+  ];
+}
+
+function sameDomain(outputs: Properties, args: Properties): boolean {
+  const wanted = String(args["domain"]);
+  return (
+    wanted === outputs["domain"] ||
+    wanted === outputs["domainName"] ||
+    wanted.toLowerCase() === outputs["domainUuid"]
+  );
+}
+
+/** Text that is equal for values that are equal, whatever the order of their keys. */
+function canonicalText(value: unknown): string {
+  return JSON.stringify(value, (_key, item: unknown) =>
+    typeof item === "object" && item !== null && !Array.isArray(item)
+      ? Object.fromEntries(Object.entries(item).sort(([a], [b]) => (a < b ? -1 : 1)))
+      : item,
+  );
+}
+
+/** A former spec without credentials: only the current one's may stand in the state, and there as secrets. */
+function withoutConnections(spec: ShareSpec): unknown {
+  return { ...spec, host: without(spec.host), ...(spec.guest ? { guest: without(spec.guest) } : {}) };
+}
+
+function without(machine: { readonly connection?: unknown }): unknown {
+  return Object.fromEntries(Object.entries(machine).filter(([key]) => key !== "connection"));
+}
+
+function uuidIn(outputs: Properties): string {
+  const uuid = outputs["domainUuid"];
+  return typeof uuid === "string" ? uuid : "";
+}
+
+function tell(spec: ShareSpec): Teller {
+  return teller(spec.tag);
+}

@@ -1,0 +1,87 @@
+import { domainInfo, libvirt, type DomainInfo, liveDomain } from "../concerns/domain-facts";
+import { powerFacts } from "../concerns/domain-power";
+import { type Problem, ShareError } from "../errors";
+import { type Bindings, factsOf } from "../engine/binding";
+import { look, type Look, type Machine } from "../engine/place";
+
+/** The two machines of a share. */
+export interface Machines {
+  /** Serialises shares of one host within this process. */
+  readonly key: string;
+  readonly host: Machine;
+  /** The domain's UUID as the state has it; empty: not known yet. */
+  readonly knownUuid: string;
+  /** The guest can be reached only once its domain is known. */
+  readonly guest: (domain: { uuid: string; name: string }) => Machine;
+}
+
+/** What was found on both, or why the guest could not be looked at. */
+export interface Observation {
+  readonly host: Look;
+  readonly guest: Look | undefined;
+  readonly guestState: GuestState;
+  readonly info: DomainInfo | undefined;
+}
+
+export type GuestState =
+  | { readonly kind: "notAsked" | "off" | "seen" }
+  | { readonly kind: "unreachable"; readonly problem: Problem };
+
+/** Looks at the host, and then at the guest if a binding asks for it: at most two remote commands. */
+export async function observe(machines: Machines, bindings: Bindings): Promise<Observation> {
+  const host = await look(machines.host, hostFacts(bindings));
+  return observeGuest(machines, bindings, host);
+}
+
+/** The guest's half, over a host that has been looked at already. */
+export async function observeGuest(machines: Machines, bindings: Bindings, host: Look): Promise<Observation> {
+  const info = host.values.get(domainInfo.key) as DomainInfo | undefined;
+  const facts = factsOf(bindings, "guest");
+  if (facts.size === 0) return { host, info, guest: undefined, guestState: { kind: "notAsked" } };
+  const state = reach(machines, host, info);
+  if ("problem" in state)
+    return { host, info, guest: undefined, guestState: { kind: "unreachable", problem: state.problem } };
+  if (!state.machine) return { host, info, guest: undefined, guestState: { kind: "off" } };
+  try {
+    return { host, info, guest: await look(state.machine, facts), guestState: { kind: "seen" } };
+  } catch (error) {
+    const problem = error instanceof ShareError ? error.problems[0] : undefined;
+    if (problem?.code !== "guestUnreachable" && problem?.code !== "guestAgentRefusesExec") throw error;
+    return { host, info, guest: undefined, guestState: { kind: "unreachable", problem } };
+  }
+}
+
+/** Every fact of the host that a share needs, its domain's and libvirt's included. */
+export function hostFacts(bindings: Bindings) {
+  return factsOf(bindings, "host", [libvirt, ...Object.values(powerFacts)]);
+}
+
+function reach(
+  machines: Machines,
+  host: Look,
+  info: DomainInfo | undefined,
+): { machine: Machine | undefined } | { problem: Problem } {
+  const live = host.values.get(liveDomain.key) as { agentChannel: string } | undefined;
+  if (!info || !live) return { machine: undefined };
+  const machine = machines.guest(info);
+  const unreachable = (code: Problem["code"], what: string, remedy: string) => ({
+    problem: { code, layer: "guest", machine: machine.transport.machine, what, remedy },
+  });
+  if (info.state !== "running")
+    return unreachable("guestUnreachable", `${info.name} is ${info.state}`, "resume it");
+  if (live.agentChannel === "absent") {
+    return unreachable(
+      "guestAgentMissing",
+      `${info.name} has no channel for the QEMU guest agent`,
+      "add <channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/></channel> to the domain, and install qemu-guest-agent in the guest",
+    );
+  }
+  if (live.agentChannel === "disconnected") {
+    return unreachable(
+      "guestUnreachable",
+      "the QEMU guest agent is not connected",
+      "see that the guest is up and that qemu-guest-agent is installed and running in it",
+    );
+  }
+  return { machine };
+}

@@ -1,0 +1,527 @@
+import { concerns } from "../concerns/concerns";
+import { liveDomain } from "../concerns/domain-facts";
+import {
+  parsePowerLog,
+  planPower,
+  type PowerJob,
+  type PowerPlan,
+  type PowerSeen,
+  powerFacts,
+  powerScript,
+} from "../concerns/domain-power";
+import { wantedDevice } from "../concerns/domain-device";
+import {
+  type BeforeCopy,
+  bind,
+  type Binding,
+  type Bindings,
+  factsOf,
+  recordIn,
+  seenBy,
+} from "../engine/binding";
+import type { DownPhase, Json, Plan, Step, UpPhase } from "../engine/concern";
+import { exclusively } from "../engine/locks";
+import { type FactSet, type Look, type Machine, perform, write } from "../engine/place";
+import { PowerGate } from "../engine/power-gate";
+import { removeRecord, writeRecord } from "../engine/record";
+import { type Problem, ShareError } from "../errors";
+import type { Domain } from "../formats/domain-xml";
+import { type Script, sh } from "../formats/shell";
+import type { ShareSpec } from "../spec";
+import { hostFacts, type Machines, type Observation, observe, observeGuest } from "./observe";
+
+/** What is to be done: towards `spec`, away from `olds`. One function serves create, update and delete. */
+export interface Request {
+  /** Undefined: nothing is wanted any more. */
+  readonly spec: ShareSpec | undefined;
+  /** What was wanted before; what `spec` wants no more is given back. */
+  readonly olds: readonly ShareSpec[];
+  /** What first contact found, as the state has it: used where the host has no record. */
+  readonly before: BeforeCopy;
+}
+
+/**
+ * What the domain needs for a share: its device live, or, where `spec` wants none, nothing live under
+ * the tag but what the definition still declares (it stood there before us).
+ */
+export function powerOf(host: Look, share: ShareSpec, spec: ShareSpec | undefined): PowerPlan {
+  const seen = Object.fromEntries(
+    Object.entries(powerFacts).map(([name, fact]) => [name, host.values.get(fact.key)]),
+  ) as unknown as PowerSeen;
+  const declared = seen.persistent?.devices9p.find((device) => device.tag === share.tag);
+  return planPower(share.power, seen, share.tag, spec ? wantedDevice(spec) : declared);
+}
+
+/** What a person is told while it works. */
+export interface Teller {
+  readonly step: (does: string) => void;
+  readonly warn: (text: string) => void;
+}
+
+/** What it came to. */
+export interface Outcome {
+  readonly bindings: Bindings;
+  readonly observation: Observation;
+  readonly power: PowerPlan;
+  readonly before: BeforeCopy;
+  /** Old specs of which something is still to be given back, when a running QEMU lets go of it. */
+  readonly former: readonly ShareSpec[];
+  /** Whether a machine was changed. */
+  readonly changed: boolean;
+  /** After the first change no failure is thrown: it comes with what was seen. */
+  readonly failure: ShareError | undefined;
+}
+
+/** How often a plan is made anew when another process changes what it relied on. */
+const attempts = 6;
+
+/**
+ * Looks at everything, refuses before the first change if anything is known to fail, then changes only
+ * what differs, in an order in which a crash at any point leaves the guest able to boot.
+ *
+ * Down in the guest; up on the host, device out, device in; up in the guest; the power cycle; a new look,
+ * and what only the live device allows; last what the host gives back. Throws a ShareError only while
+ * nothing has been changed.
+ */
+export async function reconcile(machines: Machines, request: Request, teller: Teller): Promise<Outcome> {
+  const run = new Run(machines, request, teller);
+  const visit = gate.enter(`${machines.key} ${(request.spec ?? request.olds[0])?.domain ?? ""}`);
+  try {
+    return await run.all(visit.ask);
+  } finally {
+    visit.leave();
+  }
+}
+
+/** One power cycle for all that ask for it together; the first one's host carries it out. */
+const gate = new PowerGate<PowerAsk, { log: string; look: Look }>(async (asks) => {
+  const [first] = asks;
+  const facts: FactSet = new Map(asks.flatMap((ask) => [...ask.facts]));
+  const job: PowerJob = {
+    kind: asks.some((ask) => ask.job.kind === "force") ? "force" : first.job.kind,
+    tags: [...new Set(asks.flatMap((ask) => ask.job.tags))],
+    shutdownMs: Math.max(...asks.map((ask) => ask.job.shutdownMs)),
+    agentMs: Math.max(...asks.map((ask) => ask.job.agentMs)),
+  };
+  const { report, look } = await perform(
+    first.machine,
+    facts,
+    `${job.kind} the domain`,
+    powerScript(job, first.prelude),
+    first.onLine,
+  );
+  if (report.status !== 0) throw new PowerBusy(report.stderr.toString("utf8"));
+  return { log: report.stdout.toString("utf8"), look };
+});
+
+interface PowerAsk {
+  readonly job: PowerJob;
+  readonly machine: Machine;
+  readonly prelude: Script;
+  readonly facts: FactSet;
+  readonly onLine: (line: string) => void;
+}
+
+class PowerBusy extends Error {}
+
+/** The state of one reconcile: the newest observation, and what has been done so far. */
+class Run {
+  readonly #machines: Machines;
+  readonly #request: Request;
+  readonly #teller: Teller;
+  readonly #bindings: Bindings;
+  #before: BeforeCopy;
+  #observation!: Observation;
+  #changed = false;
+  #failure: ShareError | undefined;
+  readonly #warned = new Set<string>();
+
+  constructor(machines: Machines, request: Request, teller: Teller) {
+    this.#machines = machines;
+    this.#request = request;
+    this.#teller = teller;
+    this.#bindings = bind(concerns, request.spec, request.olds);
+    this.#before = request.before;
+  }
+
+  async all(ask: (ask: PowerAsk) => Promise<{ log: string; look: Look }>): Promise<Outcome> {
+    try {
+      await exclusively(this.#machines.key, () => this.#untilSettled(true));
+      const power = this.#power();
+      if (power.kind === "pending") this.#warn(power.says);
+      if (power.kind !== "none" && power.kind !== "pending" && !this.#failed()) {
+        await this.#cycle(power.kind, ask);
+        if (!this.#failed()) await exclusively(this.#machines.key, () => this.#untilSettled(false));
+      }
+      if (!this.#failed()) await exclusively(this.#machines.key, () => this.#giveBackOnHost());
+    } catch (error) {
+      // Before the first change nothing needs to be recorded: the plain error is the whole truth.
+      if (!this.#changed || !(error instanceof ShareError)) throw error;
+      this.#failure = error;
+    }
+    if (this.#failure && !this.#changed) throw this.#failure;
+    return {
+      bindings: this.#bindings,
+      observation: this.#observation,
+      power: this.#power(),
+      before: this.#before,
+      former: this.#former(),
+      changed: this.#changed,
+      failure: this.#failure,
+    };
+  }
+
+  #failed(): boolean {
+    return this.#failure !== undefined;
+  }
+
+  /** Look, plan, write; again when a write found that the plan is out of date. */
+  async #untilSettled(fromHost: boolean): Promise<void> {
+    for (let attempt = 0; attempt < attempts; attempt++) {
+      this.#observation =
+        fromHost || attempt > 0
+          ? await observe(this.#machines, this.#bindings)
+          : await observeGuest(this.#machines, this.#bindings, this.#observation.host);
+      this.#refuse();
+      this.#rememberBefore();
+      const settled =
+        (await this.#writeGuest(this.#guestDown())) &&
+        (await this.#writeHost(this.#hostSteps())) &&
+        (await this.#writeGuest(this.#guestUp()));
+      if (settled || this.#failure) return;
+    }
+    throw new ShareError({
+      code: "machineKeepsChanging",
+      layer: "host",
+      machine: this.#machines.host.transport.machine,
+      what: `what this share relies on changed ${attempts} times while it was about to be written`,
+      remedy: "see who else changes the directory, the domain or the guest's fstab, and try again",
+    });
+  }
+
+  // What is known to fail is said before the first change.
+
+  #refuse(): void {
+    const problems = [...this.#guestProblems(), ...this.#planProblems()];
+    const [first, ...rest] = problems;
+    if (first) throw new ShareError([first, ...rest]);
+  }
+
+  #planProblems(): Problem[] {
+    const { ensure, release } = this.#bindings;
+    return [
+      ...ensure.map((binding) => [binding, this.#plan(binding)] as const),
+      ...release.map((binding) => [binding, this.#restore(binding)] as const),
+    ].flatMap(([binding, plan]) =>
+      (plan?.refuse ?? []).map((refusal) => ({
+        layer: binding.concern.layer,
+        machine: this.#machineName(binding),
+        ...refusal,
+      })),
+    );
+  }
+
+  /** A guest that can never be reached is an error; one that cannot be now is a status, unless it is to be unmounted. */
+  #guestProblems(): Problem[] {
+    const { guestState } = this.#observation;
+    if (guestState.kind !== "unreachable") return [];
+    const { problem } = guestState;
+    const never = problem.code === "guestAgentMissing" || problem.code === "guestAgentRefusesExec";
+    const mustUnmount = this.#bindings.release.some((binding) => binding.concern.layer === "mount");
+    if (never || mustUnmount) return [problem];
+    this.#warn(`${problem.what}: the guest is left as it is until the next up`);
+    return [];
+  }
+
+  // Plans of single bindings.
+
+  #plan(binding: Binding): Plan | undefined {
+    const seen = this.#seen(binding);
+    return seen && binding.concern.plan(binding.want, seen, this.#knownBefore(binding));
+  }
+
+  /** Nothing when others hold it, or when we never changed it. */
+  #restore(binding: Binding): Plan | undefined {
+    const seen = this.#seen(binding);
+    const entry = recordIn(binding, this.#observation.host);
+    const before = entry?.before ?? this.#request.before[binding.concern.layer];
+    if (!seen || before === undefined || this.#otherHolders(binding).length > 0) return undefined;
+    if (entry && !entry.holders.includes(this.#holder(binding))) return undefined;
+    if (this.#mustWait(binding)) return undefined;
+    return binding.concern.restore(binding.want, before, seen);
+  }
+
+  #seen(binding: Binding): object | undefined {
+    return seenBy(binding, this.#observation.host, this.#observation.guest);
+  }
+
+  /** Only a record says that what is there now may be our own work: without one this is first contact. */
+  #knownBefore(binding: Binding): Json | undefined {
+    return recordIn(binding, this.#observation.host)?.before;
+  }
+
+  #holder(binding: Binding): string {
+    return `${this.#observation.info?.uuid ?? this.#machines.knownUuid}/${binding.spec.tag}`;
+  }
+
+  #otherHolders(binding: Binding): readonly string[] {
+    const holders = recordIn(binding, this.#observation.host)?.holders ?? [];
+    return holders.filter((holder) => holder !== this.#holder(binding));
+  }
+
+  /**
+   * In an update: a directory that the running QEMU still has is given back when it lets go, and what
+   * is in a guest that cannot be looked at when it can.
+   */
+  #mustWait(binding: Binding): boolean {
+    if (!this.#request.spec) return false;
+    if (binding.concern.place === "guest") return this.#seen(binding) === undefined;
+    if (binding.concern.layer !== "directory") return false;
+    const live = this.#observation.host.values.get(liveDomain.key) as Domain | undefined;
+    return live?.devices9p.some((device) => device.source === binding.spec.source) === true;
+  }
+
+  #former(): readonly ShareSpec[] {
+    const { release } = this.#bindings;
+    return this.#request.spec
+      ? [...new Set(release.filter((one) => this.#mustWait(one)).map((one) => one.spec))]
+      : [];
+  }
+
+  // The steps of each script.
+
+  #guestDown(): Step[] {
+    return this.#steps(this.#bindings.release, "down", ["guest"]).reverse().flat();
+  }
+
+  #guestUp(): Step[] {
+    return this.#steps(this.#bindings.ensure, "up", ["guestBoot", "guestLive"]).flat();
+  }
+
+  #hostSteps(): Step[] {
+    const ensure = this.#steps(this.#bindings.ensure, "up", ["host"]);
+    const steps = [
+      ...(ensure[0] ?? []),
+      ...this.#steps(this.#bindings.release, "down", ["hostDetach"]).flat(),
+      ...ensure.slice(1).flat(),
+    ];
+    const changing = steps.length + this.#guestDown().length + this.#guestUp().length > 0;
+    return [...this.#recordSteps(changing), ...steps];
+  }
+
+  /** A list of steps for each binding, in the order of the concerns; warnings are told on the way. */
+  #steps(
+    bindings: readonly Binding[],
+    way: "up" | "down",
+    phases: readonly (UpPhase | DownPhase)[],
+  ): Step[][] {
+    return bindings
+      .filter((binding) => phases.includes(binding.concern[way]))
+      .map((binding) => {
+        const plan = way === "up" ? this.#plan(binding) : this.#restore(binding);
+        plan?.warnings?.forEach((text) => {
+          this.#warn(text);
+        });
+        return [...(plan?.steps ?? [])];
+      });
+  }
+
+  /**
+   * Before the first change, what was found of every layer that could be looked at goes into the record;
+   * and a share joins a record that another one holds, even where it finds nothing to change. A layer
+   * that remembers nothing (null) has nothing to give back.
+   */
+  #recordSteps(changing: boolean): Step[] {
+    return this.#bindings.ensure.flatMap((binding) => {
+      const seen = this.#seen(binding);
+      const entry = recordIn(binding, this.#observation.host);
+      const holder = this.#holder(binding);
+      if (!seen || entry?.holders.includes(holder) || (!entry && !changing)) return [];
+      const before = entry?.before ?? this.#before[binding.concern.layer] ?? null;
+      if (before === null) return [];
+      const next = {
+        version: 1 as const,
+        layer: binding.concern.layer,
+        identity: binding.record.identity,
+        before,
+        holders: [...(entry?.holders ?? []), holder],
+      };
+      return [writeRecord(binding.record, next, entry)];
+    });
+  }
+
+  /** The copy for the outputs: the record's where there is one, else what this look is the first to see. */
+  #rememberBefore(): void {
+    const found = this.#bindings.ensure.flatMap((binding) => {
+      const { layer } = binding.concern;
+      const seen = this.#seen(binding);
+      const known = recordIn(binding, this.#observation.host)?.before ?? this.#sameIdentity(binding);
+      if (known !== undefined) return [[layer, known] as const];
+      return seen ? [[layer, binding.concern.remember(binding.want, seen) as Json] as const] : [];
+    });
+    this.#before = { ...this.#before, ...Object.fromEntries(found) };
+  }
+
+  /** The state's copy, where it speaks of the same thing as the new spec. */
+  #sameIdentity(binding: Binding): Json | undefined {
+    const same = this.#request.olds.some((old) => {
+      const want: unknown = binding.concern.want(old);
+      return want !== undefined && binding.concern.identity(want) === binding.record.identity;
+    });
+    return same ? this.#request.before[binding.concern.layer] : undefined;
+  }
+
+  // Carrying out.
+
+  async #writeHost(steps: readonly Step[]): Promise<boolean> {
+    if (steps.length === 0) return true;
+    const { host } = this.#observation;
+    return this.#write(this.#machines.host, hostFacts(this.#bindings), host, steps, (look) => {
+      this.#observation = { ...this.#observation, host: look };
+    });
+  }
+
+  async #writeGuest(steps: readonly Step[]): Promise<boolean> {
+    const { guest, info } = this.#observation;
+    if (steps.length === 0 || !guest || !info || this.#failure) return true;
+    return this.#write(this.#machines.guest(info), factsOf(this.#bindings, "guest"), guest, steps, (look) => {
+      this.#observation = { ...this.#observation, guest: look };
+    });
+  }
+
+  /** False: the plan was out of date, and nothing was written. */
+  async #write(
+    machine: Machine,
+    facts: FactSet,
+    seen: Look,
+    steps: readonly Step[],
+    took: (look: Look) => void,
+  ): Promise<boolean> {
+    // From here on a lost connection leaves open what was done.
+    const before = this.#changed;
+    this.#changed = true;
+    const written = await write(machine, facts, seen, steps, this.#teller.step);
+    this.#changed = before || written.kept > 0;
+    took(written.look);
+    if (written.failed) this.#failure = new ShareError(written.failed);
+    return !written.stale;
+  }
+
+  #power(): PowerPlan {
+    const share = this.#request.spec ?? this.#request.olds[0];
+    if (!share || this.#failure) return { kind: "none" };
+    return powerOf(this.#observation.host, share, this.#request.spec);
+  }
+
+  async #cycle(
+    kind: PowerJob["kind"],
+    ask: (ask: PowerAsk) => Promise<{ log: string; look: Look }>,
+  ): Promise<void> {
+    const share = this.#request.spec ?? this.#request.olds[0];
+    const { info } = this.#observation;
+    if (!share || !info) return;
+    this.#changed = true;
+    const prelude = sh`${this.#machines.host.prelude}
+domain=${info.uuid} recorded=${info.uuid}`;
+    try {
+      const { log, look } = await ask({
+        job: {
+          kind,
+          tags: this.#request.spec ? [share.tag] : [],
+          shutdownMs: share.timeouts.shutdownMs,
+          agentMs: this.#observation.guestState.kind === "notAsked" ? 0 : share.timeouts.bootMs,
+        },
+        machine: this.#machines.host,
+        prelude,
+        facts: hostFacts(this.#bindings),
+        onLine: this.#teller.step,
+      });
+      this.#observation = { ...this.#observation, host: look };
+      this.#failure = this.#powerFailure(log, share);
+    } catch (error) {
+      if (!(error instanceof PowerBusy)) throw error;
+      this.#failure = new ShareError(
+        this.#powerProblem("stepFailed", "the power job could not be started", error.message),
+      );
+    }
+  }
+
+  #powerFailure(log: string, share: ShareSpec): ShareError | undefined {
+    const { result, errors } = parsePowerLog(log);
+    const name = this.#observation.info?.name ?? share.domain;
+    const said = errors.join("; ");
+    switch (result) {
+      case "started":
+        return undefined;
+      case "startedWithout":
+        return new ShareError({
+          ...this.#powerProblem(
+            "startedWithoutDevice",
+            `${name} did not start with ${share.tag}, and runs again without it: the device was taken out of its definition`,
+            said,
+          ),
+          remedy: `see that ${share.source} is there and that QEMU can open it, and run up again`,
+        });
+      case "notStarted":
+        return new ShareError({
+          ...this.#powerProblem(
+            "domainStartFailed",
+            `${name} was shut down and does not start, not even without ${share.tag}`,
+            said,
+          ),
+          remedy: `start it by hand: virsh start ${name}`,
+        });
+      case "notStopped":
+        return new ShareError({
+          ...this.#powerProblem(
+            "shutdownTimedOut",
+            `${name} did not shut down within ${share.timeouts.shutdownMs / 1000} s; it still runs, and is started again should it stop after all`,
+            said,
+          ),
+          remedy:
+            "see what keeps the guest from shutting down, give it longer (timeouts.shutdownMs), or allow power: force",
+        });
+      case "died":
+        return new ShareError(
+          this.#powerProblem("domainStartFailed", `the power job of ${name} ended without a result`, log),
+        );
+    }
+  }
+
+  #powerProblem(code: Problem["code"], what: string, returned: string): Problem {
+    return { code, layer: "power", machine: this.#machines.host.transport.machine, what, returned };
+  }
+
+  /** Last on the way down: labels and directories, and the records of all that was given back. */
+  async #giveBackOnHost(): Promise<void> {
+    for (let attempt = 0; attempt < attempts; attempt++) {
+      const steps = [
+        ...this.#steps(this.#bindings.release, "down", ["hostLast"]).reverse().flat(),
+        ...this.#bindings.release.flatMap((binding) => this.#forget(binding)),
+      ];
+      if (await this.#writeHost(steps)) return;
+      this.#observation = await observe(this.#machines, this.#bindings);
+    }
+  }
+
+  #forget(binding: Binding): Step[] {
+    const entry = recordIn(binding, this.#observation.host);
+    if (!entry || this.#mustWait(binding)) return [];
+    const others = this.#otherHolders(binding);
+    if (others.length === entry.holders.length) return [];
+    if (others.length === 0) return [removeRecord(binding.record)];
+    return [writeRecord(binding.record, { ...entry, holders: others }, entry)];
+  }
+
+  #machineName(binding: Binding): string {
+    const { info } = this.#observation;
+    if (binding.concern.place === "guest" && info) return this.#machines.guest(info).transport.machine;
+    return this.#machines.host.transport.machine;
+  }
+
+  #warn(text: string): void {
+    if (this.#warned.has(text)) return;
+    this.#warned.add(text);
+    this.#teller.warn(text);
+  }
+}

@@ -1,0 +1,90 @@
+import { effectiveOptions } from "../concerns/guest-mount";
+import { clears, type PowerPlan } from "../concerns/domain-power";
+import { mounts } from "../concerns/guest-facts";
+import { type Bindings, seenBy } from "../engine/binding";
+import { type Drift, type Json, type Layer, layers, type LayerState } from "../engine/concern";
+import type { Mount } from "../formats/mountinfo";
+import type { ShareSpec } from "../spec";
+import type { Observation } from "./observe";
+
+/** What a share amounts to; the words are part of the contract (outputs `status`). */
+export type Status =
+  "active" | "pendingPowerCycle" | "pendingGuest" | "pendingRemount" | "off" | "domainMissing" | "incomplete";
+
+/** Status and the code of its reason; `asDeclared` when there is nothing to say. */
+export interface StatusAndReason {
+  readonly status: Status;
+  readonly statusReason: string;
+}
+
+/** The drift of every layer: `unmanaged` without a binding, `unknown` where its place was not looked at. */
+export function driftOf(bindings: Bindings, observation: Observation): Readonly<Record<Layer, Drift>> {
+  const of = (layer: Layer): Drift => {
+    const binding = bindings.ensure.find((one) => one.concern.layer === layer);
+    if (!binding) return { state: "unmanaged", args: {}, notes: [] };
+    const seen = seenBy(binding, observation.host, observation.guest);
+    return seen ? binding.concern.drift(binding.want, seen) : { state: "unknown", args: {}, notes: [] };
+  };
+  return Object.fromEntries(layers.map((layer) => [layer, of(layer)])) as Record<Layer, Drift>;
+}
+
+/** The status of a share that did not fail. */
+export function statusOf(
+  observation: Observation,
+  power: PowerPlan,
+  drift: Readonly<Record<Layer, Drift>>,
+): StatusAndReason {
+  if (!observation.info) return { status: "domainMissing", statusReason: "domainMissing" };
+  if (observation.guestState.kind === "off" || observation.info.state === "shut off") {
+    return { status: "off", statusReason: power.kind === "pending" ? power.reason : "domainOff" };
+  }
+  if (power.kind === "pending") return { status: "pendingPowerCycle", statusReason: power.reason };
+  if (power.kind !== "none") return { status: "pendingPowerCycle", statusReason: "deviceNotLive" };
+  if (observation.guestState.kind === "unreachable") {
+    return { status: "pendingGuest", statusReason: observation.guestState.problem.code };
+  }
+  if (drift.mount.state === "differs") return { status: "pendingRemount", statusReason: "mountBusy" };
+  return { status: "active", statusReason: "asDeclared" };
+}
+
+/**
+ * Whether the outputs of the state alone ask for an update: something failed, or a layer is not as it
+ * was declared and does not merely wait for what may not be done.
+ */
+export function needsUpdate(
+  outputs: { readonly status?: unknown; readonly statusReason?: unknown; readonly layers?: unknown },
+  power: ShareSpec["power"],
+): boolean {
+  const status = String(outputs.status);
+  if (status === "incomplete" || status === "pendingGuest") return true;
+  if (clears(power, String(outputs.statusReason))) return true;
+  const waiting: readonly string[] =
+    status === "off"
+      ? ["modules", "fstab", "mount", "guestOwnership", "guestBooleans"]
+      : status === "pendingPowerCycle" || status === "pendingRemount"
+        ? ["mount", "guestOwnership"]
+        : [];
+  const states = Object.entries((outputs.layers ?? {}) as Record<string, LayerState>);
+  return states.some(([layer, state]) => state !== "ok" && state !== "unmanaged" && !waiting.includes(layer));
+}
+
+/** What the kernel of the guest really uses for the share's mount; empty when it is not mounted or not known. */
+export function mountOptionsIn(observation: Observation, spec: ShareSpec): string {
+  const seen = observation.guest?.values.get(mounts.key) as readonly Mount[] | undefined;
+  return seen && spec.guest ? effectiveOptions(seen, spec.tag, spec.guest.mountPoint) : "";
+}
+
+/** Sets a value at a dotted path of a plain object, in a copy; null takes the key out. */
+export function withValue(
+  object: Record<string, unknown>,
+  path: string,
+  value: Json,
+): Record<string, unknown> {
+  const [key = "", ...rest] = path.split(".");
+  if (rest.length > 0) {
+    const inner = (object[key] ?? {}) as Record<string, unknown>;
+    return { ...object, [key]: withValue(inner, rest.join("."), value) };
+  }
+  const others = Object.fromEntries(Object.entries(object).filter(([name]) => name !== key));
+  return value === null ? others : { ...others, [key]: value };
+}

@@ -1,0 +1,209 @@
+import type { types } from "@pulumi/command";
+import * as pulumi from "@pulumi/pulumi";
+import type { Layer, LayerState } from "./engine/concern";
+import type { Status } from "./reconcile/status";
+
+/** How to reach a machine over SSH: `@pulumi/command`'s own type, so that objects you have go in as they are. */
+export type ConnectionArgs = types.input.remote.ConnectionArgs;
+
+/** Arguments of a {@link Virtio9pShare}; every one may be an output of another resource. */
+export interface Virtio9pShareArgs {
+  /** The host's directory: absolute, without links in it. System directories are refused. Sample: `/foo/bar`. */
+  source: pulumi.Input<string>;
+  /** The libvirt domain, by its exact name or its UUID; it must be persistent. */
+  domain: pulumi.Input<string>;
+  /** What the guest mounts: 1 to 31 bytes, no comma, no control characters. Default: the resource's name. */
+  tag?: pulumi.Input<string>;
+  /**
+   * Whose owners and modes the files have. `mapped`: the guest's own, kept in attributes on the host,
+   * where all files are QEMU's. `passthrough`: the host's, as far as QEMU's user may. `squash`: like
+   * passthrough, but QEMU does not fail where it may not. Default `mapped`.
+   */
+  accessMode?: pulumi.Input<"mapped" | "passthrough" | "squash">;
+  /** The export itself is read-only, so it holds against the guest's root too. Default false. */
+  readOnly?: pulumi.Input<boolean>;
+  /** What QEMU does where the tree crosses file systems; libvirt's attribute. Default `default` (QEMU warns). */
+  multidevs?: pulumi.Input<"default" | "remap" | "forbid" | "warn">;
+  /** Octal mode of new files on the host, at most 0777; `mapped` only. Default libvirt's: QEMU's 0600. */
+  fileMode?: pulumi.Input<string>;
+  /** Octal mode of new directories on the host, at most 0777; `mapped` only. Default libvirt's: QEMU's 0700. */
+  directoryMode?: pulumi.Input<string>;
+  /** libvirt's device model. Default `virtio`. */
+  model?: pulumi.Input<"virtio" | "virtio-transitional" | "virtio-non-transitional">;
+  /** `refuse`: no second read-write export of the same tree. Default `refuse`. */
+  otherWriters?: pulumi.Input<"refuse" | "allow">;
+  host?: pulumi.Input<HostArgs>;
+  directory?: pulumi.Input<DirectoryArgs>;
+  selinux?: pulumi.Input<SelinuxArgs>;
+  /** Absent: host and domain only, the guest is left alone. */
+  guest?: pulumi.Input<GuestArgs>;
+  /**
+   * What may be done to make a device appear or go, since 9p cannot be hot-plugged; each includes the
+   * one before. `never`; `start` a domain that is off; `restart`: shut a running guest down cleanly and
+   * start it again; `force`: cut its power when it does not stop in time. Default `never`.
+   */
+  power?: pulumi.Input<"never" | "start" | "restart" | "force">;
+  timeouts?: pulumi.Input<TimeoutArgs>;
+}
+
+/** The KVM host, and its libvirt. */
+export interface HostArgs {
+  /** SSH to the host. Default: this machine. Not available in this release. */
+  connection?: pulumi.Input<ConnectionArgs>;
+  /** As the host itself sees it. Default `qemu:///system`. */
+  libvirtUri?: pulumi.Input<"qemu:///system" | "qemu:///session">;
+  /** `auto`: root needs nothing, anybody else `sudo -n`. Default `auto`. */
+  escalate?: pulumi.Input<"auto" | "sudo" | "none">;
+}
+
+/** The directory on the host. */
+export interface DirectoryArgs {
+  /** Make it (its last component only) if it is missing at first contact. Default true. */
+  create?: pulumi.Input<boolean>;
+  /** A name, a number, or `qemu`: whoever the domain's QEMU runs as. Default `qemu` when mapped and writable, else untouched. */
+  owner?: pulumi.Input<string | number>;
+  /** As `owner`. */
+  group?: pulumi.Input<string | number>;
+  /** Octal text. Default: untouched; `0755` when created. */
+  mode?: pulumi.Input<string>;
+  /** Unset: done where the tree is empty or QEMU's already; a tree of others is an error that counts them. `false`: only the directory itself. */
+  recursive?: pulumi.Input<boolean>;
+  /** The guest goes on seeing the owner and mode that the directory had. Default true when mapped and the owner is managed. */
+  keepOwners?: pulumi.Input<boolean>;
+  /** What destroy does with owner and mode: give back what first contact found, or leave. Default `restore`. */
+  onDelete?: pulumi.Input<"restore" | "leave">;
+}
+
+/** SELinux on the host. Labels are not managed in this release. */
+export interface SelinuxArgs {
+  /** `never` where the label is set by hand. Default `auto`, which refuses a host with SELinux in this release. */
+  manage?: pulumi.Input<"auto" | "always" | "never">;
+  type?: pulumi.Input<string>;
+  newFiles?: pulumi.Input<"auto" | "inherit" | "ignore">;
+}
+
+/** The mount in the guest. */
+export interface GuestArgs {
+  /** SSH to the guest. Default: the QEMU guest agent, through the host. Not available in this release. */
+  connection?: pulumi.Input<ConnectionArgs>;
+  /** Absolute; made if missing. System directories, and ones that hold something else, are refused. */
+  mountPoint: pulumi.Input<string>;
+  options?: pulumi.Input<MountOptionsArgs>;
+  /** `now`: in fstab and mounted. `boot`: in fstab only. Default `now`. */
+  mount?: pulumi.Input<"now" | "boot">;
+  /** Owner of the share's root as the guest sees it, by name or number; mapped and writable only. Default: untouched. */
+  owner?: pulumi.Input<string | number>;
+  group?: pulumi.Input<string | number>;
+  /** Octal text. */
+  mode?: pulumi.Input<string>;
+  /** SELinux booleans of the guest. Not available in this release. */
+  selinuxBooleans?: pulumi.Input<pulumi.Input<string>[]>;
+}
+
+/** Options of the guest's mount; each is validated, for the kernel silently ignores what it does not know. */
+export interface MountOptionsArgs {
+  /** Bytes of one message, 4096 to 512000; 0 writes none, the kernel's own is used. Default 512000. */
+  msizeBytes?: pulumi.Input<number>;
+  /** Default: none written, the kernel's `none`. `loose` and `fscache` are not coherent with the host. */
+  cache?: pulumi.Input<"none" | "readahead" | "mmap" | "loose" | "fscache">;
+  /** `user`, `any`, `client` or a numeric uid. Default: none written, the kernel's `client`. */
+  access?: pulumi.Input<string>;
+  /** The SELinux context of all files in this mount. */
+  context?: pulumi.Input<string>;
+  /** `_netdev`: ordered with the network mounts, behind local-fs.target. Default true. */
+  netdev?: pulumi.Input<boolean>;
+  /** A share that is not there does not fail the boot. Default true. */
+  nofail?: pulumi.Input<boolean>;
+  /** `x-systemd.automount`: mounted at first use. Default false. */
+  automount?: pulumi.Input<boolean>;
+  noexec?: pulumi.Input<boolean>;
+  nosuid?: pulumi.Input<boolean>;
+  /** Default true: a device node made through one mapped export is one through another. */
+  nodev?: pulumi.Input<boolean>;
+  /** What has no name here, such as `noatime` or `x-systemd.requires=...`. */
+  extra?: pulumi.Input<pulumi.Input<string>[]>;
+}
+
+/** Milliseconds, 1000 to a day. */
+export interface TimeoutArgs {
+  /** Without a sign of progress. Default 120000. */
+  commandMs?: pulumi.Input<number>;
+  /** For a guest to shut down. Default 120000. */
+  shutdownMs?: pulumi.Input<number>;
+  /** For a guest to boot until its agent answers. Default 300000. */
+  bootMs?: pulumi.Input<number>;
+}
+
+/**
+ * How the state finds this package's code: the provider process evaluates it, from the program's
+ * directory. It is the same bytes whatever the program is written in, and it never changes: each later
+ * read and delete runs what an earlier release stored.
+ *
+ * `createRequire` at the working directory and not `require`: a checkout of this package asks for itself
+ * by name there, which only Node's self-reference answers.
+ */
+export const providerText =
+  'exports.handler=()=>require("node:module").createRequire(process.cwd()+"/")("pulumi-virtio9p/dynamic")';
+
+/**
+ * One host directory, exported to one libvirt domain under one tag, and mounted in that guest.
+ *
+ * `pulumi up` makes all layers so, `pulumi refresh` sees what drifted, `pulumi destroy` gives back what
+ * was there before.
+ *
+ * ```ts
+ * const share = new Virtio9pShare("foobar", {
+ *   source: "/foo/bar",
+ *   domain: "web1",
+ *   guest: { mountPoint: "/mnt/foobar", owner: "root", group: "root", mode: "0750" },
+ * });
+ * export const fstab = share.fstabEntry;
+ * ```
+ */
+export class Virtio9pShare extends pulumi.CustomResource {
+  /** `active`, `pendingPowerCycle`, `pendingGuest`, `pendingRemount`, `off`, `domainMissing`, `incomplete`. */
+  declare public readonly status: pulumi.Output<Status>;
+  /** Why, as a code: `asDeclared`, `deviceNotLive`, `domainOff`, `guestUnreachable`, or that of an error. */
+  declare public readonly statusReason: pulumi.Output<string>;
+  /** Each layer: `ok`, `missing`, `differs`, `unknown`, `unmanaged`. */
+  declare public readonly layers: pulumi.Output<Readonly<Record<Layer, LayerState>>>;
+  declare public readonly domainUuid: pulumi.Output<string>;
+  declare public readonly domainName: pulumi.Output<string>;
+  /** Owner and group of the directory as numbers, sample: `64055:64055`. */
+  declare public readonly directoryOwner: pulumi.Output<string>;
+  /** The guest's whole line; empty without `guest`. */
+  declare public readonly fstabEntry: pulumi.Output<string>;
+  /** What the guest's kernel really uses, from mountinfo; empty while it is not mounted. */
+  declare public readonly mountOptions: pulumi.Output<string>;
+  /** What first contact found, by layer: a copy of the record on the host. */
+  declare public readonly before: pulumi.Output<Readonly<Record<string, unknown>>>;
+  declare public readonly source: pulumi.Output<string>;
+  declare public readonly domain: pulumi.Output<string>;
+  declare public readonly tag: pulumi.Output<string>;
+
+  constructor(name: string, args: Virtio9pShareArgs, options?: pulumi.CustomResourceOptions) {
+    const outputs = Object.fromEntries(
+      ["status", "statusReason", "layers", "domainUuid", "domainName", "directoryOwner"]
+        .concat("fstabEntry", "mountOptions", "before")
+        .map((output) => [output, undefined]),
+    );
+    const inputs = { ...args, tag: args.tag ?? name, host: wrap(args.host), guest: wrap(args.guest) };
+    super(
+      "pulumi-nodejs:dynamic/virtio9p:Virtio9pShare",
+      name,
+      { ...inputs, ...outputs, __provider: providerText },
+      options,
+    );
+  }
+}
+
+/** A connection's credentials are secrets, given so or not. */
+function wrap<T extends { connection?: pulumi.Input<ConnectionArgs> }>(machine: pulumi.Input<T> | undefined) {
+  return (
+    machine &&
+    pulumi.output(machine).apply(({ connection, ...rest }) => ({
+      ...rest,
+      ...(connection === undefined ? {} : { connection: pulumi.secret(connection) }),
+    }))
+  );
+}
