@@ -1,13 +1,16 @@
 // Three projects: pure logic, the real provider process, and everything on the lab's real machines.
-const common = {
+const project = (name, more = {}) => ({
+  displayName: name,
+  testMatch: [`<rootDir>/test/${name}/**/*.test.ts`],
   testEnvironment: "node",
   transform: { "^.+\\.ts$": ["ts-jest", { tsconfig: { noEmit: false } }] },
   modulePathIgnorePatterns: ["<rootDir>/dist"],
-};
+  ...more,
+});
 module.exports = {
-  projects: ["unit", "host", "e2e"].map((name) => ({
-    ...common,
-    displayName: name,
-    testMatch: [`<rootDir>/test/${name}/**/*.test.ts`],
-  })),
+  projects: [
+    project("unit"),
+    project("host"),
+    project("e2e", { setupFilesAfterEnv: ["<rootDir>/test/e2e/support/time-limit.ts"] }),
+  ],
 };

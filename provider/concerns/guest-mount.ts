@@ -167,7 +167,7 @@ export const guestMount: Concern<MountWant, MountSeen, MountBefore> = {
       : {
           state: "differs",
           args: {},
-          notes: [`${want.mountPoint} is mounted without ${options.join(", ")}`],
+          notes: [`${want.mountPoint} differs in its mount options: ${options.join(", ")}`],
         };
   },
 };
@@ -194,20 +194,27 @@ function isAutomount(mount: Mount): boolean {
   return mount.type === "autofs";
 }
 
+/** Options of every file system that mountinfo shows when they hold, and `ro`, which it shows as ro or rw. */
+const shownFlags = ["ro", "nodev", "nosuid", "noexec", "noatime"];
+/** Options with a value that v9fs shows (v9fs_show_options, fs/9p/v9fs.c, 6.1), as it was asked or clamped. */
+const shownValues = ["msize", "access"];
+
 /**
- * Options that were asked for and that the kernel does not show.
+ * What the mount has too little or too much: flags that must hold exactly, and values that were asked for.
  *
- * Only those that it shows when it has them (v9fs_show_options, fs/9p/v9fs.c 6.1; the generic ones are
- * per mount). `msize` and `cache` are shown from 5.x on.
+ * What the kernel does not show cannot be compared; fstab has it.
  */
 function differing(want: MountWant, at: Mount): string[] {
+  const asked = want.options.split(",");
   const shown = [...at.mountOptions, ...at.superOptions];
-  const names = shown.map((option) => option.split("=", 1)[0]);
-  return want.options.split(",").filter((option) => {
-    const name = option.split("=", 1)[0] ?? "";
-    if (["ro", "nodev", "nosuid", "noexec", "noatime"].includes(name)) return !shown.includes(option);
-    return (name === "msize" || name === "access") && names.includes(name) && !shown.includes(option);
+  const flags = shownFlags.filter((flag) => asked.includes(flag) !== shown.includes(flag));
+  const values = asked.filter((option) => {
+    const [name = ""] = option.split("=", 1);
+    return (
+      shownValues.includes(name) && shown.some((one) => one.startsWith(`${name}=`)) && !shown.includes(option)
+    );
   });
+  return [...flags.map((flag) => (asked.includes(flag) ? flag : `(without) ${flag}`)), ...values];
 }
 
 function mountStep(want: MountWant): Step {
@@ -215,7 +222,8 @@ function mountStep(want: MountWant): Step {
     does: `mount ${want.mountPoint} in the guest`,
     run: want.automount
       ? sh`systemctl restart "$(systemd-escape --path --suffix=automount -- ${want.mountPoint})"`
-      : sh`mount -- ${want.mountPoint}`,
+      : // A guest that has just booted may be mounting it itself.
+        sh`${isMountedAt(want.mountPoint)} || mount -- ${want.mountPoint} || ${isMountedAt(want.mountPoint)}`,
     undo: sh`umount -- ${want.mountPoint} || :`,
   };
 }
@@ -266,19 +274,28 @@ fi`,
   };
 }
 
-/** Who has something open below a path: working directory, root, open files. Sample: `sleep (412)`. */
+/**
+ * Who has something open below a path: working directory, root, program, open files. Sample: `sleep (412)`.
+ *
+ * All links are read by one `ls`: a process for each would take seconds in an emulated guest.
+ */
 function holdersOf(path: string): Fact<readonly string[]> {
   return {
     key: `holders of ${path}`,
     place: "guest",
     does: `see who uses ${path}`,
     script: sh`${isMountedAt(path)} || exit 0
-for process in /proc/[0-9]*; do
-  for link in "$process/cwd" "$process/root" "$process/exe" "$process"/fd/*; do
-    case $(readlink "$link" 2>/dev/null) in ${path}|${path}/*)
-      printf '%s (%s)\n' "$(head -n 1 "$process/comm" 2>/dev/null)" "$(basename "$process")"; break;; esac
-  done
-done | head -n 20`,
-    parse: (output) => output.split("\n").filter((line) => line !== ""),
+ls -l /proc/[0-9]*/cwd /proc/[0-9]*/root /proc/[0-9]*/exe /proc/[0-9]*/fd/* 2>/dev/null | grep -F -- ${` -> ${path}`} |
+  sed 's|^.* /proc/\([0-9]*\)/[^>]* -> |\1 |' | head -n 50 |
+  while read -r process file; do
+    printf '%s %s %s\n' "$process" "$(tr ' ' _ < "/proc/$process/comm" 2>/dev/null)" "$file"
+  done`,
+    parse: (output) => {
+      const lines = output.split("\n").map((line) => /^(\d+) (\S*) (.*)$/.exec(line));
+      const inside = lines.filter(
+        (match) => match && (match[3] === path || match[3]?.startsWith(`${path}/`)),
+      );
+      return [...new Set(inside.map((match) => `${match?.[2] ?? ""} (${match?.[1] ?? ""})`))];
+    },
   };
 }

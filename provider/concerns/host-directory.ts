@@ -112,9 +112,18 @@ export const hostDirectory: Concern<DirectoryWant, DirectorySeen, DirectoryBefor
 
   plan(want, seen, before) {
     const { owner, refuse: unknown } = resolveOwner(want, seen);
-    const refuse = [...unknown, ...standing(want, seen, before), ...reachable(want, seen, owner)];
+    const refuse = [...unknown, ...standing(want, seen, before), ...reachable(want, seen, owner, before)];
     if (refuse.length > 0) return { refuse, steps: [] };
-    return { steps: seen.entry ? adjust(want, seen, seen.entry, owner) : create(want, owner) };
+    const others = before === undefined ? undefined : strangers(want, seen, owner.uid);
+    return {
+      steps: seen.entry ? adjust(want, seen, seen.entry, owner) : create(want, owner),
+      warnings:
+        others === undefined
+          ? []
+          : [
+              `${want.path} holds entries that are not QEMU's, and that the guest can at most read: ${others}`,
+            ],
+    };
   },
 
   remember(_want, { entry, attributes }) {
@@ -238,7 +247,8 @@ function standing(want: DirectoryWant, seen: DirectorySeen, before: DirectoryBef
       ];
     }
     const parent = seen.parents[0];
-    if (want.create && parent?.kind === "directory") return [];
+    const above = want.path.slice(0, want.path.lastIndexOf("/")) || "/";
+    if (want.create && parent?.path === above && parent.kind === "directory") return [];
     return [
       {
         code: "sourceMissing",
@@ -272,6 +282,7 @@ function reachable(
   want: DirectoryWant,
   seen: DirectorySeen,
   owner: { uid: number | undefined; gid: number | undefined },
+  before: DirectoryBefore | undefined,
 ): Refusal[] {
   const refuse: Refusal[] = [];
   const label = qemuLabel(seen);
@@ -298,19 +309,23 @@ function reachable(
       remedy: "share from ext4, xfs or btrfs, or use another accessMode",
     });
   }
-  const others = seen.owners.filter((one) => one.uid !== owner.uid);
-  if (owner.uid !== undefined && want.recursive === undefined && others.length > 0) {
-    const counts = others
-      .slice(0, 8)
-      .map((one) => `${one.count} of ${named(one.user, one.uid)} (${one.uid})`);
+  const others = strangers(want, seen, owner.uid);
+  if (before === undefined && want.recursive === undefined && others !== undefined) {
     refuse.push({
       code: "treeOfOthers",
-      what: `${want.path} holds entries of other owners: ${counts.join(", ")}${others.length > 8 ? ", ..." : ""}`,
+      what: `${want.path} holds entries of other owners: ${others}`,
       remedy:
         "write directory.recursive: false to take only the directory itself; taking a tree over with its owners kept is not available in this release",
     });
   }
   return refuse;
+}
+
+/** Who but the wanted owner has entries in the tree, sample: `12 of root (0), 1 of alice (1000)`; undefined: nobody. */
+function strangers(want: DirectoryWant, seen: DirectorySeen, uid: number | undefined): string | undefined {
+  const others = uid === undefined || !want.mapped ? [] : seen.owners.filter((one) => one.uid !== uid);
+  const counts = others.slice(0, 8).map((one) => `${one.count} of ${named(one.user, one.uid)} (${one.uid})`);
+  return others.length === 0 ? undefined : counts.join(", ") + (others.length > 8 ? ", ..." : "");
 }
 
 function create(want: DirectoryWant, owner: { uid: number | undefined; gid: number | undefined }): Step[] {

@@ -255,9 +255,9 @@ class Run {
     return seenBy(binding, this.#observation.host, this.#observation.guest);
   }
 
-  /** Only a record says that what is there now may be our own work: without one this is first contact. */
+  /** Undefined at first contact: only a record, or the state, says that what is there now may be our own work. */
   #knownBefore(binding: Binding): Json | undefined {
-    return recordIn(binding, this.#observation.host)?.before;
+    return recordIn(binding, this.#observation.host)?.before ?? this.#sameIdentity(binding);
   }
 
   #holder(binding: Binding): string {
@@ -355,7 +355,7 @@ class Run {
     const found = this.#bindings.ensure.flatMap((binding) => {
       const { layer } = binding.concern;
       const seen = this.#seen(binding);
-      const known = recordIn(binding, this.#observation.host)?.before ?? this.#sameIdentity(binding);
+      const known = this.#knownBefore(binding);
       if (known !== undefined) return [[layer, known] as const];
       return seen ? [[layer, binding.concern.remember(binding.want, seen) as Json] as const] : [];
     });

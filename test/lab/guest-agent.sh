@@ -43,10 +43,12 @@ run_in_guest() {
   script=$(base64 -w 0)
   ((${#script} <= EXEC_LONGEST_SCRIPT * 4 / 3)) || fail "the script is longer than $EXEC_LONGEST_SCRIPT bytes: give it in parts"
   # shellcheck disable=SC2016 # the guest's shell expands it
-  answer=$(vsh qemu-agent-command "$name" '{"execute":"guest-exec","arguments":{"path":"/bin/sh","arg":["-c","script=$(cat); exec </dev/null; eval \"$script\""],"input-data":"'"$script"'","capture-output":true}}')
+  answer=$(vsh qemu-agent-command "$name" '{"execute":"guest-exec","arguments":{"path":"/bin/sh","arg":["-c","script=$(cat); exec </dev/null; eval \"$script\""],"input-data":"'"$script"'","capture-output":true}}') ||
+    fail "the agent of $name did not take the script; \"lab boot $name\" starts the guest and waits for it"
   pid=$(answer_field pid "$answer")
   while :; do
-    answer=$(vsh qemu-agent-command "$name" '{"execute":"guest-exec-status","arguments":{"pid":'"$pid"'}}')
+    answer=$(vsh qemu-agent-command "$name" '{"execute":"guest-exec-status","arguments":{"pid":'"$pid"'}}') ||
+      fail "$name gave no answer about process $pid: it went down, or the output was longer than 3 MB, which libvirt does not pass on"
     if [[ $(answer_field exited "$answer") == true ]]; then break; fi
     ((SECONDS < deadline)) || fail "process $pid in $name has not ended after $EXEC_DEADLINE s"
     sleep "$pause"
@@ -54,7 +56,6 @@ run_in_guest() {
   done
   answer_field out-data "$answer" | base64 -d
   answer_field err-data "$answer" | base64 -d >&2
-  if [[ $answer == *'-truncated":true'* ]]; then say "the agent cut the output off at 16 MiB"; fi
   signal=$(answer_field signal "$answer")
   if [[ -n $signal ]]; then return $((128 + signal)); fi
   return "$(answer_field exitcode "$answer")"

@@ -213,13 +213,14 @@ lab_shell() {
 
 # lab list: name, kind, state, UUID, separated by tabs.
 lab_list() {
-  local directory name state
+  local directory name state daemon=yes
+  daemon_answers || daemon=
   for directory in "$LAB_STATE"/domains/*/; do
     [[ -f $directory/uuid ]] || continue
     name=${directory%/}
     name=${name##*/}
     state='not defined'
-    if domain_is_ours "$name"; then state=$(domain_state "$name"); fi
+    if [[ -z $daemon ]]; then state='no daemon'; elif domain_is_ours "$name"; then state=$(domain_state "$name"); fi
     printf '%s\t%s\t%s\t%s\n' "$name" "$(<"$directory/kind")" "$state" "$(<"$directory/uuid")"
   done
 }

@@ -38,11 +38,23 @@ process_start() {
 }
 
 # Starts one daemon and records which process it became. More arguments are a
-# command to start it with.
+# command to start it with. Without a service manager it runs under tini, which
+# buries the QEMU processes that end: libvirt waits until a domain's process is
+# gone, and the first process of a container may leave it a zombie for seconds (a
+# destroy took 1.5 s instead of 0.1 s, measured).
 start_daemon() {
-  local program=$1 pid_file=$LAB_STATE/daemons/$1.pid pid
+  local program=$1 pid_file=$LAB_STATE/daemons/$1.pid pid tries
   shift
-  as_root "$@" "$program" -d -p "$pid_file" {DAEMONS_LOCK}<&-
+  as_root rm -f -- "$pid_file"
+  if [[ ! -d /run/systemd/system ]] && command -v tini >/dev/null; then
+    as_root setsid tini -s -- "$@" "$program" -p "$pid_file" >/dev/null 2>&1 {DAEMONS_LOCK}<&- &
+  else
+    as_root "$@" "$program" -d -p "$pid_file" {DAEMONS_LOCK}<&-
+  fi
+  for ((tries = 0; tries < DAEMON_DEADLINE * 10; tries++)); do
+    if as_root test -s "$pid_file"; then break; fi
+    sleep 0.1
+  done
   pid=$(as_root cat "$pid_file")
   printf '%s %s\n' "$pid" "$(process_start "$pid")" | as_root tee "$LAB_STATE/daemons/$program.started" >/dev/null
 }

@@ -1,30 +1,19 @@
 # shellcheck shell=bash
-# The artifact "pulumi": a Pulumi engine for the tests, taken from PATH when one
-# that fits is there, else compiled from public Go modules. The pinned modules in
-# pulumi/ exist because Go refuses to install a module with replace lines by name.
+# The artifact "pulumi": a Pulumi engine for the tests, compiled from public Go
+# modules. The pinned modules in pulumi/ exist because Go refuses to install a
+# module with replace lines by name.
 
 # The CLI's version; that of @pulumi/pulumi in package.json should be the same.
 PULUMI_VERSION=3.259.0
 # The newest sdk module that contains the Node language host; the engine above
 # works with it.
 PULUMI_LANGUAGE_HOST_VERSION=3.68.0
-# The oldest CLI that is taken from PATH.
-PULUMI_OLDEST_MINOR=200
+# shellcheck disable=SC2034 # pulumi-environment.sh uses it
 PULUMI_RECIPE=(
   pulumi-engine.sh
   pulumi/cli/go.mod pulumi/cli/go.sum
   pulumi/language-host/go.mod pulumi/language-host/go.sum
 )
-
-# Tells whether PATH has an engine that fits, with all that it takes to run a
-# Node program with dynamic resources.
-pulumi_on_path_fits() {
-  local version
-  command -v pulumi-language-nodejs >/dev/null || return 1
-  command -v pulumi-resource-pulumi-nodejs >/dev/null || return 1
-  version=$(PULUMI_SKIP_UPDATE_CHECK=true pulumi version 2>/dev/null) || return 1
-  [[ $version =~ ^v?3\.([0-9]+)\. ]] && ((BASH_REMATCH[1] >= PULUMI_OLDEST_MINOR))
-}
 
 # Compiles one main package of a pinned module into a file.
 compile_pinned() {
@@ -66,27 +55,4 @@ make_pulumi() {
     "-s -w -X github.com/pulumi/pulumi/sdk/v3/go/common/version.Version=v$PULUMI_VERSION" "$bin/pulumi"
   stage "pulumi: copy the dynamic provider's launcher" copy_dynamic_launcher "$bin/pulumi-resource-pulumi-nodejs"
   stage "pulumi: run it" try_pulumi "$bin"
-}
-
-# Prints the directory to put first in PATH, or nothing where PATH will do.
-# VIRTIO9P_LAB_OWN_PULUMI=1 ignores what is on PATH.
-ensure_pulumi() {
-  local directory
-  if [[ -z ${VIRTIO9P_LAB_OWN_PULUMI:-} ]] && pulumi_on_path_fits; then
-    say "pulumi: $(command -v pulumi) fits"
-    return
-  fi
-  directory=$(artifact_directory pulumi "${PULUMI_RECIPE[@]}")
-  ensure_artifact "$directory" make_pulumi
-  printf '%s/bin\n' "$directory"
-}
-
-# lab env
-lab_env() {
-  local bin
-  bin=$(ensure_pulumi)
-  # shellcheck disable=SC2016 # the shell that evaluates the line expands it
-  if [[ -n $bin ]]; then printf 'export PATH=%q:"$PATH"\n' "$bin"; fi
-  printf 'export PULUMI_SKIP_UPDATE_CHECK=true\n'
-  printf 'export PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION=true\n'
 }

@@ -53,6 +53,8 @@ lay_out_small() {
     ln -s /bin/busybox "$root/$applet"
   done < <("$tree/bin/busybox" --list-full | grep -v '^bin/busybox$')
   copy_program "$tree" /usr/sbin/qemu-ga "$root"
+  # Debian's busybox has no flock applet, which other busybox builds have.
+  copy_program "$tree" /usr/bin/flock "$root"
   copy_modules "$tree" "$root"
   install -m 644 -- "$LAB_HOME/guests/small/inittab" "$root/etc/inittab"
   install -D -m 755 -- "$LAB_HOME/guests/small/start" "$root/etc/init.d/start"
@@ -78,7 +80,7 @@ make_small_guest() {
   tree=$directory/tree root=$directory/root
   # Packages are unpacked, not configured: only files are taken out of them.
   stage "$name: unpack $kernel_package, busybox and the agent" debian_tree "$tree" extract \
-    "base-files,busybox-static,qemu-guest-agent,kmod,$kernel_package"
+    "base-files,busybox-static,qemu-guest-agent,kmod,util-linux,$kernel_package"
   stage "$name: index the modules" as_root chroot "$tree" /sbin/depmod "$(kernel_version "$tree")"
   stage "$name: kernel" write_kernel "$tree"/boot/vmlinuz-* "$directory/kernel"
   stage "$name: ramdisk" write_ramdisk "$tree" "$directory/ramdisk"

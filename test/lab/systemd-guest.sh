@@ -11,10 +11,12 @@ SYSTEMD_DISK_SIZE=3G
 # guest has: without them the image is a third of the size, and udev has nothing
 # to load for what it finds at boot.
 SYSTEMD_MODULE_FOLDERS=(
-  arch crypto lib fs net/9p net/core net/ipv4 net/ipv6 net/unix drivers/virtio
-  drivers/block/virtio_blk.ko drivers/char/virtio_console.ko drivers/char/hw_random
-  drivers/net/virtio_net.ko drivers/net/net_failover.ko drivers/block/loop.ko
-  drivers/acpi drivers/input/evdev.ko
+  crypto lib net/9p net/core net/ipv4 net/ipv6 net/unix drivers/virtio
+  arch/x86/crypto/crc32c-intel.ko drivers/acpi/button.ko drivers/input/evdev.ko
+  drivers/block/virtio_blk.ko drivers/block/loop.ko drivers/char/virtio_console.ko
+  drivers/char/hw_random drivers/net/virtio_net.ko drivers/net/net_failover.ko
+  fs/9p fs/netfs fs/fscache fs/ext4 fs/jbd2 fs/mbcache.ko fs/overlayfs fs/fuse
+  fs/autofs fs/nls fs/fat
 )
 # Units that do nothing for a guest that lives for minutes, and take seconds of
 # its start.
@@ -27,7 +29,7 @@ SYSTEMD_MASKED_UNITS=(
   sys-kernel-config.mount dev-hugepages.mount dev-mqueue.mount
   systemd-journal-flush.service systemd-firstboot.service systemd-sysusers.service
   systemd-machine-id-commit.service systemd-repart.service systemd-pcrphase.service
-  systemd-pcrphase-sysinit.service getty@tty1.service
+  systemd-pcrphase-sysinit.service getty@tty1.service modprobe@drm.service
   systemd-network-generator.service ldconfig.service systemd-hwdb-update.service
 )
 

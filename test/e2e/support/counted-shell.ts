@@ -1,0 +1,62 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+/** What happens at one remote command of an operation. */
+export interface Fault {
+  /** The command, counted from 1. */
+  readonly at: number;
+  /**
+   * `before`: the provider process is killed before the command begins; `after`: when it has ended, and
+   * its output is lost; `during`: the command itself is killed after some milliseconds of its life.
+   */
+  readonly when: "before" | "after" | "during";
+  readonly afterMs?: number;
+}
+
+/**
+ * A `sh` that stands before the real one on the PATH of the provider process: it counts the remote
+ * commands of an operation, and kills at one of them. The provider knows nothing of it.
+ */
+export class CountedShell {
+  readonly folder = mkdtempSync(join(tmpdir(), "virtio9p-shell-"));
+  readonly #log = join(this.folder, "log");
+
+  constructor(fault?: Fault) {
+    writeFileSync(join(this.folder, "sh"), this.#text(fault), { mode: 0o755 });
+    this.reset();
+  }
+
+  reset(): void {
+    writeFileSync(this.#log, "");
+  }
+
+  /** Remote commands since the last reset. */
+  count(): number {
+    return readFileSync(this.#log, "utf8")
+      .split("\n")
+      .filter((line) => line !== "").length;
+  }
+
+  remove(): void {
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+
+  #text(fault: Fault | undefined): string {
+    // Only what our transport starts (`sh -s`) counts: the engine's own launcher is a shell script too.
+    const kill = fault
+      ? `if [ "$count" = ${fault.at} ]; then
+  ${fault.when === "before" ? "kill -KILL $PPID; exit 1" : ""}
+  ${fault.when === "after" ? "/bin/sh -s >/dev/null 2>&1; kill -KILL $PPID; exit 1" : ""}
+  ${fault.when === "during" ? `exec /usr/bin/timeout -s KILL ${(fault.afterMs ?? 0) / 1000} /bin/sh -s` : ""}
+fi`
+      : "";
+    return `#!/bin/sh
+if [ "$*" != -s ]; then exec /bin/sh "$@"; fi
+echo command >> ${this.#log}
+count=$(wc -l < ${this.#log})
+${kill}
+exec /bin/sh -s
+`;
+  }
+}

@@ -1,0 +1,92 @@
+import { resolve } from "node:path";
+import { output } from "./run";
+
+/** The checkout that is tested. */
+export const root = resolve(__dirname, "../../..");
+
+/** One command of the lab; what it prints on standard output. */
+export function lab(...args: readonly string[]): Promise<string> {
+  return output(`${root}/test/lab/lab`, args);
+}
+
+/** A guest of the lab, and what a person would look at in it and in its domain. */
+export class Guest {
+  readonly domain: string;
+
+  constructor(
+    readonly name: string,
+    readonly kind: "systemd" | "small" | "cloud",
+  ) {
+    this.domain = `v9p-${name}`;
+  }
+
+  /** A fresh one, off. */
+  async define(...options: readonly string[]): Promise<void> {
+    await lab("define", this.domain, this.kind, ...options);
+  }
+
+  /** A fresh one, with its agent answering. */
+  async boot(): Promise<void> {
+    await this.define();
+    await lab("boot", this.domain);
+  }
+
+  /** Waits until no power job is at work and the agent answers; starts the domain if it is off. */
+  async settle(): Promise<void> {
+    const uuid = (await this.virsh("domuuid")).trim();
+    const lock = `/var/lib/virtio9p/domains/${uuid}/power/lock`;
+    await output("sh", ["-c", '[ ! -e "$1" ] || flock -w 300 "$1" true', "sh", lock]);
+    await lab("boot", this.domain);
+  }
+
+  async remove(): Promise<void> {
+    await lab("remove", this.domain);
+  }
+
+  /** Runs a script in the guest, as root. */
+  sh(script: string): Promise<string> {
+    return output(`${root}/test/lab/lab`, ["exec", this.domain], { input: script });
+  }
+
+  state(): Promise<string> {
+    return this.virsh("domstate").then((text) => text.trim());
+  }
+
+  virsh(command: string, ...args: readonly string[]): Promise<string> {
+    return output("virsh", ["-q", "-c", "qemu:///system", command, this.domain, ...args]);
+  }
+
+  /**
+   * The persistent definition, but for the controllers that libvirt adds with a device and keeps
+   * (facts of libvirt on q35).
+   */
+  async definition(): Promise<string> {
+    const xml = await this.virsh("dumpxml", "--inactive");
+    return xml
+      .replace(/^\s*<controller type='pci'[^]*?<\/controller>\n/gm, "")
+      .replace(/^\s*<controller type='pci'[^>]*\/>\n/gm, "");
+  }
+
+  /** All that a share may touch in the guest, byte for byte. */
+  touched(): Promise<string> {
+    return this
+      .sh(`cat /etc/fstab; echo .; ls -lA /etc/modules-load.d; cat /etc/modules-load.d/* 2>/dev/null; ls -lAn /mnt | grep -v ^total
+grep ' 9p ' /proc/self/mountinfo; ls -A /etc | grep virtio9p; :`);
+  }
+}
+
+/** Owner, mode, attributes and content of a host directory, or that it is not there. */
+export function directory(path: string): Promise<string> {
+  return output("sh", [
+    "-c",
+    'if [ -e "$1" ]; then stat -c "%F %u:%g %a" -- "$1"; getfattr -h -d -m - -e hex --absolute-names -- "$1"; find "$1" -mindepth 1 -printf "%P %U:%G %m\n" | sort; else echo missing; fi',
+    "sh",
+    path,
+  ]);
+}
+
+/** Records that the host still keeps. */
+export async function records(): Promise<string[]> {
+  const found = await output("sh", ["-c", "find /var/lib/virtio9p -name '*.json' 2>/dev/null | sort"]);
+  return found.split("\n").filter((line) => line !== "");
+}

@@ -1,0 +1,158 @@
+import {
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readlinkSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { lab, root } from "./lab";
+import { type Ended, output, run, type RunOptions } from "./run";
+
+/** The program of every stack: the shares of shares.json, by name. */
+const program = `const { Virtio9pShare } = require("pulumi-virtio9p");
+const shares = JSON.parse(require("node:fs").readFileSync(__dirname + "/shares.json", "utf8"));
+for (const [name, args] of Object.entries(shares)) exports[name] = new Virtio9pShare(name, args).status;
+`;
+
+/**
+ * A Pulumi project in a folder of its own, with the packed package installed, and the real CLI.
+ *
+ * The state is in the same folder; nothing of it is shared with another stack.
+ */
+export class Stack {
+  readonly folder = mkdtempSync(join(tmpdir(), "virtio9p-stack-"));
+  #env: NodeJS.ProcessEnv = {};
+
+  async open(): Promise<void> {
+    const [packed] = await Promise.all([pack(), lab("build", "pulumi")]);
+    const exports = await lab("env");
+    const path =
+      /export PATH=(.*)/
+        .exec(exports)?.[1]
+        ?.replace(/^['"]|['"]$/g, "")
+        .split(":")[0] ?? "";
+    mkdirSync(join(this.folder, "state"));
+    installInto(this.folder, packed);
+    writeFileSync(
+      join(this.folder, "Pulumi.yaml"),
+      "name: e2e\nruntime:\n  name: nodejs\n  options:\n    typescript: false\n",
+    );
+    writeFileSync(join(this.folder, "package.json"), '{"name":"e2e","main":"index.js"}\n');
+    writeFileSync(join(this.folder, "index.js"), program);
+    this.declare({});
+    this.#env = {
+      ...process.env,
+      PATH: `${path}:${root}/node_modules/.bin:${process.env["PATH"] ?? ""}`,
+      PULUMI_BACKEND_URL: `file://${this.folder}/state`,
+      PULUMI_CONFIG_PASSPHRASE: "lab",
+      PULUMI_SKIP_UPDATE_CHECK: "true",
+      PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION: "true",
+      PULUMI_HOME: join(this.folder, "home"),
+      NO_COLOR: "1",
+    };
+    await output("pulumi", ["stack", "init", "lab"], this.#options());
+  }
+
+  /** Writes the shares that the next operation finds in the program. */
+  declare(shares: Readonly<Record<string, object>>): void {
+    writeFileSync(join(this.folder, "shares.json"), JSON.stringify(shares));
+  }
+
+  /** Runs `pulumi COMMAND` without asking anything; `path` goes before PATH. */
+  pulumi(
+    command: string,
+    args: readonly string[] = [],
+    more: { path?: string; env?: NodeJS.ProcessEnv; onStart?: (pid: number) => void } = {},
+  ): Promise<Ended> {
+    const options = this.#options(more.onStart);
+    const env = {
+      ...options.env,
+      ...more.env,
+      ...(more.path === undefined ? {} : { PATH: `${more.path}:${this.#env["PATH"] ?? ""}` }),
+    };
+    const quiet = ["up", "destroy", "refresh"].includes(command) ? ["--yes", "--skip-preview"] : [];
+    const unasked = args.includes("--preview-only") ? [] : quiet;
+    return run("pulumi", [command, "--non-interactive", ...unasked, ...args], { ...options, env });
+  }
+
+  /**
+   * Kills the provider process of the operation that runs, by SIGKILL: it is the one whose working
+   * directory is this stack's. Gives its process id, 0 if there was none.
+   */
+  async killProvider(): Promise<number> {
+    const pids = (await run("pgrep", ["-f", "cmd/dynamic-provider"])).stdout
+      .split("\n")
+      .filter((line) => line !== "");
+    const ours = pids.find((pid) => {
+      try {
+        return readlinkSync(`/proc/${pid}/cwd`) === this.folder;
+      } catch {
+        return false; // ended meanwhile
+      }
+    });
+    if (ours === undefined) return 0;
+    process.kill(Number(ours), "SIGKILL");
+    return Number(ours);
+  }
+
+  /** The same, for an operation that has to succeed. */
+  async must(...args: Parameters<Stack["pulumi"]>): Promise<Ended> {
+    const ended = await this.pulumi(...args);
+    if (ended.code !== 0)
+      throw new Error(`pulumi ${args[0]} ended with ${ended.code}:\n${ended.stdout}${ended.stderr}`);
+    return ended;
+  }
+
+  /** The outputs of one share, from the state. */
+  async share(name: string): Promise<Record<string, unknown>> {
+    const state = JSON.parse(
+      await output("pulumi", ["stack", "export", "--show-secrets"], this.#options()),
+    ) as {
+      deployment: {
+        resources?: { urn: string; outputs: Record<string, unknown>; inputs: Record<string, unknown> }[];
+      };
+    };
+    const found = state.deployment.resources?.find(({ urn }) => urn.endsWith(`Virtio9pShare::${name}`));
+    return found ? { ...found.outputs, inputs: found.inputs } : {};
+  }
+
+  close(): void {
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+
+  #options(onStart?: (pid: number) => void): RunOptions & { env: NodeJS.ProcessEnv } {
+    return { cwd: this.folder, env: this.#env, timeoutMs: 900_000, ...(onStart ? { onStart } : {}) };
+  }
+}
+
+let packing: Promise<string> | undefined;
+
+/** The package as it is published, unpacked once for each test process. */
+export function pack(): Promise<string> {
+  packing ??= (async () => {
+    const folder = mkdtempSync(join(tmpdir(), "virtio9p-pack-"));
+    const name = (
+      await output("npm", ["pack", "--silent", "--ignore-scripts", "--pack-destination", folder], {
+        cwd: root,
+      })
+    ).trim();
+    await output("tar", ["-xzf", join(folder, name), "-C", folder]);
+    return join(folder, "package");
+  })();
+  return packing;
+}
+
+/** node_modules with a real copy of the packed package, and links to what it and the program depend on. */
+function installInto(folder: string, packed: string): void {
+  const modules = join(folder, "node_modules");
+  mkdirSync(modules);
+  for (const name of readdirSync(join(root, "node_modules")).filter((entry) => !entry.startsWith("."))) {
+    symlinkSync(join(root, "node_modules", name), join(modules, name));
+  }
+  cpSync(packed, join(modules, "pulumi-virtio9p"), { recursive: true });
+}

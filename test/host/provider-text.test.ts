@@ -1,0 +1,83 @@
+import { execFileSync } from "node:child_process";
+import { rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { providerText } from "../../provider/share";
+import { checkout, packedInstall } from "./provider-process";
+
+/** Every state that was ever written holds these bytes: a change here is a change of the state's format. */
+const frozen =
+  'exports.handler=()=>require("node:module").createRequire(process.cwd()+"/")("pulumi-virtio9p/dynamic")';
+
+let folder: string;
+beforeAll(() => {
+  folder = packedInstall();
+}, 120_000);
+afterAll(() => {
+  rmSync(folder, { recursive: true });
+});
+
+test("the provider's text is the frozen one, and short", () => {
+  expect(providerText).toBe(frozen);
+  expect(Buffer.byteLength(providerText)).toBeLessThan(300);
+});
+
+/** What a program registers, printed as JSON; plain Node, for Jest has a module registry of its own. */
+const body = `
+const registered = [];
+pulumi.runtime.setMocks({
+  newResource: (args) => { registered.push({ type: args.type, name: args.name, inputs: args.inputs }); return { id: "x", state: args.inputs }; },
+  call: (args) => args.inputs,
+});
+const make = async () => {
+  const share = new Virtio9pShare("foobar", {
+    source: "/foo/bar",
+    domain: "web1",
+    host: { connection: { host: "kvm1", password: "geheim" } },
+    guest: { mountPoint: "/mnt/foobar" },
+  });
+  const plain = new Virtio9pShare("tagged", { source: "/foo/bar", domain: "web1", tag: "other" });
+  const secret = await pulumi.isSecret(pulumi.output(share["host"]).apply((host) => host.connection.password));
+  await new Promise((resolve) => pulumi.all([share.urn, plain.urn]).apply(resolve));
+  console.log(JSON.stringify({ registered, secret }));
+};
+void make();
+`;
+const programs = {
+  "plain JavaScript": [
+    "program.js",
+    `const pulumi = require("@pulumi/pulumi");\nconst { Virtio9pShare } = require("pulumi-virtio9p");\n${body}`,
+  ],
+  TypeScript: [
+    "program.ts",
+    `import * as pulumi from "@pulumi/pulumi";\nimport { Virtio9pShare } from "pulumi-virtio9p";\n${body
+      .replace("const registered = []", "const registered: unknown[] = []")
+      .replaceAll("(args)", "(args: any)")
+      .replace('share["host"]', '(share as any)["host"]')
+      .replace("(host)", "(host: any)")}`,
+  ],
+} as const;
+
+test.each(Object.entries(programs))(
+  "a program in %s registers the same bytes, and a connection is a secret",
+  (language, [file, text]) => {
+    writeFileSync(join(folder, file), text);
+    if (language === "TypeScript") {
+      const tsc = join(checkout, "node_modules/typescript/bin/tsc");
+      const options = "--strict --target es2022 --module node20 --moduleResolution node16 --types node --outDir out";
+      execFileSync(process.execPath, [tsc, ...options.split(" "), "--rootDir", ".", file], { cwd: folder });
+    }
+    const script = language === "TypeScript" ? join(folder, "out/program.js") : join(folder, file);
+    const output = execFileSync(process.execPath, [script], { cwd: folder, encoding: "utf8" });
+    const { registered, secret } = JSON.parse(output) as {
+      registered: { type: string; name: string; inputs: Record<string, unknown> }[];
+      secret: boolean;
+    };
+    expect(secret).toBe(true);
+    registered.sort((a, b) => (a.name < b.name ? -1 : 1));
+    expect(registered.map(({ type, name, inputs }) => [type, name, inputs["__provider"], inputs["tag"]])).toEqual([
+      ["pulumi-nodejs:dynamic/virtio9p:Virtio9pShare", "foobar", frozen, "foobar"],
+      ["pulumi-nodejs:dynamic/virtio9p:Virtio9pShare", "tagged", frozen, "other"],
+    ]);
+  },
+  60_000,
+);

@@ -1,0 +1,96 @@
+import { concerns } from "../../../provider/concerns/concerns";
+import { bind, factsOf, recordIn, seenBy } from "../../../provider/engine/binding";
+import { recordOf } from "../../../provider/engine/record";
+import type { ShareSpec } from "../../../provider/spec";
+import { specOf } from "../sample";
+
+const full = { guest: { mountPoint: "/mnt/a", owner: 0 } };
+const namesOf = (bindings: readonly { record: { layer: string; identity: string } }[]): string[] =>
+  bindings.map(({ record }) => `${record.layer} ${record.identity}`.trim());
+const bound = (spec: ShareSpec | undefined, olds: readonly ShareSpec[]) => {
+  const { ensure, release } = bind(concerns, spec, olds);
+  return { ensure: namesOf(ensure), release: namesOf(release) };
+};
+
+const all = [
+  "directory /foo/bar",
+  "selinux",
+  "device foobar",
+  "modules /etc/modules-load.d/virtio9p.conf",
+  "fstab /mnt/a",
+  "mount /mnt/a foobar",
+  "guestOwnership /mnt/a",
+];
+
+describe("bind", () => {
+  test.each<[string, Record<string, unknown> | undefined, Record<string, unknown>[], string[], string[]]>([
+    ["create", full, [], all, []],
+    ["create, host only", {}, [], all.slice(0, 3), []],
+    ["delete", undefined, [full], [], all],
+    ["an update that changes nothing", full, [full], all, []],
+    [
+      "another source",
+      { ...full, source: "/foo/baz" },
+      [full],
+      ["directory /foo/baz", ...all.slice(1)],
+      ["directory /foo/bar"],
+    ],
+    [
+      "another mount point",
+      { guest: { mountPoint: "/mnt/b" } },
+      [{ guest: { mountPoint: "/mnt/a" } }],
+      [...all.slice(0, 4), "fstab /mnt/b", "mount /mnt/b foobar"],
+      ["fstab /mnt/a", "mount /mnt/a foobar"],
+    ],
+    ["the guest is left alone from now on", {}, [full], all.slice(0, 3), all.slice(3)],
+    [
+      "what several olds wanted is given back once",
+      {},
+      [{ source: "/a" }, { source: "/b" }, { source: "/a" }, {}],
+      all.slice(0, 3),
+      ["directory /a", "directory /b"],
+    ],
+  ])("%s", (_, spec, olds, ensure, release) => {
+    expect(bound(spec && specOf(spec), olds.map(specOf))).toEqual({ ensure, release });
+  });
+});
+
+describe("factsOf", () => {
+  test("each fact once, of the place asked for, records on the host", () => {
+    const bindings = bind(concerns, specOf(full), [specOf({ source: "/old" })]);
+    const host = [...factsOf(bindings, "host").values()];
+    const guest = [...factsOf(bindings, "guest").values()];
+    expect(host.map(({ key }) => key).filter((key) => key.startsWith("record "))).toEqual([
+      "record host directory /foo/bar",
+      "record host selinux ",
+      "record domain device foobar",
+      "record domain modules /etc/modules-load.d/virtio9p.conf",
+      "record domain fstab /mnt/a",
+      "record domain mount /mnt/a foobar",
+      "record domain guestOwnership /mnt/a",
+      "record host directory /old",
+    ]);
+    expect(host.filter(({ key }) => key === "live domain")).toHaveLength(1);
+    expect(new Set(guest.map(({ place }) => place))).toEqual(new Set(["guest"]));
+    expect(guest.map(({ key }) => key)).toContain("mountinfo");
+  });
+});
+
+describe("seenBy", () => {
+  const [binding] = bind(concerns, specOf(), []).ensure;
+  if (!binding) throw new Error("no binding");
+  const look = (values: [string, unknown][]) => ({ values: new Map(values), raw: new Map<string, Buffer>() });
+
+  test("is undefined unless every fact was looked up; a fact may be undefined", () => {
+    const keys = Object.values(binding.facts).map(({ key }) => key);
+    expect(seenBy(binding, look(keys.slice(1).map((key) => [key, 1])), undefined)).toBeUndefined();
+    expect(seenBy(binding, look(keys.map((key) => [key, undefined])), undefined)).toEqual(
+      Object.fromEntries(Object.keys(binding.facts).map((name) => [name, undefined])),
+    );
+  });
+
+  test("recordIn finds the record of the binding", () => {
+    expect(recordIn(binding, look([[recordOf(binding.record).key, "it"]]))).toBe("it");
+    expect(recordIn(binding, look([]))).toBeUndefined();
+  });
+});

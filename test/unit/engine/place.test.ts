@@ -1,0 +1,210 @@
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { Fact, Step } from "../../../provider/engine/concern";
+import { type FactSet, look, type Machine, perform, write } from "../../../provider/engine/place";
+import { type Script, sh } from "../../../provider/formats/shell";
+import { localTransport } from "../../../provider/transport/local";
+
+let folder: string;
+let machine: Machine;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "virtio9p-place-"));
+  writeFileSync(join(folder, "a"), "one");
+  machine = {
+    place: "host",
+    transport: localTransport("none"),
+    prelude: sh`folder=${folder}`,
+    lock: sh`exec 9>>"$folder/lock"
+flock -w 1 9 || { echo 'locked' >&2; exit 75; }`,
+    programs: ["flock", "sha256sum"],
+    idleMs: 10_000,
+  };
+});
+afterEach(() => {
+  rmSync(folder, { recursive: true });
+});
+
+const fact = (key: string, script: Script, more: Partial<Fact<unknown>> = {}): Fact<unknown> => ({
+  key,
+  place: "host",
+  does: `look at ${key}`,
+  script,
+  parse: (output) => output,
+  ...more,
+});
+const set = (...facts: Fact<unknown>[]): FactSet => new Map(facts.map((one) => [one.key, one]));
+const fileA = fact("a", sh`cat "$folder/a"`, { guard: true });
+const step = (does: string, run: Script, undo?: Script): Step => ({ does, run, ...(undo ? { undo } : {}) });
+const caught = (work: Promise<unknown>): Promise<unknown> =>
+  work.then(
+    () => "nothing was thrown",
+    (error: unknown) => error,
+  );
+const contents = (name: string): string => readFileSync(join(folder, name), "utf8");
+
+describe("look", () => {
+  test("gives each fact's value and bytes", async () => {
+    const bytes = fact("bytes", sh`printf '\377\n\n'`, { parse: (_, raw) => [...raw] });
+    const { values, raw } = await look(machine, set(fileA, bytes));
+    expect([...values]).toEqual([
+      ["a", "one"],
+      ["bytes", [255, 10, 10]],
+    ]);
+    expect(raw.get("a")).toEqual(Buffer.from("one"));
+  });
+
+  test.each<[string, Fact<unknown>, object]>([
+    [
+      "a fact that fails",
+      fact("b", sh`echo no >&2; exit 4`),
+      {
+        code: "lookFailed",
+        message:
+          "host on this machine: a look failed with status 4 [lookFailed]\n    tried: look at b\n    answer: no",
+      },
+    ],
+    [
+      "a fact whose failure has a name",
+      fact("b", sh`exit 1`, { failure: { code: "libvirtUnreachable", what: "w", remedy: "r" } }),
+      {
+        code: "libvirtUnreachable",
+        message: "host on this machine: w [libvirtUnreachable]\n    tried: look at b\n    to do: r",
+      },
+    ],
+    [
+      "an answer that is not understood",
+      fact("b", sh`echo x`, {
+        parse: () => {
+          throw new Error("no XML");
+        },
+      }),
+      { code: "lookFailed", message: expect.stringContaining("the answer was not understood: no XML") },
+    ],
+    [
+      "a script that ends within",
+      fact("b", sh`echo why >&2; kill -9 $$`),
+      { code: "transportFailed", message: "host on this machine: a script was ended by SIGKILL [transportFailed]" },
+    ],
+    [
+      "tools that are missing",
+      fact("b", sh`exit 9`, { tools: [{ program: "no-such-tool", packages: ["a", "b"] }] }),
+      {
+        code: "toolMissing",
+        message:
+          "host on this machine: no-such-tool is not installed [toolMissing]\n" +
+          "    to do: install no-such-tool: package a (Debian, Ubuntu) or b (Fedora, EL)",
+      },
+    ],
+  ])("%s is an error that says so", async (_, one, expected) => {
+    expect(await caught(look(machine, set(fileA, one)))).toMatchObject(expected);
+  });
+});
+
+describe("write", () => {
+  const setA = step("set a", sh`echo two > "$folder/a"`, sh`printf one > "$folder/a"`);
+
+  test("carries out the steps in order, tells them, and looks again", async () => {
+    const seen = await look(machine, set(fileA));
+    const told: string[] = [];
+    const steps = [setA, step("copy a", sh`cp "$folder/a" "$folder/b"`)];
+    const written = await write(machine, set(fileA), seen, steps, (does) => told.push(does));
+    expect(written).toMatchObject({ stale: false, failed: undefined, kept: 2 });
+    expect(written.look.values.get("a")).toBe("two\n");
+    expect([contents("b"), told]).toEqual(["two\n", ["set a", "copy a"]]);
+  });
+
+  test("does nothing when a guard is not as it was seen", async () => {
+    const seen = await look(machine, set(fileA));
+    writeFileSync(join(folder, "a"), "other");
+    const written = await write(machine, set(fileA), seen, [setA]);
+    expect(written).toEqual({ stale: true, failed: undefined, kept: 0, look: seen });
+    expect(contents("a")).toBe("other");
+  });
+
+  test.each([
+    ["a fact that is no guard", fact("c", sh`date +%s%N`)],
+    ["a guard that prints nothing", fact("c", sh`:`, { guard: true })],
+    ["a guard of any bytes", fact("c", sh`printf '\000\377\r\n\n'; echo x >&2`, { guard: true })],
+    ["a guard that exits", fact("c", sh`echo y; exit 0`, { guard: true })],
+  ])("goes on past %s", async (_, one) => {
+    const facts = set(fileA, one);
+    const written = await write(machine, facts, await look(machine, facts), [setA]);
+    expect(written).toMatchObject({ stale: false, failed: undefined, kept: 1 });
+  });
+
+  test("a step that fails: what was done is undone, the error carries the step", async () => {
+    const seen = await look(machine, set(fileA));
+    const written = await write(machine, set(fileA), seen, [setA, step("break", sh`echo no >&2; exit 3`)]);
+    expect(written).toMatchObject({
+      stale: false,
+      kept: 0,
+      failed: {
+        code: "stepFailed",
+        layer: "host",
+        machine: "this machine",
+        what: "a step failed with status 3",
+        tried: "break",
+        returned: "no\n",
+      },
+    });
+    expect(written.look.values.get("a")).toBe("one");
+  });
+
+  test("what could not be undone is named, and counts as kept", async () => {
+    const seen = await look(machine, set(fileA));
+    const stuck = step("set a", sh`echo two > "$folder/a"`, sh`exit 1`);
+    const written = await write(machine, set(fileA), seen, [stuck, step("break", sh`false`)]);
+    expect(written).toMatchObject({
+      kept: 1,
+      failed: { remedy: "these steps could not be undone: set a" },
+    });
+  });
+
+  test("what the failed step itself had done is undone too", async () => {
+    const seen = await look(machine, set(fileA));
+    const half = step(
+      "half",
+      sh`echo two > "$folder/a"
+false`,
+      sh`printf one > "$folder/a"`,
+    );
+    const written = await write(machine, set(fileA), seen, [half]);
+    expect([written.kept, contents("a")]).toEqual([0, "one"]);
+  });
+
+  test("a lock that another process holds is an error, and nothing is written", async () => {
+    const seen = await look(machine, set(fileA));
+    const holder = machine.transport.run(
+      sh`exec 9>>${join(folder, "lock")}; flock 9; : > ${join(folder, "held")}; sleep 2.5`.text,
+      { idleMs: 5000 },
+    );
+    while (!existsSync(join(folder, "held"))) await new Promise((resolve) => setTimeout(resolve, 20));
+    expect(await caught(write(machine, set(fileA), seen, [setA]))).toMatchObject({
+      message: expect.stringContaining("locked"),
+    });
+    expect(contents("a")).toBe("one");
+    await holder;
+  }, 10_000);
+
+  test("writes at the same time take turns: the later one finds its plan out of date", async () => {
+    const seen = await look(machine, set(fileA));
+    const slow = step("set a", sh`sleep 0.3; printf two > "$folder/a"`);
+    const both = await Promise.all([
+      write(machine, set(fileA), seen, [slow]),
+      write(machine, set(fileA), seen, [slow]),
+    ]);
+    expect(both.map(({ stale }) => stale).sort()).toEqual([false, true]);
+  });
+});
+
+describe("perform", () => {
+  test("runs one script, tells its standard error, and looks after it", async () => {
+    const told: string[] = [];
+    const job = sh`echo working >&2; printf done; printf two > "$folder/a"; exit 5`;
+    const { report, look: after } = await perform(machine, set(fileA), "work", job, (line) => told.push(line));
+    expect([report.status, report.stdout.toString(), report.stderr.toString()]).toEqual([5, "done", "working\n"]);
+    expect(told).toContain("working");
+    expect(after.values.get("a")).toBe("two");
+  });
+});

@@ -1,0 +1,153 @@
+import { check, diff, type Properties } from "../../provider/lifecycle";
+import { unknownValue } from "../../provider/spec";
+import { leastArgs, uuid } from "./sample";
+
+const inputsOf = (args: Properties = {}): Properties => check({ ...leastArgs, ...args, __provider: "p" }).inputs;
+
+const layersOk = {
+  directory: "ok",
+  selinux: "ok",
+  device: "ok",
+  modules: "unmanaged",
+  fstab: "unmanaged",
+  mount: "unmanaged",
+  guestOwnership: "unmanaged",
+  guestBooleans: "unmanaged",
+};
+
+/** Outputs of a share that is as declared. */
+const outputsOf = (args: Properties = {}, more: Properties = {}): Properties => ({
+  ...inputsOf(args),
+  status: "active",
+  statusReason: "asDeclared",
+  layers: layersOk,
+  domainUuid: uuid,
+  domainName: "web1",
+  directoryOwner: "64055:108",
+  fstabEntry: "",
+  mountOptions: "",
+  before: {},
+  __former: [],
+  ...more,
+});
+
+const same = { changes: false, replaces: [], deleteBeforeReplace: true };
+const changed = { ...same, changes: true };
+
+describe("check", () => {
+  test("keeps what the class hands in for itself, and takes no output for an argument", () => {
+    const { inputs, failures } = check({ ...leastArgs, __provider: "p", status: unknownValue, before: {} });
+    expect(failures).toEqual([]);
+    expect(inputs).toMatchObject({ __provider: "p", source: "/foo/bar" });
+    expect(Object.keys(inputs)).not.toEqual(expect.arrayContaining(["status"]));
+  });
+
+  test("gives nothing that Pulumi's state cannot hold", () => {
+    const { inputs } = check(leastArgs);
+    expect(JSON.parse(JSON.stringify(inputs))).toEqual(inputs);
+    expect(Object.keys(inputs["directory"] as object)).not.toContain("mode");
+  });
+
+  test("canonical inputs are checked into themselves", () => {
+    const inputs = inputsOf({ source: "/a//b/", guest: { mountPoint: "/mnt/a/", mode: "750" } });
+    expect(check(inputs)).toEqual({ inputs, failures: [] });
+  });
+});
+
+describe("diff", () => {
+  test.each<[string, Properties, Properties]>([
+    ["nothing", {}, {}],
+    ["the order of keys", { power: "never", tag: "foobar" }, { tag: "foobar", power: "never" }],
+    [
+      "the order of nested keys",
+      { guest: { mountPoint: "/mnt/a", mount: "now" } },
+      { guest: { mount: "now", mountPoint: "/mnt/a" } },
+    ],
+    ["another form of a path", { source: "/foo/bar" }, { source: "//foo/./bar/" }],
+    ["another form of a mode", { directory: { mode: "750" } }, { directory: { mode: "0o750" } }],
+    ["a default written out", {}, { readOnly: false, power: "never" }],
+    ["the domain by UUID", { domain: "web1" }, { domain: uuid }],
+    ["the domain by UUID in capitals", { domain: "web1" }, { domain: uuid.toUpperCase() }],
+    ["the domain by name", { domain: uuid }, { domain: "web1" }],
+    ["keys of the class", { __logUrn: "a" }, { __logUrn: "b" }],
+  ])("%s: no change", (_, olds, news) => {
+    expect(diff(outputsOf(olds), inputsOf(news))).toEqual(same);
+  });
+
+  test.each<[string, Properties, Properties]>([
+    ["source", {}, { source: "/foo/baz" }],
+    ["power", {}, { power: "start" }],
+    ["a time-out", {}, { timeouts: { bootMs: 1000 } }],
+    ["a guest that came", {}, { guest: { mountPoint: "/mnt/a" } }],
+    ["a guest that went", { guest: { mountPoint: "/mnt/a" } }, {}],
+    [
+      "the order of options, for it is the line's",
+      { guest: { mountPoint: "/mnt/a", options: { extra: ["noatime", "sync"] } } },
+      { guest: { mountPoint: "/mnt/a", options: { extra: ["sync", "noatime"] } } },
+    ],
+    ["escalation", {}, { host: { escalate: "sudo" } }],
+  ])("%s: an update", (_, olds, news) => {
+    expect(diff(outputsOf(olds), inputsOf(news))).toEqual(changed);
+  });
+
+  test.each<[string, Properties, Properties, readonly string[]]>([
+    ["another domain", {}, { domain: "web2" }, ["domain"]],
+    ["another UUID", {}, { domain: uuid.replace("1", "2") }, ["domain"]],
+    ["another libvirt", {}, { host: { libvirtUri: "qemu:///session" } }, ["host"]],
+  ])("%s: a replacement", (_, olds, news, replaces) => {
+    expect(diff(outputsOf(olds), inputsOf(news))).toEqual({ ...changed, replaces });
+  });
+
+  test.each(["source", "domain", "host", "tag", "guest"])("%s not known yet: no replacement", (name) => {
+    expect(diff(outputsOf(), inputsOf({ [name]: unknownValue }))).toEqual(changed);
+  });
+
+  describe("what the outputs say of the machines", () => {
+    type Row = readonly [
+      status: string,
+      reason: string,
+      layers: Partial<Record<keyof typeof layersOk, string>>,
+      changesWith: readonly string[],
+    ];
+    const all = ["never", "start", "restart", "force"];
+    const cycle = ["restart", "force"];
+    const waits = { mount: "missing", guestOwnership: "unknown" };
+    test.each<Row>([
+      ["active", "asDeclared", {}, []],
+      ["active", "asDeclared", { directory: "differs" }, all],
+      ["active", "asDeclared", { device: "missing" }, all],
+      ["active", "asDeclared", { mount: "missing" }, all],
+      ["active", "asDeclared", { modules: "unknown" }, all],
+      ["incomplete", "stepFailed", {}, all],
+      ["pendingGuest", "guestUnreachable", {}, all],
+      ["pendingGuest", "guestUnreachable", { fstab: "unknown", mount: "unknown" }, all],
+      ["pendingPowerCycle", "deviceNotLive", waits, cycle],
+      ["pendingPowerCycle", "deviceDiffersLive", waits, cycle],
+      ["pendingPowerCycle", "deviceStillLive", {}, cycle],
+      ["pendingPowerCycle", "deviceNotLive", { ...waits, fstab: "differs" }, all],
+      ["pendingPowerCycle", "blockJob", waits, []],
+      ["pendingPowerCycle", "liveOnlyDevices", waits, []],
+      ["off", "domainOff", { modules: "unknown", fstab: "unknown", ...waits }, ["start", ...cycle]],
+      ["off", "domainOff", { device: "missing" }, all],
+      ["off", "managedSave", { fstab: "unknown" }, []],
+      ["pendingRemount", "mountBusy", { mount: "differs" }, []],
+      ["domainMissing", "domainMissing", { device: "unknown" }, all],
+    ])("%s, %s, %j: an update with %j", (status, statusReason, layers, changesWith) => {
+      const differing = all.filter((power) => {
+        const outputs = outputsOf({ power }, { status, statusReason, layers: { ...layersOk, ...layers } });
+        return diff(outputs, inputsOf({ power })).changes;
+      });
+      expect(differing).toEqual(changesWith);
+    });
+
+    test.each([
+      ["never", false],
+      ["start", false],
+      ["restart", true],
+      ["force", true],
+    ])("a former source that the running QEMU still has, power %s: %s", (power, changes) => {
+      const outputs = outputsOf({ power }, { __former: [inputsOf({ source: "/old" })] });
+      expect(diff(outputs, inputsOf({ power })).changes).toBe(changes);
+    });
+  });
+});

@@ -1,0 +1,269 @@
+import { mkdirSync, statSync } from "node:fs";
+import { ShareError } from "../../../provider/errors";
+import type { ShareSpec } from "../../../provider/spec";
+import { driftOf, statusOf } from "../../../provider/reconcile/status";
+import type { Outcome } from "../../../provider/reconcile/reconcile";
+import { device } from "../sample";
+import { Sandbox } from "./sandbox";
+
+let box: Sandbox;
+beforeEach(() => {
+  box = new Sandbox();
+  mkdirSync(box.path("srv/a"));
+  mkdirSync(box.path("srv/b"));
+});
+afterEach(() => {
+  box.remove();
+});
+
+const guest = (more: Record<string, unknown> = {}) => ({
+  guest: { mountPoint: box.path("guest/mnt/a"), ...more },
+});
+const codes = (work: Promise<Outcome>): Promise<unknown> =>
+  work.then(
+    ({ failure }) => failure?.code ?? "no failure",
+    (error: unknown) => (error instanceof ShareError ? error.problems.map(({ code }) => code) : error),
+  );
+const status = ({ observation, power, bindings }: Outcome): unknown =>
+  statusOf(observation, power, driftOf(bindings, observation)).status;
+/** The same share again, with what the state has of it. */
+const again = (outcome: Outcome, spec: ShareSpec, next: ShareSpec | undefined = spec) => ({
+  spec: next,
+  olds: [spec, ...outcome.former],
+  before: outcome.before,
+});
+const undone = (outcome: Outcome, spec: ShareSpec) => ({ ...again(outcome, spec), spec: undefined });
+
+describe("create, nothing more to do, destroy", () => {
+  test.each<[string, () => Record<string, unknown>]>([
+    ["host only", () => ({})],
+    ["with its guest", () => guest()],
+    ["with power", () => ({ ...guest(), power: "restart" })],
+    ["a directory that is not there", () => ({ source: box.path("srv/new"), ...guest() })],
+    ["read-only", () => ({ readOnly: true, ...guest() })],
+    ["passthrough", () => ({ accessMode: "passthrough" })],
+    ["fstab only", () => guest({ mount: "boot" })],
+  ])("%s", async (_, args) => {
+    const before = box.snapshot();
+    const spec = box.spec(args());
+    const created = await box.run({ spec });
+    expect([created.failure, created.changed]).toEqual([undefined, true]);
+    expect(created.power.kind).toBe(spec.power === "never" ? "pending" : "none");
+    const told = box.steps.length;
+    const second = await box.run(again(created, spec));
+    expect([second.failure, second.changed, box.steps.slice(told)]).toEqual([undefined, false, []]);
+    const destroyed = await box.run(undone(second, spec));
+    expect(destroyed.failure).toBeUndefined();
+    expect(box.snapshot()).toEqual(before);
+  });
+
+  test("with power, it is live and mounted in one call", async () => {
+    const created = await box.run({ spec: box.spec({ ...guest(), power: "restart" }) });
+    expect(status(created)).toBe("active");
+    expect(box.log).toEqual(["attach foobar", "shutdown", "start", expect.stringMatching(/^mount /)]);
+  });
+
+  test("without, it waits, and is mounted after a power cycle by somebody else", async () => {
+    const spec = box.spec(guest());
+    const created = await box.run({ spec });
+    expect(status(created)).toBe("pendingPowerCycle");
+    box.powerCycle();
+    expect(status(await box.run(again(created, spec)))).toBe("active");
+  });
+});
+
+describe("what was there before is adopted, and left as it was", () => {
+  test("a directory, a device, a line and a mount that are right: nothing is changed, no record", async () => {
+    const spec = box.spec({ accessMode: "passthrough", ...guest() });
+    box.declare({ ...device, source: spec.source, accessMode: "passthrough" });
+    box.powerCycle();
+    const first = await box.run({ spec: box.spec({ accessMode: "passthrough", ...guest() }) });
+    expect(status(first)).toBe("active");
+    await box.run(undone(first, spec));
+    expect(box.has("persistent/foobar")).toBe(true);
+    expect(box.read("guest/etc/fstab")).toBe("# the guest's own\nUUID=1 / ext4 defaults 0 1\n");
+  });
+
+  test("a device that differs is given back as it was", async () => {
+    const spec = box.spec();
+    box.declare({ ...device, source: spec.source, readOnly: true });
+    const before = box.snapshot();
+    const created = await box.run({ spec });
+    await box.run(undone(created, spec));
+    expect(JSON.stringify(box.snapshot())).toBe(JSON.stringify(before));
+  });
+
+  test("destroy does not start a domain that is off", async () => {
+    const spec = box.spec({ power: "start", accessMode: "passthrough" });
+    box.declare({ ...device, source: spec.source, accessMode: "passthrough" });
+    box.powerCycle();
+    const created = await box.run({ spec });
+    box.write("state", "shut off\n");
+    await box.run(undone(created, spec));
+    expect(box.log).toEqual([]);
+  });
+});
+
+describe("what contradicts is refused before the first change", () => {
+  const refused = async (spec: ShareSpec) => {
+    const before = JSON.stringify(box.snapshot());
+    const found = await codes(box.run({ spec }));
+    expect(JSON.stringify(box.snapshot())).toBe(before);
+    return found;
+  };
+
+  test("a tag that another source has, declared by somebody", async () => {
+    box.declare({ ...device, source: "/elsewhere" });
+    expect(await refused(box.spec())).toEqual(["tagTaken"]);
+  });
+
+  test("a tag that another share of ours has", async () => {
+    await box.run({ spec: box.spec() });
+    expect(await refused(box.spec({}, "b"))).toEqual(["tagTaken"]);
+  });
+
+  test("a mount point that another share of ours has", async () => {
+    await box.run({ spec: box.spec(guest()) });
+    expect(await refused(box.spec({ ...guest(), tag: "other" }, "b"))).toEqual(["mountPointTaken"]);
+  });
+
+  test("two shares of one directory may write to it only where that is allowed", async () => {
+    await box.run({ spec: box.spec() });
+    expect(await refused(box.spec({ tag: "other" }))).not.toBe("no failure");
+  });
+});
+
+describe("two shares of one directory", () => {
+  test("the last one gives it back", async () => {
+    const before = box.snapshot();
+    const one = box.spec({ otherWriters: "allow" });
+    const two = box.spec({ otherWriters: "allow", tag: "other" });
+    const [first, second] = [await box.run({ spec: one }), await box.run({ spec: two })];
+    expect(second.changed).toBe(true);
+    await box.run(undone(first, one));
+    expect(statSync(one.source).uid).toBe(64055);
+    await box.run(undone(second, two));
+    expect(box.snapshot()).toEqual(before);
+  });
+
+  test("at the same time", async () => {
+    const specs = ["one", "two", "three"].map((tag) => box.spec({ otherWriters: "allow", tag }));
+    const before = box.snapshot();
+    const outcomes = await Promise.all(specs.map((spec) => box.run({ spec })));
+    expect(outcomes.map(({ failure }) => failure)).toEqual([undefined, undefined, undefined]);
+    await Promise.all(specs.map((spec, index) => box.run(undone(outcomes[index] as Outcome, spec))));
+    expect(box.snapshot()).toEqual(before);
+  });
+});
+
+test("a step that fails: all is as before, and the plain error is thrown", async () => {
+  const before = box.snapshot();
+  box.write("refuse-attach", "");
+  await expect(box.run({ spec: box.spec(guest()) })).rejects.toMatchObject({
+    code: "stepFailed",
+    problems: [{ layer: "host", machine: "this machine", returned: "error: no more slots\n" }],
+  });
+  expect(box.snapshot()).toEqual(before);
+});
+
+describe("updates", () => {
+  test("another source: the former tree is given back when the running QEMU lets go of it", async () => {
+    const before = box.snapshot();
+    const [old, next] = [box.spec(), box.spec({}, "b")];
+    const created = await box.run({ spec: old });
+    box.powerCycle();
+    const updated = await box.run(again(created, old, next));
+    expect(updated.former.map(({ source }) => source)).toEqual([old.source]);
+    expect(statSync(old.source).uid).toBe(64055);
+    box.powerCycle();
+    const settled = await box.run({ spec: next, olds: [next, ...updated.former], before: updated.before });
+    expect(settled.former).toEqual([]);
+    expect(statSync(old.source).uid).toBe(0);
+    await box.run(undone(settled, next));
+    box.powerCycle();
+    expect(box.snapshot()).toEqual(before);
+  });
+
+  test("another source and back, before any power cycle: nothing is left over", async () => {
+    const before = box.snapshot();
+    const [one, two] = [box.spec(), box.spec({}, "b")];
+    const first = await box.run({ spec: one });
+    box.powerCycle();
+    const second = await box.run(again(first, one, two));
+    const third = await box.run(again(second, two, one));
+    expect([third.former, third.power.kind]).toEqual([[], "none"]);
+    await box.run(undone(third, one));
+    expect(box.snapshot()).toEqual(before);
+  });
+
+  test.each<[string, Record<string, unknown>, Record<string, unknown>]>([
+    ["an option that came", {}, { noexec: true }],
+    ["an option that went", { noexec: true }, {}],
+    ["cache", {}, { cache: "loose" }],
+    ["cache that went", { cache: "loose" }, {}],
+    ["msize", {}, { msizeBytes: 65_536 }],
+  ])("mount options: %s is mounted anew, or said to be pending", async (_, from, to) => {
+    const [old, next] = [box.spec(guest({ options: from })), box.spec(guest({ options: to }))];
+    await box.run({ spec: old });
+    box.powerCycle();
+    const mounted = await box.run({ spec: old, olds: [old] });
+    expect(status(mounted)).toBe("active");
+    const mounts = box.log.length;
+    const updated = await box.run(again(mounted, old, next));
+    expect([status(updated), box.log.slice(mounts).map((line) => line.split(" ")[0])]).toEqual([
+      "active",
+      ["umount", "mount"],
+    ]);
+  });
+
+  test("another mount point: the former line and mount are gone", async () => {
+    const [old, next] = [box.spec(guest()), box.spec({ guest: { mountPoint: box.path("guest/mnt/b") } })];
+    const created = await box.run({ spec: old });
+    box.powerCycle();
+    const mounted = await box.run(again(created, old));
+    const updated = await box.run(again(mounted, old, next));
+    expect(status(updated)).toBe("active");
+    expect(box.read("guest/mountinfo")).not.toContain("/mnt/a ");
+    expect(box.read("guest/etc/fstab")).not.toContain("/mnt/a ");
+    expect(box.has("guest/mnt/a")).toBe(false);
+  });
+
+  test("another tag: the line is replaced, not refused", async () => {
+    const [old, next] = [box.spec(guest()), box.spec({ ...guest(), tag: "next" })];
+    const before = box.snapshot();
+    const created = await box.run({ spec: old });
+    const updated = await box.run(again(created, old, next));
+    expect([updated.failure, box.has("persistent/foobar"), box.has("persistent/next")]).toEqual([undefined, false, true]);
+    expect(box.read("guest/etc/fstab").match(/9p/g)?.length).toBe(2);
+    await box.run(undone(updated, next));
+    expect(box.snapshot()).toEqual(before);
+  });
+
+  test("unmounted by somebody: it is mounted again, and until then it is not active", async () => {
+    const spec = box.spec(guest());
+    await box.run({ spec });
+    box.powerCycle();
+    const mounted = await box.run({ spec, olds: [spec] });
+    box.write("guest/mountinfo", "1 0 8:1 / / rw - ext4 /dev/vda1 rw\n");
+    expect(status(await box.run(again(mounted, spec)))).toBe("active");
+    expect(box.read("guest/mountinfo")).toContain(" 9p foobar ");
+  });
+});
+
+test("several shares in flight share one power cycle", async () => {
+  const specs = ["one", "two", "three"].map((tag) => box.spec({ otherWriters: "allow", tag, power: "restart" }));
+  const outcomes = await Promise.all(specs.map((spec) => box.run({ spec })));
+  expect(outcomes.map(status)).toEqual(["active", "active", "active"]);
+  expect(box.log.filter((line) => line === "shutdown")).toHaveLength(1);
+});
+
+test("a guest without fstab gets one that all may read", async () => {
+  box.write("guest/etc/fstab", "");
+  const { unlinkSync } = await import("node:fs");
+  unlinkSync(box.path("guest/etc/fstab"));
+  const spec = box.spec(guest({ mount: "boot" }));
+  const created = await box.run({ spec });
+  expect(statSync(box.path("guest/etc/fstab")).mode & 0o777).toBe(0o644);
+  await box.run(undone(created, spec));
+  expect(box.has("guest/etc/fstab")).toBe(false);
+});

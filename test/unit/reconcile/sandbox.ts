@@ -1,0 +1,213 @@
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type Device9p, formatDevice9p } from "../../../provider/formats/domain-xml";
+import { type Script, sh } from "../../../provider/formats/shell";
+import type { Machines } from "../../../provider/reconcile/observe";
+import { type Outcome, reconcile, type Request } from "../../../provider/reconcile/reconcile";
+import type { ShareSpec } from "../../../provider/spec";
+import { localTransport } from "../../../provider/transport/local";
+import type { Transport } from "../../../provider/transport/transport";
+import { specOf, uuid } from "../sample";
+
+/**
+ * A host and a guest in one temporary directory: the engine's own scripts run in a real shell on real
+ * files, only `vsh` and the guest's mount(8) and modprobe(8) are shell functions that keep their state
+ * in files, and the guest's system paths lie below that directory.
+ */
+export class Sandbox {
+  readonly folder = mkdtempSync(join(tmpdir(), "virtio9p-sandbox-"));
+  readonly warnings: string[] = [];
+  readonly steps: string[] = [];
+  /** What was asked of libvirt and of the guest since the beginning, but for questions. */
+  readonly #log = this.path("log");
+
+  constructor() {
+    chmodSync(this.folder, 0o755);
+    for (const name of ["records", "persistent", "live", "srv", "guest/etc", "guest/mnt", "guest/sysfs"]) {
+      mkdirSync(this.path(name), { recursive: true });
+    }
+    writeFileSync(this.path("state"), "running\n");
+    writeFileSync(this.path("guest/mountinfo"), "1 0 8:1 / / rw - ext4 /dev/vda1 rw\n");
+    writeFileSync(this.path("guest/etc/fstab"), "# the guest's own\nUUID=1 / ext4 defaults 0 1\n");
+    writeFileSync(this.path("guest/filesystems"), "nodev\t9p\n");
+    writeFileSync(this.#log, "");
+  }
+
+  remove(): void {
+    rmSync(this.folder, { recursive: true });
+  }
+
+  path(...names: string[]): string {
+    return join(this.folder, ...names);
+  }
+
+  read(name: string): string {
+    return readFileSync(this.path(name), "utf8");
+  }
+
+  write(name: string, text: string): void {
+    writeFileSync(this.path(name), text);
+  }
+
+  has(name: string): boolean {
+    return existsSync(this.path(name));
+  }
+
+  get log(): string[] {
+    return readFileSync(this.#log, "utf8").split("\n").slice(0, -1);
+  }
+
+  /** Declares a device, as somebody else would. */
+  declare(device: Device9p, where: "persistent" | "live" = "persistent"): void {
+    writeFileSync(this.path(where, device.tag), `${formatDevice9p(device)}\n`);
+  }
+
+  /** What a power cycle by somebody else does. */
+  powerCycle(): void {
+    execFileSync("sh", ["-c", sh`rm -f ${this.path("live")}/*; cp ${this.path("persistent")}/* ${this.path("live")}/ || :`.text], {
+      stdio: "ignore",
+    });
+    writeFileSync(this.path("guest/mountinfo"), "1 0 8:1 / / rw - ext4 /dev/vda1 rw\n");
+  }
+
+  /** All that a share may change, in a form that compares. */
+  snapshot(): unknown {
+    const entries = readdirSync(this.path("srv")).map((name) => {
+      const { uid, gid, mode, ino } = statSync(this.path("srv", name));
+      const attributes = execFileSync("getfattr", ["-h", "-d", "-m", "user", "-e", "hex", "--", name], {
+        cwd: this.path("srv"),
+        encoding: "utf8",
+      });
+      return { name, uid, gid, mode, ino, attributes };
+    });
+    return {
+      entries,
+      persistent: readdirSync(this.path("persistent")).map((tag) => [tag, this.read(`persistent/${tag}`)]),
+      fstab: this.has("guest/etc/fstab") ? this.read("guest/etc/fstab") : undefined,
+      boot: this.has("guest/etc/modules-load.d/virtio9p.conf"),
+      mountinfo: this.read("guest/mountinfo"),
+      mountPoints: readdirSync(this.path("guest/mnt")),
+      records: readdirSync(this.path("records"), { recursive: true })
+        .map(String)
+        .filter((name) => name.endsWith(".json")),
+    };
+  }
+
+  /** A spec whose directory and mount point lie in the sandbox. */
+  spec(args: Record<string, unknown> = {}, name = "a"): ShareSpec {
+    return specOf({ source: this.path("srv", name), selinux: { manage: "never" }, ...args });
+  }
+
+  run(request: Partial<Request>): Promise<Outcome> {
+    const full: Request = { spec: undefined, olds: [], before: {}, ...request };
+    return reconcile(this.machines(), full, {
+      step: (does) => this.steps.push(does),
+      warn: (text) => this.warnings.push(text),
+    });
+  }
+
+  machines(): Machines {
+    const host = localTransport("none");
+    const lock = sh`exec 9>>${this.path("lock")}; flock -w 5 9`;
+    return {
+      key: this.folder,
+      knownUuid: uuid,
+      host: {
+        place: "host",
+        transport: host,
+        idleMs: 20_000,
+        prelude: sh`${this.#libvirt()}
+records=${this.path("records")} listed=0 listing='' domain=${uuid} recorded=${uuid}`,
+        lock,
+        programs: ["flock", "sha256sum"],
+      },
+      guest: () => ({
+        place: "guest",
+        transport: this.#guestTransport(host),
+        idleMs: 20_000,
+        prelude: this.#guestTools(),
+        lock,
+        programs: ["sha256sum"],
+      }),
+    };
+  }
+
+  #guestTransport(host: Transport): Transport {
+    const places = [
+      ["/proc/self/mountinfo", "guest/mountinfo"],
+      ["/proc/filesystems", "guest/filesystems"],
+      ["/sys/bus/virtio/drivers/9pnet_virtio", "guest/sysfs"],
+      ["/etc/fstab", "guest/etc/fstab"],
+      ["/etc/modules-load.d", "guest/etc/modules-load.d"],
+      ["/run/systemd/system", "guest/no-systemd"],
+      ["/lib/modules/", "guest/no-modules/"],
+    ] as const;
+    return {
+      machine: "guest web1",
+      run: (script, limits) =>
+        host.run(
+          // Not in the names of facts, which both sides compare.
+          places.reduce((text, [from, to]) => text.replaceAll(new RegExp(`(?<!file )${from}`, "g"), this.path(to)), script),
+          limits,
+        ),
+    };
+  }
+
+  /** mount(8) by the line in fstab, with the options that the kernel would show. */
+  #guestTools(): Script {
+    return sh`log() { printf '%s\n' "$*" >> ${this.#log}; }
+modprobe() { log modprobe "$*"; }
+mount() {
+  log mount "$2"
+  awk -v at="$2" '$2 == at { n = split($4, o, ","); m = "rw"; s = "rw"
+    for (i = 1; i <= n; i++) {
+      if (o[i] ~ /^(nodev|nosuid|noexec|noatime)$/) m = m "," o[i]
+      if (o[i] == "ro") sub(/rw/, "ro", m)
+      if (o[i] ~ /^(trans|msize|cache|access)=/) s = s "," o[i]
+    }
+    print "50 1 0:50 / " at " " m " - 9p " $1 " " s }' /etc/fstab >> /proc/self/mountinfo
+}
+umount() {
+  log umount "$2"
+  awk -v at="$2" '$5 != at' /proc/self/mountinfo > ${this.path("mountinfo.new")}
+  mv ${this.path("mountinfo.new")} /proc/self/mountinfo
+}`;
+  }
+
+  #libvirt(): Script {
+    return sh`log() { printf '%s\n' "$*" >> ${this.#log}; }
+tag() { sed -n "s/.*<target dir='\([^']*\)'.*/\1/p"; }
+xml() {
+  echo "<domain type='kvm'><name>web1</name><uuid>${uuid}</uuid><devices>"
+  cat ${this.path()}/"$1"/* 2>/dev/null
+  if [ "$1" = live ]; then state=" state='connected'"; else state=; fi
+  echo "<channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'$state/></channel></devices>"
+  echo "<seclabel type='static' model='dac'><label>+64055:+108</label></seclabel></domain>"
+}
+vsh() {
+  case "$1 $*" in
+    dominfo*) printf 'UUID: %s\nName: web1\nState: %s\nPersistent: yes\nManaged save: no\n' ${uuid} "$(cat ${this.path("state")})";;
+    domstate*) cat ${this.path("state")};;
+    domjobinfo*) echo 'Job type: None';;
+    capabilities*) echo '<capabilities><host/></capabilities>';;
+    dumpxml*--inactive*) xml persistent;;
+    dumpxml*) xml live;;
+    attach-device*)
+      text=$(cat "$3"); name=$(printf '%s\n' "$text" | tag); log attach "$name"
+      if [ -e ${this.path("refuse-attach")} ]; then echo 'error: no more slots' >&2; return 1; fi
+      printf '%s\n' "$text" > ${this.path("persistent")}/"$name";;
+    detach-device*) name=$(tag < "$3"); log detach "$name"; rm ${this.path("persistent")}/"$name";;
+    shutdown*) log shutdown; echo 'shut off' > ${this.path("state")};;
+    start*)
+      log start
+      rm -f ${this.path("live")}/*; cp ${this.path("persistent")}/* ${this.path("live")}/ 2>/dev/null
+      echo "1 0 8:1 / / rw - ext4 /dev/vda1 rw" > ${this.path("guest/mountinfo")}
+      echo running > ${this.path("state")};;
+    qemu-agent-command*) echo '{"return":{}}';;
+    *) echo "the sandbox knows no virsh $*" >&2; return 1;;
+  esac
+}`;
+  }
+}

@@ -1,0 +1,127 @@
+import type { PowerPlan } from "../../../provider/concerns/domain-power";
+import { concerns } from "../../../provider/concerns/concerns";
+import { mounts } from "../../../provider/concerns/guest-facts";
+import { bind } from "../../../provider/engine/binding";
+import { asWanted, type Drift, type Layer, layers } from "../../../provider/engine/concern";
+import { parseMountinfo } from "../../../provider/formats/mountinfo";
+import type { GuestState, Observation } from "../../../provider/reconcile/observe";
+import {
+  driftOf,
+  mountOptionsIn,
+  needsUpdate,
+  statusOf,
+  withValue,
+} from "../../../provider/reconcile/status";
+import { info, specOf } from "../sample";
+
+const nothing = { values: new Map<string, unknown>(), raw: new Map<string, Buffer>() };
+
+function observed(state: string | undefined, guestState: GuestState): Observation {
+  return { host: nothing, guest: undefined, guestState, info: state ? { ...info, state } : undefined };
+}
+
+const unreachable: GuestState = {
+  kind: "unreachable",
+  problem: { code: "guestUnreachable", layer: "guest", machine: "guest web1", what: "no answer" },
+};
+const none: PowerPlan = { kind: "none" };
+const pending: PowerPlan = { kind: "pending", reason: "deviceNotLive", says: "" };
+const seen: GuestState = { kind: "seen" };
+const off: GuestState = { kind: "off" };
+
+describe("statusOf", () => {
+  test.each<[string, Observation, PowerPlan, Drift["state"], string, string]>([
+    ["all there", observed("running", seen), none, "ok", "active", "asDeclared"],
+    ["host only", observed("running", { kind: "notAsked" }), none, "unmanaged", "active", "asDeclared"],
+    ["no domain", observed(undefined, off), none, "unknown", "domainMissing", "domainMissing"],
+    ["off", observed("shut off", off), none, "unknown", "off", "domainOff"],
+    ["off, host only", observed("shut off", { kind: "notAsked" }), none, "unmanaged", "off", "domainOff"],
+    [
+      "off with a managed save",
+      observed("shut off", off),
+      { kind: "pending", reason: "managedSave", says: "" },
+      "unknown",
+      "off",
+      "managedSave",
+    ],
+    ["not live", observed("running", seen), pending, "missing", "pendingPowerCycle", "deviceNotLive"],
+    [
+      "not live, and it may be restarted",
+      observed("running", seen),
+      { kind: "restart" },
+      "missing",
+      "pendingPowerCycle",
+      "deviceNotLive",
+    ],
+    ["agent away", observed("running", unreachable), none, "unknown", "pendingGuest", "guestUnreachable"],
+    [
+      "not live and agent away",
+      observed("running", unreachable),
+      pending,
+      "unknown",
+      "pendingPowerCycle",
+      "deviceNotLive",
+    ],
+    ["former options", observed("running", seen), none, "differs", "pendingRemount", "mountBusy"],
+  ])("%s", (_, observation, power, mount, status, statusReason) => {
+    const drift = Object.fromEntries(
+      layers.map((layer) => [layer, { ...asWanted, state: layer === "mount" ? mount : "ok" }]),
+    ) as Record<Layer, Drift>;
+    expect(statusOf(observation, power, drift)).toEqual({ status, statusReason });
+  });
+});
+
+describe("driftOf", () => {
+  const statesOf = (args: Record<string, unknown>) => {
+    const drift = driftOf(bind(concerns, specOf(args), []), observed("running", off));
+    return Object.fromEntries(Object.entries(drift).map(([layer, one]) => [layer, one.state]));
+  };
+
+  test("a place that was not looked at is unknown, what is not wanted is unmanaged", () => {
+    expect(statesOf({ selinux: { manage: "never" }, guest: { mountPoint: "/mnt/a" } })).toEqual({
+      directory: "unknown",
+      selinux: "unmanaged",
+      device: "unknown",
+      modules: "unknown",
+      fstab: "unknown",
+      mount: "unknown",
+      guestOwnership: "unmanaged",
+      guestBooleans: "unmanaged",
+    });
+  });
+
+  test("of a share that leaves its guest alone, every layer of the guest is unmanaged", () => {
+    expect(statesOf({})).toMatchObject({ modules: "unmanaged", fstab: "unmanaged", mount: "unmanaged" });
+  });
+});
+
+test.each([
+  [{}, "never", false],
+  [{ status: "active", layers: {} }, "never", false],
+  [{ status: "active", layers: { fstab: "missing" } }, "never", true],
+])("needsUpdate of %j with power %s", (outputs, power, expected) => {
+  expect(needsUpdate(outputs, power as "never")).toBe(expected);
+});
+
+test.each([
+  ["a share's mount", "/mnt/a", "foobar", "rw,relatime,trans=virtio,msize=512000"],
+  ["another's", "/mnt/a", "other", ""],
+  ["none", "/mnt/b", "foobar", ""],
+])("mountOptionsIn: %s", (_, mountPoint, tag, expected) => {
+  const line = "36 27 0:45 / /mnt/a rw,relatime - 9p foobar rw,trans=virtio,msize=512000\n";
+  const guest = { ...nothing, values: new Map([[mounts.key, parseMountinfo(line)]]) };
+  const observation = { ...observed("running", seen), guest };
+  expect(mountOptionsIn(observation, specOf({ tag, guest: { mountPoint } }))).toBe(expected);
+});
+
+test.each([
+  [{}, "a", 1, { a: 1 }],
+  [{ a: { b: 1, c: 2 } }, "a.b", 3, { a: { b: 3, c: 2 } }],
+  [{ a: { b: 1, c: 2 } }, "a.b", null, { a: { c: 2 } }],
+  [{}, "a.b.c", "x", { a: { b: { c: "x" } } }],
+  [{ a: 1 }, "b", null, { a: 1 }],
+])("withValue(%j, %j, %j)", (object, path, value, expected) => {
+  const before = JSON.stringify(object);
+  expect(withValue(object, path, value)).toEqual(expected);
+  expect(JSON.stringify(object)).toBe(before);
+});

@@ -1,0 +1,29 @@
+import { execFileSync } from "node:child_process";
+import type { Fact, Step } from "../../provider/engine/concern";
+import type { Script } from "../../provider/formats/shell";
+
+/** Runs facts and steps of a concern in a real shell on this machine, against a temporary directory. */
+
+/** What a script prints; `rewrite` puts other paths in the place of the system's own. */
+export function runScript(script: Script, rewrite: (text: string) => string = (text) => text): Buffer {
+  return execFileSync("/bin/sh", ["-c", `set -e\numask 077\n${rewrite(script.text)}`], {
+    env: { ...process.env, LC_ALL: "C" },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+}
+
+/** Looks up one fact. */
+export function runFact<T>(fact: Fact<T>, rewrite?: (text: string) => string): T {
+  const bytes = runScript(fact.script, rewrite);
+  return fact.parse(bytes.toString("utf8"), bytes);
+}
+
+/** Carries steps out, in order. */
+export function runSteps(steps: readonly Step[], rewrite?: (text: string) => string): void {
+  for (const step of steps) runScript(step.run, rewrite);
+}
+
+/** What steps do, in the operator's words. */
+export function does(plan: { readonly steps: readonly Step[] }): string[] {
+  return plan.steps.map((step) => step.does);
+}

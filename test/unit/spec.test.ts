@@ -1,0 +1,338 @@
+import fc from "fast-check";
+import { checkArguments, hasUnknown, nearest, parseSpec, unknownValue } from "../../provider/spec";
+import { leastArgs, specOf } from "./sample";
+
+const failuresOf = (args: Record<string, unknown>) => parseSpec({ ...leastArgs, ...args }).failures ?? [];
+
+describe("defaults", () => {
+  test("of a share with nothing but source, domain and tag", () => {
+    expect(parseSpec(leastArgs)).toEqual({
+      spec: {
+        source: "/foo/bar",
+        domain: "web1",
+        tag: "foobar",
+        accessMode: "mapped",
+        readOnly: false,
+        multidevs: "default",
+        model: "virtio",
+        otherWriters: "refuse",
+        host: { libvirtUri: "qemu:///system", escalate: "auto" },
+        directory: { create: true, owner: "qemu", group: "qemu", keepOwners: true, onDelete: "restore" },
+        selinux: { manage: "auto", newFiles: "auto" },
+        power: "never",
+        timeouts: { commandMs: 120_000, shutdownMs: 120_000, bootMs: 300_000 },
+      },
+    });
+  });
+
+  test("of a guest", () => {
+    expect(specOf({ guest: { mountPoint: "/mnt/foobar" } }).guest).toEqual({
+      mountPoint: "/mnt/foobar",
+      options: {
+        msizeBytes: 512_000,
+        netdev: true,
+        nofail: true,
+        automount: false,
+        noexec: false,
+        nosuid: false,
+        nodev: true,
+        extra: [],
+      },
+      mount: "now",
+      selinuxBooleans: [],
+    });
+  });
+
+  test.each([
+    [{}, { owner: "qemu", group: "qemu", keepOwners: true }],
+    [{ readOnly: true }, { owner: undefined, group: undefined, keepOwners: false }],
+    [{ accessMode: "passthrough" }, { owner: undefined, group: undefined, keepOwners: false }],
+    [
+      { accessMode: "squash", directory: { owner: "root" } },
+      { owner: "root", group: undefined, keepOwners: false },
+    ],
+    [{ readOnly: true, directory: { owner: 0 } }, { owner: "0", group: undefined, keepOwners: true }],
+    [{ directory: { owner: "alice" } }, { owner: "alice", group: "qemu", keepOwners: true }],
+    [{ directory: { keepOwners: false } }, { owner: "qemu", group: "qemu", keepOwners: false }],
+  ])("of the directory with %j", (args, expected) => {
+    expect(specOf(args).directory).toEqual({ create: true, onDelete: "restore", ...expected });
+  });
+});
+
+describe("canonical forms", () => {
+  test.each([
+    ["/foo/bar/", "/foo/bar"],
+    ["//foo///bar", "/foo/bar"],
+    ["/foo/./baz/../bar/.", "/foo/bar"],
+    ["/../foo/bar", "/foo/bar"],
+    ["/a b/ä'\"\\", "/a b/ä'\"\\"],
+    ["/...", "/..."],
+  ])("source %j", (source, expected) => {
+    expect(specOf({ source }).source).toBe(expected);
+    expect(specOf({ guest: { mountPoint: source } }).guest?.mountPoint).toBe(expected);
+  });
+
+  test.each([
+    ["750", "0750"],
+    ["0o750", "0750"],
+    ["00750", "0750"],
+    ["2750", "2750"],
+    ["0", "0000"],
+  ])("mode %j", (mode, expected) => {
+    expect(specOf({ directory: { mode } }).directory.mode).toBe(expected);
+    expect(specOf({ guest: { mountPoint: "/mnt/a", mode } }).guest?.mode).toBe(expected);
+  });
+
+  test.each([
+    [0, "0"],
+    ["0", "0"],
+    ["007", "7"],
+    ["www-data", "www-data"],
+    ["EXAMPLE\\alice", "EXAMPLE\\alice"],
+    ["alice@example.org", "alice@example.org"],
+    ["machine$", "machine$"],
+    [4294967294, "4294967294"],
+  ])("owner %j", (owner, expected) => {
+    expect(specOf({ directory: { owner } }).directory.owner).toBe(expected);
+  });
+
+  test("what is canonical stays as it is", () => {
+    const text = fc.constantFrom("/foo/bar", "/a/../b//c", "/x/");
+    const args = fc.record({
+      source: text,
+      readOnly: fc.boolean(),
+      accessMode: fc.constantFrom("mapped", "passthrough", "squash"),
+      directory: fc.record({ mode: fc.constantFrom("7", "0o1777", "0700") }),
+      guest: fc.record({ mountPoint: text, options: fc.record({ cache: fc.constantFrom("none", "loose") }) }),
+    });
+    fc.assert(
+      fc.property(args, (given) => {
+        const once = specOf(given);
+        expect(parseSpec(JSON.parse(JSON.stringify(once)))).toEqual({ spec: once });
+      }),
+    );
+  });
+});
+
+describe("one argument that cannot be", () => {
+  const systemSource = "is a directory of the system itself: share one that was made for it";
+  const systemMount = "is a directory of the system itself: mount on one of its own, such as /mnt/NAME";
+  test.each([
+    ["source", { source: "foo/bar" }, "must be an absolute path"],
+    ["source", { source: "" }, "must not be empty"],
+    ["source", { source: 7 }, "must be a text"],
+    ["source", { source: "/foo\nbar" }, "must not contain control characters"],
+    ["source", { source: "/foo\u0085bar" }, "must not contain control characters"],
+    ["source", { source: `/${"a".repeat(4095)}` }, "must have at most 4095 bytes"],
+    ["source", { source: "/" }, systemSource],
+    ["source", { source: "/foo/.." }, systemSource],
+    ["source", { source: "/home/" }, systemSource],
+    ["source", { source: "//etc//ssl" }, systemSource],
+    ["source", { source: "/usr/lib64/qemu" }, systemSource],
+    ["source", { source: "/var/lib/virtio9p" }, systemSource],
+    ["tag", { tag: "" }, "must not be empty"],
+    ["tag", { tag: "a,b" }, "must not contain a comma"],
+    ["tag", { tag: "a\tb" }, "must not contain control characters"],
+    ["tag", { tag: "a".repeat(32) }, "must have at most 31 bytes"],
+    ["tag", { tag: "ä".repeat(16) }, "must have at most 31 bytes"],
+    ["domain", { domain: "" }, "must not be empty"],
+    [
+      "accessMode",
+      { accessMode: "maped" },
+      "must be one of mapped, passthrough, squash: did you mean mapped?",
+    ],
+    ["accessMode", { accessMode: "none" }, "must be one of mapped, passthrough, squash"],
+    ["readOnly", { readOnly: "yes" }, "must be true or false"],
+    ["readOnly", { readOnly: null }, "must be true or false"],
+    ["fileMode", { fileMode: "1644" }, 'must be an octal mode, such as "0750", of at most 0777'],
+    ["fileMode", { fileMode: 644 }, 'must be octal text, such as "0750"'],
+    ["directoryMode", { directoryMode: "rwx" }, 'must be an octal mode, such as "0750", of at most 0777'],
+    ["host", { host: "kvm1" }, "must be an object"],
+    ["host.libvirtUri", { host: { libvirtUri: "qemu+ssh://kvm1/system" } }, expect.any(String)],
+    ["host.libvirtUri", { host: { libvirtUri: "xen:///" } }, expect.any(String)],
+    [
+      "host.escalate",
+      { host: { escalate: "Sudo" } },
+      "must be one of auto, sudo, none: did you mean sudo?",
+    ],
+    ["directory.owner", { directory: { owner: "a:b" } }, "must be a name or a number"],
+    ["directory.owner", { directory: { owner: "-x" } }, "must be a name or a number"],
+    ["directory.owner", { directory: { owner: -1 } }, "must be a name or a number"],
+    ["directory.owner", { directory: { owner: 1.5 } }, "must be a name or a number"],
+    ["directory.owner", { directory: { owner: 4294967295 } }, "must be a name or a number"],
+    ["directory.owner", { directory: { owner: 4294967296 } }, "must be a name or a number"],
+    ["directory.owner", { directory: { owner: "9999999999" } }, "must be a name or a number"],
+    [
+      "directory.mode",
+      { directory: { mode: "10000" } },
+      'must be an octal mode, such as "0750", of at most 7777',
+    ],
+    ["timeouts.commandMs", { timeouts: { commandMs: 999 } }, "must be at least 1000 ms"],
+    ["timeouts.bootMs", { timeouts: { bootMs: 86_400_001 } }, "must be at most 86400000 ms"],
+    ["timeouts.bootMs", { timeouts: { bootMs: 1000.5 } }, "must be a whole number of milliseconds"],
+    ["guest.mountPoint", { guest: {} }, "is required"],
+    ["guest.mountPoint", { guest: { mountPoint: "/usr" } }, systemMount],
+    ["guest.mountPoint", { guest: { mountPoint: "/proc/9p" } }, systemMount],
+    ["guest.mount", { guest: { mountPoint: "/mnt/a", mount: "later" } }, "must be one of now, boot"],
+  ])("%s: %j", (property, args, reason) => {
+    const failures = failuresOf(args);
+    expect(failures[0]).toEqual({ property, reason });
+    expect(failures.filter((failure) => failure.property !== property)).toEqual([]);
+  });
+
+  const tooMuch = "must be 0 (the kernel's own) or 4096 to 512000, the most that virtio carries";
+  test.each([
+    ["msizeBytes", 4095, tooMuch],
+    ["msizeBytes", 512_001, tooMuch],
+    ["msizeBytes", "512000", "must be a number of bytes"],
+    ["cache", "lose", "must be one of none, readahead, mmap, loose, fscache: did you mean loose?"],
+    ["access", "root", "must be user, any, client or a numeric uid"],
+    ["context", "a b", "must be one SELinux context"],
+    ["extra", "noatime", "must be a list of options"],
+    ["extra.0", ["no atime"], "must be one option, without spaces and commas"],
+    ["extra.0", ["a,b"], "must be one option, without spaces and commas"],
+    ["extra.1", ["noatime", "noatim"], "the kernel knows no option noatim: did you mean noatime?"],
+    ["extra.0", ["msize=4096"], "msize has an argument of its own: msizeBytes"],
+    ["extra.0", ["ro"], "ro has an argument of its own: readOnly"],
+    ["extra.0", ["zzzzzzzzzzz"], "the kernel knows no option zzzzzzzzzzz"],
+    [
+      "extra.0",
+      ["x-systemd.requries=a.mount"],
+      "the kernel knows no option x-systemd.requries: did you mean x-systemd.requires?",
+    ],
+    ["extra.0", ["constructor"], "the kernel knows no option constructor"],
+  ])("guest.options.%s: %j", (property, value, reason) => {
+    const options = { [property.split(".")[0] ?? ""]: value };
+    expect(failuresOf({ guest: { mountPoint: "/mnt/a", options } })[0]).toEqual({
+      property: `guest.options.${property}`,
+      reason,
+    });
+  });
+
+  test.each([
+    [["noatime", "posixacl", "dfltuid=1000", "x-systemd.requires=a.mount", "x-mine", "comment=hello"]],
+  ])("extra %j is let through", (extra) => {
+    expect(failuresOf({ guest: { mountPoint: "/mnt/a", options: { extra } } })).toEqual([]);
+  });
+});
+
+describe("names that are no arguments", () => {
+  test.each([
+    ["soruce", { soruce: 1 }, "is not an argument: did you mean source?"],
+    ["accesMode", { accesMode: "mapped" }, "is not an argument: did you mean accessMode?"],
+    [
+      "host.libvirtURI",
+      { host: { libvirtURI: "qemu:///system" } },
+      "is not an argument: did you mean libvirtUri?",
+    ],
+    ["directory.ownr", { directory: { ownr: 0 } }, "is not an argument: did you mean owner?"],
+    [
+      "guest.options.nodevs",
+      { guest: { mountPoint: "/mnt/a", options: { nodevs: true } } },
+      "is not an argument: did you mean nodev?",
+    ],
+    [
+      "timeouts.xyzzyxyzzy",
+      { timeouts: { xyzzyxyzzy: 1 } },
+      "is not an argument (there are: commandMs, shutdownMs, bootMs)",
+    ],
+    ["toString", { toString: 1 }, expect.stringContaining("is not an argument")],
+    ["host.constructor", { host: { constructor: 1 } }, expect.stringContaining("is not an argument")],
+  ])("%s", (property, args, reason) => {
+    expect(failuresOf(args as Record<string, unknown>)).toEqual([{ property, reason }]);
+  });
+
+  test("two in one object are both said", () => {
+    expect(failuresOf({ soruce: 1, domian: 2 }).map(({ property }) => property)).toEqual([
+      "soruce",
+      "domian",
+    ]);
+  });
+});
+
+describe("arguments that contradict each other", () => {
+  const guest = (more: Record<string, unknown>) => ({ guest: { mountPoint: "/mnt/a", ...more } });
+  test.each([
+    ["fileMode", { accessMode: "squash", fileMode: "0644" }],
+    ["directoryMode", { accessMode: "passthrough", directoryMode: "0755" }],
+    ["directory.keepOwners", { accessMode: "passthrough", directory: { keepOwners: true } }],
+    ["guest.owner", { readOnly: true, ...guest({ owner: 0 }) }],
+    ["guest.group", { accessMode: "passthrough", ...guest({ group: "root" }) }],
+    ["guest.mode", { readOnly: true, ...guest({ mode: "0750" }) }],
+    ["guest.mount", guest({ mount: "boot", mode: "0750" })],
+    ["host.connection", { host: { connection: { host: "kvm1" } } }],
+    ["guest.connection", guest({ connection: { host: "web1" } })],
+    ["selinux", { selinux: { manage: "always" } }],
+    ["selinux", { selinux: { type: "virt_content_t" } }],
+    ["guest.selinuxBooleans", guest({ selinuxBooleans: ["httpd_use_nfs"] })],
+    ["directory.recursive", { directory: { recursive: true } }],
+  ])("%s: %j", (property, args) => {
+    expect(failuresOf(args).map((failure) => failure.property)).toEqual([property]);
+  });
+});
+
+describe("all at once", () => {
+  test("every argument that is wrong in its own right", () => {
+    const args = {
+      source: "relative",
+      tag: "a,b",
+      fileMode: "9",
+      host: { escalate: "su" },
+      guest: { mountPoint: "/etc", options: { cache: "fast", extra: ["nope=1"] } },
+    };
+    expect(failuresOf(args).map(({ property }) => property)).toEqual([
+      "source",
+      "tag",
+      "fileMode",
+      "host.escalate",
+      "guest.mountPoint",
+      "guest.options.cache",
+      "guest.options.extra.0",
+    ]);
+  });
+
+  test("a wrong argument and a contradiction", () => {
+    const args = { source: "relative", accessMode: "squash", fileMode: "0644" };
+    expect(failuresOf(args).map(({ property }) => property)).toEqual(["source", "fileMode"]);
+  });
+
+  test("nothing given", () => {
+    expect(parseSpec({})).toEqual({
+      failures: [
+        { property: "source", reason: "is required" },
+        { property: "domain", reason: "is required" },
+        { property: "tag", reason: "is required" },
+      ],
+    });
+  });
+});
+
+describe("values that are not known yet", () => {
+  test.each([
+    [{ source: unknownValue }, []],
+    [{ tag: unknownValue }, []],
+    [{ guest: unknownValue }, []],
+    [{ power: unknownValue }, []],
+    [{ guest: { mountPoint: unknownValue, options: { extra: [unknownValue], msizeBytes: unknownValue } } }, []],
+    [{ source: unknownValue, tag: "a,b" }, ["tag"]],
+    [{ source: unknownValue, soruce: 1 }, ["soruce"]],
+    [{ guest: { mountPoint: unknownValue, mode: "9" } }, ["guest.mode"]],
+    [{ source: unknownValue, accessMode: "squash", fileMode: "0644" }, ["fileMode"]],
+  ])("%j", (args, properties) => {
+    const given = { ...leastArgs, ...args };
+    const { canonical, failures } = checkArguments(given);
+    expect(failures.map(({ property }) => property)).toEqual(properties);
+    expect(canonical).toMatchObject(given);
+    expect(hasUnknown(canonical)).toBe(true);
+  });
+});
+
+test.each([
+  ["soruce", ["source", "domain"], "source"],
+  ["SOURCE", ["source", "domain"], "source"],
+  ["xy", ["source", "domain"], undefined],
+  ["mount_point", ["mountPoint"], "mountPoint"],
+  ["", [], undefined],
+])("nearest to %j of %j is %j", (name, known, expected) => {
+  expect(nearest(name, known)).toBe(expected);
+});
