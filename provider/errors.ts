@@ -6,8 +6,6 @@
 export const errorCodes = [
   /** An argument that no machine could accept. Found by `check`, before any I/O. */
   "invalidArgument",
-  /** A part of the contract that this release does not carry out yet. */
-  "notAvailable",
   /** A program that a script needs is not installed there. */
   "toolMissing",
   /** The machine gave no sign of progress for `timeouts.commandMs`, or printed far too much. */
@@ -21,6 +19,8 @@ export const errorCodes = [
   "stepFailed",
   /** What the plan relied on kept changing while we worked. */
   "machineKeepsChanging",
+  /** Another process held a machine's lock for too long. */
+  "lockHeld",
   "libvirtUnreachable",
   "unknownDomain",
   "transientDomain",

@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { fstabEntryOf } from "./concerns/guest-fstab";
 import { type DirectoryWant, hostDirectory, resolveOwner } from "./concerns/host-directory";
-import { type BeforeCopy, bind, seenBy } from "./engine/binding";
+import { type BeforeCopy, bind, recordIn, seenBy } from "./engine/binding";
 import { concerns } from "./concerns/concerns";
 import type { Json } from "./engine/concern";
 import { ShareError } from "./errors";
@@ -71,7 +71,7 @@ export function diff(outputs: Properties, news: Properties): Difference {
       differs ||
       replaces.length > 0 ||
       needsUpdate(outputs, power) ||
-      (former.length > 0 && power !== "never"),
+      (former.length > 0 && (power === "restart" || power === "force")),
     replaces,
     deleteBeforeReplace: true,
   };
@@ -89,6 +89,7 @@ export async function create(
 
 export async function update(id: string, olds: Properties, inputs: Properties): Promise<Properties> {
   const { spec } = specOf(inputs);
+  if (onlyTimeoutsDiffer(olds, inputs) && !needsUpdate(olds, spec.power)) return { ...olds, ...inputs };
   const machines = machinesOf(spec, uuidIn(olds));
   const former = ((olds["__former"] as readonly Properties[] | undefined) ?? []).map(
     (one) => specOf(one).spec,
@@ -107,7 +108,8 @@ export async function read(
   const observation = await observe(machinesOf(spec, uuidIn(outputs)), bindings);
   const says = tell(spec);
   const drift = driftOf(bindings, observation);
-  if (!observation.info && drift.directory.state === "missing") return undefined;
+  const held = bindings.ensure.some((binding) => recordIn(binding, observation.host) !== undefined);
+  if (!observation.info && !held) return undefined;
   const power = powerOf(observation.host, spec, spec);
   const notes = Object.entries(drift).flatMap(([layer, one]) => [
     ...one.notes,
@@ -144,7 +146,7 @@ export async function remove(outputs: Properties): Promise<void> {
   const entry = fstabEntryOf(spec);
   if (entry && guestState.kind === "off" && "fstab" in beforeOf(outputs)) {
     says.warn(
-      `${spec.domain} is off, and its guest cannot be edited: the line "${formatFstabEntry(entry)}" stays in its fstab${spec.guest?.options.nofail === true ? " (it is nofail, and harmless)" : ""}`,
+      `${spec.domain} is off, and its guest cannot be edited: the line "${formatFstabEntry(entry)}" stays in its fstab, with /etc/modules-load.d/virtio9p.conf and the mount point${spec.guest?.options.nofail === true ? " (the line is nofail, and harmless)" : ""}`,
     );
   }
   if (outcome.failure) throw outcome.failure;
@@ -265,6 +267,12 @@ function sameDomain(outputs: Properties, args: Properties): boolean {
     wanted === outputs["domainName"] ||
     wanted.toLowerCase() === outputs["domainUuid"]
   );
+}
+
+/** Such a change only has to reach the state: no machine is asked. */
+function onlyTimeoutsDiffer(olds: Properties, inputs: Properties): boolean {
+  const rest = (of: Properties): string => canonicalText({ ...split(of).args, timeouts: undefined });
+  return canonicalText(olds["timeouts"]) !== canonicalText(inputs["timeouts"]) && rest(olds) === rest(inputs);
 }
 
 /** Text that is equal for values that are equal, whatever the order of their keys. */

@@ -20,7 +20,7 @@ export interface MountOptions {
 }
 
 /**
- * Bytes of one 9p message when the program says nothing; docs/decisions/msize.md has the measurements.
+ * Bytes of one 9p message when the program says nothing; docs/decisions/0007-msize.md has the measurements.
  *
  * The virtio transport of the kernel clamps to 512,000 without a word (net/9p/trans_virtio.c, 6.1:
  * `PAGE_SIZE * (VIRTQUEUE_NUM - 3)`).

@@ -122,7 +122,7 @@ const principal = v.pipe(
   v.union([v.string(), v.pipe(v.number(), v.integer())], "must be a name or a number"),
   v.transform(String),
   v.check(
-    (name) => /^(\d{1,10}|[A-Za-z_][A-Za-z0-9_.@\\-]{0,254}\$?)$/.test(name) && Number(name) !== 0xffffffff,
+    (name) => /^(\d{1,10}|[A-Za-z_][A-Za-z0-9_.@\\-]{0,254}\$?)$/.test(name) && !(Number(name) >= 0xffffffff),
     "must be a name or a number",
   ),
   v.transform((name) => (/^\d+$/.test(name) ? String(Number(name)) : name)),

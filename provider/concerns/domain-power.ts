@@ -33,7 +33,7 @@ export type PowerReason = (typeof powerReasons)[number];
 /** What the domain needs, within what may be done. */
 export type PowerPlan =
   | { readonly kind: "none" }
-  | { readonly kind: "start" | "restart" | "force" }
+  | { readonly kind: "start" | "restart" | "force"; readonly reason: PowerReason }
   | { readonly kind: "pending"; readonly reason: PowerReason; readonly says: string };
 
 export interface PowerSeen {
@@ -72,7 +72,9 @@ export function planPower(
         `${info.name} is off with a managed save image, whose start would bring the old devices back: remove it (virsh managedsave-remove) or start and shut down by hand`,
       );
     }
-    return power === "never" ? pending("domainOff", `${info.name} is off`) : { kind: "start" };
+    return power === "never"
+      ? pending("domainOff", `${info.name} is off`)
+      : { kind: "start", reason: "domainOff" };
   }
   const now = live.devices9p.find((device) => device.tag === tag);
   if (now && wanted ? sameDevice(now, wanted) : now === wanted) return { kind: "none" };
@@ -83,7 +85,7 @@ export function planPower(
     deviceNotLive: `the running QEMU of ${info.name} gets ${tag} at its next power cycle (a reboot inside the guest is none)`,
   }[reason];
   if (power === "never" || power === "start") return pending(reason, says);
-  return obstacle(seen, says) ?? { kind: power };
+  return obstacle(seen, says) ?? { kind: power, reason };
 }
 
 /** Whether a `power` clears a pending reason, so that an update with it would do something. */

@@ -93,7 +93,8 @@ modprobe 9p`,
     };
   },
 
-  remember: (_want, seen) => ({ bootFile: seen.bootFile ?? null }),
+  // Our own name with our own text: left by a share whose guest was off when it went.
+  remember: (_want, seen) => ({ bootFile: seen.bootFile === bootLines ? null : (seen.bootFile ?? null) }),
 
   restore(_old, before, seen) {
     if ((seen.bootFile ?? null) === before.bootFile || seen.bootFile !== bootLines) return { steps: [] };
@@ -107,6 +108,7 @@ modprobe 9p`,
   },
 
   drift(_want, seen) {
+    if (seen.nineP === "absent") return { state: "missing", args: {}, notes: [lacks9p(seen).what] };
     if (seen.nineP === "builtIn" || seen.bootFile === bootLines) return asWanted;
     const state = seen.bootFile === undefined ? "missing" : "differs";
     return {

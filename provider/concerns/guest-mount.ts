@@ -11,6 +11,8 @@ interface MountWant {
   readonly mountPoint: string;
   readonly options: string;
   readonly automount: boolean;
+  /** False: by the next boot only. What the boot has mounted is unmounted on the way down all the same. */
+  readonly now: boolean;
 }
 
 interface MountPoint {
@@ -27,8 +29,12 @@ interface MountSeen {
   readonly live: Domain | undefined;
 }
 
-/** The first directory that had to be made for the mount point; null: it was there. */
-type MountBefore = { readonly [key: string]: Json; readonly firstMissing: string | null };
+/** The first directory that had to be made for the mount point, null if it was there; and whether the share was mounted. */
+type MountBefore = {
+  readonly [key: string]: Json;
+  readonly firstMissing: string | null;
+  readonly mounted: boolean;
+};
 
 /**
  * The share mounted in the guest, with the options that were asked for.
@@ -47,12 +53,13 @@ export const guestMount: Concern<MountWant, MountSeen, MountBefore> = {
   scope: "domain",
 
   want: (spec) =>
-    spec.guest?.mount === "now"
+    spec.guest
       ? {
           tag: spec.tag,
           mountPoint: spec.guest.mountPoint,
           options: formatMountOptions(spec.guest.options, spec.readOnly),
           automount: spec.guest.options.automount,
+          now: spec.guest.mount === "now",
         }
       : undefined,
   identity: (want) => `${want.mountPoint} ${want.tag}`,
@@ -102,7 +109,7 @@ export const guestMount: Concern<MountWant, MountSeen, MountBefore> = {
         steps: [],
       };
     }
-    if (!isLive(want, seen.live)) return { steps: [] };
+    if (!want.now || !isLive(want, seen.live)) return { steps: [] };
     if (mounted && differing(want, at).length === 0) return { steps: [] };
     if (mounted && seen.holders.length > 0) {
       return {
@@ -128,11 +135,17 @@ export const guestMount: Concern<MountWant, MountSeen, MountBefore> = {
     };
   },
 
-  remember: (_want, seen) => ({ firstMissing: seen.mountPoint.firstMissing ?? null }),
+  remember(want, seen) {
+    const at = mountAt(seen.mounts, want.mountPoint);
+    return {
+      firstMissing: seen.mountPoint.firstMissing ?? null,
+      mounted: at !== undefined && isOurs(at, want),
+    };
+  },
 
   restore(old, before, seen) {
     const at = mountAt(seen.mounts, old.mountPoint);
-    const mounted = at !== undefined && (isOurs(at, old) || isAutomount(at));
+    const mounted = at !== undefined && (isOurs(at, old) || isAutomount(at)) && !before.mounted;
     if (mounted && seen.holders.length > 0) {
       return {
         refuse: [
@@ -157,6 +170,7 @@ export const guestMount: Concern<MountWant, MountSeen, MountBefore> = {
   },
 
   drift(want, seen) {
+    if (!want.now) return { state: "unmanaged", args: {}, notes: [] };
     const at = mountAt(seen.mounts, want.mountPoint);
     if (!at || !(isOurs(at, want) || (want.automount && isAutomount(at)))) {
       return { state: "missing", args: {}, notes: [`${want.mountPoint} is not mounted in the guest`] };
@@ -168,6 +182,7 @@ export const guestMount: Concern<MountWant, MountSeen, MountBefore> = {
           state: "differs",
           args: {},
           notes: [`${want.mountPoint} differs in its mount options: ${options.join(", ")}`],
+          busy: seen.holders.length > 0,
         };
   },
 };
@@ -220,6 +235,7 @@ function differing(want: MountWant, at: Mount): string[] {
 function mountStep(want: MountWant): Step {
   return {
     does: `mount ${want.mountPoint} in the guest`,
+    code: "mountFailed",
     run: want.automount
       ? sh`systemctl restart "$(systemd-escape --path --suffix=automount -- ${want.mountPoint})"`
       : // A guest that has just booted may be mounting it itself.

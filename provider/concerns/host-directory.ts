@@ -19,6 +19,8 @@ export interface DirectoryWant {
   readonly keepOwners: boolean;
   readonly mapped: boolean;
   readonly giveBack: boolean;
+  /** libvirt is the connecting user's own session, and so QEMU is that user. */
+  readonly session: boolean;
 }
 
 /** One directory entry as stat(1) of coreutils 9.1 tells it. */
@@ -49,6 +51,7 @@ interface DirectorySeen {
   readonly live: Domain | undefined;
   readonly persistent: Domain | undefined;
   readonly baselabels: (domainType: string) => { user: string; group: string } | undefined;
+  readonly user: { readonly user: string; readonly group: string };
 }
 
 /** What first contact found. `created`: nothing, and the directory is ours. */
@@ -94,6 +97,7 @@ export const hostDirectory: Concern<DirectoryWant, DirectorySeen, DirectoryBefor
     keepOwners: spec.directory.keepOwners === true,
     mapped: spec.accessMode === "mapped",
     giveBack: spec.directory.onDelete === "restore",
+    session: spec.host.libvirtUri === "qemu:///session",
   }),
 
   identity: (want) => want.path,
@@ -108,6 +112,7 @@ export const hostDirectory: Concern<DirectoryWant, DirectorySeen, DirectoryBefor
     live: liveDomain,
     persistent: persistentDomain,
     baselabels: dacBaselabels,
+    user: connectingUser,
   }),
 
   plan(want, seen, before) {
@@ -192,11 +197,11 @@ export const hostDirectory: Concern<DirectoryWant, DirectorySeen, DirectoryBefor
 
 /** The numbers of owner and group; `qemu` is whoever the domain's QEMU runs as. Undefined: untouched, or not known. */
 export function resolveOwner(
-  want: Pick<DirectoryWant, "owner" | "group">,
-  seen: Pick<DirectorySeen, "live" | "persistent" | "baselabels" | "principals">,
+  want: Pick<DirectoryWant, "owner" | "group" | "session">,
+  seen: Pick<DirectorySeen, "live" | "persistent" | "baselabels" | "principals" | "user">,
 ): { owner: { uid: number | undefined; gid: number | undefined }; refuse: Refusal[] } {
   const refuse: Refusal[] = [];
-  const label = qemuLabel(seen);
+  const label = qemuLabel(want, seen);
   const number = (name: string | undefined, database: "passwd" | "group"): number | undefined => {
     if (name === undefined) return undefined;
     const text = name !== "qemu" ? name : database === "passwd" ? label?.user : label?.group;
@@ -218,7 +223,11 @@ export function resolveOwner(
 }
 
 /** A running QEMU's own label; else what the definition asks for; else what libvirt gives by default. */
-function qemuLabel(seen: Pick<DirectorySeen, "live" | "persistent" | "baselabels">) {
+function qemuLabel(
+  want: Pick<DirectoryWant, "session">,
+  seen: Pick<DirectorySeen, "live" | "persistent" | "baselabels" | "user">,
+) {
+  if (want.session) return seen.user;
   const domain = seen.live ?? seen.persistent;
   return seen.live?.dacLabel ?? seen.persistent?.dacLabel ?? (domain && seen.baselabels(domain.type));
 }
@@ -285,7 +294,7 @@ function reachable(
   before: DirectoryBefore | undefined,
 ): Refusal[] {
   const refuse: Refusal[] = [];
-  const label = qemuLabel(seen);
+  const label = qemuLabel(want, seen);
   const qemu = label && /^\d+$/.test(label.user) && { uid: Number(label.user), gid: Number(label.group) };
   const shut =
     qemu && qemu.uid !== 0
@@ -433,15 +442,20 @@ function restoreAttributes(
 
 /** A directory that we made goes if it is empty and nothing uses it; else it stays, for the files in it are not ours. */
 function giveUpOwn(old: DirectoryWant, seen: DirectorySeen): Plan {
-  const users = [seen.live, seen.persistent].filter((domain) =>
-    domain?.devices9p.some((device) => device.source === old.path),
-  );
-  if (seen.live && users.includes(seen.live)) {
+  const uses = (domain: Domain | undefined): boolean =>
+    domain?.devices9p.some((device) => device.source === old.path) === true;
+  if (uses(seen.live)) {
     return {
       steps: [],
       warnings: [
         `${old.path}, which this share made, stays: the running QEMU has it open until its next power cycle`,
       ],
+    };
+  }
+  if (uses(seen.persistent)) {
+    return {
+      steps: [],
+      warnings: [`${old.path}, which this share made, stays: the domain still declares it`],
     };
   }
   if (seen.owners.length > 0) {
@@ -467,6 +481,18 @@ function entryOf(path: string): Fact<Entry | undefined> {
     parse: (output) => (output === "" ? undefined : parseEntry(output)),
   };
 }
+
+/** Whom the scripts run as; with libvirt's session daemon, QEMU too. Sample: `1000 1000`. */
+const connectingUser: Fact<{ user: string; group: string }> = {
+  key: "connecting user",
+  place: "host",
+  does: "ask who we are",
+  script: sh`printf '%s %s' "$(id -u)" "$(id -g)"`,
+  parse: (output) => {
+    const [user = "", group = ""] = output.split(" ");
+    return { user, group };
+  },
+};
 
 /** Sample: `directory 64055 64055 0755 6029396 fe00 libvirt-qemu libvirt-qemu`; the type last, for it has spaces. */
 const entryFormat = "%u %g %a %i %D %U %G %F";

@@ -65,6 +65,10 @@ export interface Step {
   readonly run: Script;
   /** Takes it back when a later step of the same script fails. None: what it did does no harm alone. */
   readonly undo?: Script;
+  /** What its failure is called, where that has a name of its own; else `stepFailed`. */
+  readonly code?: Problem["code"];
+  /** Whose step it is; the engine fills it in. */
+  readonly layer?: Layer;
 }
 
 /** What is wrong, without the layer and machine that the engine knows. */
@@ -84,6 +88,8 @@ export interface Drift {
   readonly args: Readonly<Record<string, Json>>;
   /** For a person: what has no argument of its own, such as a line taken out. */
   readonly notes: readonly string[];
+  /** What differs cannot be changed now, for somebody uses it. */
+  readonly busy?: boolean;
 }
 
 /**

@@ -18,6 +18,9 @@ export interface Machine {
   readonly idleMs: number;
 }
 
+/** With what a machine's `lock` exits when another process holds it too long (EX_TEMPFAIL, sysexits.h). */
+export const lockHeldStatus = 75;
+
 /** Facts by key. */
 export type FactSet = ReadonlyMap<string, Fact<unknown>>;
 
@@ -95,6 +98,7 @@ fi`,
     },
   });
   const reports = parseReports(composed.mark, output.stdout, output.stderr);
+  if (output.status === lockHeldStatus && reports.size === 0) throw lockHeld(machine);
   if (reports.has("stale")) return { stale: true, failed: undefined, kept: 0, look: seen };
   const last = unfinished(composed.mark, output.stdout) ?? printable(output.stderr.toString("utf8"));
   const { failed, kept } = outcome(machine, steps, reports, last);
@@ -112,7 +116,12 @@ export async function perform(
   const composed = compose(machine.prelude, () =>
     lines([inTurn(new Map([["job", { does, run: script }]])), inTurn(snippetsOf(facts))]),
   );
-  const output = await machine.transport.run(composed.text, { idleMs: machine.idleMs, onProgress: onLine });
+  const output = await machine.transport.run(composed.text, {
+    idleMs: machine.idleMs,
+    onProgress: (line) => {
+      if (line !== "" && !line.startsWith(composed.mark)) onLine(line);
+    },
+  });
   const reports = parseReports(composed.mark, output.stdout, output.stderr);
   const report = reports.get("job");
   if (!report) throw lostReport(machine, does, printable(output.stderr.toString("utf8")));
@@ -201,6 +210,16 @@ function readFacts(
   return { values, raw };
 }
 
+function lockHeld(machine: Machine): ShareError {
+  return new ShareError({
+    code: "lockHeld",
+    layer: machine.place,
+    machine: machine.transport.machine,
+    what: "another process works on shares of this machine, and did not finish in time",
+    remedy: "let it finish, and try again",
+  });
+}
+
 function lostReport(machine: Machine, does: string, last: string): ShareError {
   return new ShareError({
     code: "transportFailed",
@@ -236,8 +255,8 @@ function outcome(
   const undone = done.filter((_, at) => reports.get(`undo-${at}`)?.status === 0);
   const stuck = done.filter((_, at) => (reports.get(`undo-${at}`)?.status ?? 0) !== 0).map((one) => one.does);
   const failed: Problem = {
-    code: "stepFailed",
-    layer: machine.place,
+    code: step?.code ?? "stepFailed",
+    layer: step?.layer ?? machine.place,
     machine: machine.transport.machine,
     what: report ? `a step failed with status ${report.status}` : "a step did not end",
     tried: step?.does ?? "",

@@ -1,3 +1,4 @@
+import { lockHeldStatus } from "../engine/place";
 import { recordsDirectory } from "../engine/record";
 import { type Script, sh } from "../formats/shell";
 import type { ShareSpec } from "../spec";
@@ -57,7 +58,7 @@ recorded=$domain
 [ -n "$recorded" ] || recorded=${knownUuid}`;
 }
 
-const waitForLock = sh`flock -w ${lockSeconds} 9 || { echo 'another process holds the lock of this machine' >&2; exit 75; }`;
+const waitForLock = sh`flock -w ${lockSeconds} 9 || { echo 'another process holds the lock of this machine' >&2; exit ${lockHeldStatus}; }`;
 
 const hostLock = sh`mkdir -p -m 0700 -- "$records"
 exec 9>>"$records/lock"

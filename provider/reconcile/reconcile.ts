@@ -190,7 +190,11 @@ class Run {
         (await this.#writeGuest(this.#guestUp()));
       if (settled || this.#failure) return;
     }
-    throw new ShareError({
+    throw this.#keepsChanging();
+  }
+
+  #keepsChanging(): ShareError {
+    return new ShareError({
       code: "machineKeepsChanging",
       layer: "host",
       machine: this.#machines.host.transport.machine,
@@ -255,9 +259,13 @@ class Run {
     return seenBy(binding, this.#observation.host, this.#observation.guest);
   }
 
-  /** Undefined at first contact: only a record, or the state, says that what is there now may be our own work. */
+  /**
+   * Undefined at first contact: only a record that this share holds, or the state, says that what is
+   * there now may be our own work. Another share's record says nothing of what we may change.
+   */
   #knownBefore(binding: Binding): Json | undefined {
-    return recordIn(binding, this.#observation.host)?.before ?? this.#sameIdentity(binding);
+    const entry = recordIn(binding, this.#observation.host);
+    return entry?.holders.includes(this.#holder(binding)) ? entry.before : this.#sameIdentity(binding);
   }
 
   #holder(binding: Binding): string {
@@ -322,7 +330,7 @@ class Run {
         plan?.warnings?.forEach((text) => {
           this.#warn(text);
         });
-        return [...(plan?.steps ?? [])];
+        return (plan?.steps ?? []).map((step) => ({ ...step, layer: binding.concern.layer }));
       });
   }
 
@@ -346,7 +354,7 @@ class Run {
         before,
         holders: [...(entry?.holders ?? []), holder],
       };
-      return [writeRecord(binding.record, next, entry)];
+      return [{ ...writeRecord(binding.record, next, entry), layer: binding.concern.layer }];
     });
   }
 
@@ -355,7 +363,7 @@ class Run {
     const found = this.#bindings.ensure.flatMap((binding) => {
       const { layer } = binding.concern;
       const seen = this.#seen(binding);
-      const known = this.#knownBefore(binding);
+      const known = recordIn(binding, this.#observation.host)?.before ?? this.#sameIdentity(binding);
       if (known !== undefined) return [[layer, known] as const];
       return seen ? [[layer, binding.concern.remember(binding.want, seen) as Json] as const] : [];
     });
@@ -502,6 +510,7 @@ domain=${info.uuid} recorded=${info.uuid}`;
       if (await this.#writeHost(steps)) return;
       this.#observation = await observe(this.#machines, this.#bindings);
     }
+    throw this.#keepsChanging();
   }
 
   #forget(binding: Binding): Step[] {

@@ -39,11 +39,17 @@ export function statusOf(
     return { status: "off", statusReason: power.kind === "pending" ? power.reason : "domainOff" };
   }
   if (power.kind === "pending") return { status: "pendingPowerCycle", statusReason: power.reason };
-  if (power.kind !== "none") return { status: "pendingPowerCycle", statusReason: "deviceNotLive" };
+  if (power.kind !== "none") return { status: "pendingPowerCycle", statusReason: power.reason };
   if (observation.guestState.kind === "unreachable") {
     return { status: "pendingGuest", statusReason: observation.guestState.problem.code };
   }
-  if (drift.mount.state === "differs") return { status: "pendingRemount", statusReason: "mountBusy" };
+  if (drift.mount.state === "missing") return { status: "pendingRemount", statusReason: "notMounted" };
+  if (drift.mount.state === "differs") {
+    return {
+      status: "pendingRemount",
+      statusReason: drift.mount.busy === true ? "mountBusy" : "mountDiffers",
+    };
+  }
   return { status: "active", statusReason: "asDeclared" };
 }
 
@@ -61,7 +67,7 @@ export function needsUpdate(
   const waiting: readonly string[] =
     status === "off"
       ? ["modules", "fstab", "mount", "guestOwnership", "guestBooleans"]
-      : status === "pendingPowerCycle" || status === "pendingRemount"
+      : status === "pendingPowerCycle" || outputs.statusReason === "mountBusy"
         ? ["mount", "guestOwnership"]
         : [];
   const states = Object.entries((outputs.layers ?? {}) as Record<string, LayerState>);

@@ -37,7 +37,10 @@ export function guestAgentTransport(
       const output = await host.run(onHost(virsh, domain.uuid, command, limits), {
         idleMs: limits.idleMs + 15_000,
       });
-      return read(output, machine, limits);
+      const ended = read(output, machine, limits);
+      // The agent keeps all output until the end: progress can only be told afterwards.
+      if (limits.onProgress) ended.stderr.toString("utf8").split("\n").forEach(limits.onProgress);
+      return ended;
     },
   };
 }

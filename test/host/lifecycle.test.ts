@@ -18,7 +18,9 @@ const expectedCode = (): string => {
 const stack = /^\s*at .*[:(]|\.(js|ts):\d+/m;
 
 const recordNames = (): string[] =>
-  existsSync("/var/lib/virtio9p") ? readdirSync("/var/lib/virtio9p", { recursive: true }).map(String).sort() : [];
+  existsSync("/var/lib/virtio9p")
+    ? readdirSync("/var/lib/virtio9p", { recursive: true }).map(String).sort()
+    : [];
 
 let folder: string;
 beforeAll(() => {
@@ -94,12 +96,22 @@ describe.each(["a packed install", "the checkout itself"])("the provider process
     const same = { changes: false, replaces: [], deleteBeforeReplace: true };
     test.each<[string, Properties, Properties, Properties]>([
       ["nothing", {}, {}, same],
-      ["the order of keys", { guest: { mountPoint: "/mnt/a", mount: "now" } }, { guest: { mount: "now", mountPoint: "/mnt/a" } }, same],
+      [
+        "the order of keys",
+        { guest: { mountPoint: "/mnt/a", mount: "now" } },
+        { guest: { mount: "now", mountPoint: "/mnt/a" } },
+        same,
+      ],
       ["name and UUID of one domain", {}, { domain: uuid }, same],
       ["keys that begin with two underscores", { __a: 1 }, { __a: 2, __provider: `${providerText} ` }, same],
       ["an argument", {}, { power: "start" }, { ...same, changes: true }],
       ["another domain", {}, { domain: "web2" }, { ...same, changes: true, replaces: ["domain"] }],
-      ["a domain that is not known yet", {}, { domain: unknownValue, host: { libvirtUri: "qemu:///system" } }, { ...same, changes: true }],
+      [
+        "a domain that is not known yet",
+        {},
+        { domain: unknownValue, host: { libvirtUri: "qemu:///system" } },
+        { ...same, changes: true },
+      ],
     ])("%s", async (_, olds, news, expected) => {
       expect(await provider.diff("id", await outputsOf(olds), await inputsOf(news))).toEqual(expected);
     });
@@ -162,12 +174,17 @@ describe.each(["a packed install", "the checkout itself"])("the provider process
       const outputs = await outputsOf({ source: folder });
       const found = await provider.read("id", outputs).catch((error: unknown) => error);
       if (expectedCode() === "unknownDomain") {
-        expect(found).toMatchObject({ id: "id", outputs: { status: "domainMissing", __provider: providerText } });
+        expect(found).toMatchObject({
+          id: "id",
+          outputs: { status: "domainMissing", __provider: providerText },
+        });
       } else expect((found as CallFailure).message).toContain(`[${expectedCode()}]`);
     }, 30_000);
 
     test("arguments that check would refuse are an error of create, not a crash", async () => {
-      const failure = await provider.create({ ...least, source: "relative" }).catch((error: unknown) => error);
+      const failure = await provider
+        .create({ ...least, source: "relative" })
+        .catch((error: unknown) => error);
       expect((failure as CallFailure).message).toBe(
         "arguments on this program: source must be an absolute path [invalidArgument]",
       );

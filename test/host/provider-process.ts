@@ -36,12 +36,15 @@ export function packedInstall(): string {
   const source = join(folder, "source");
   mkdirSync(source);
   for (const name of ["package.json", "tsconfig.json", "tsconfig.build.json", "provider", "docs"]) {
-    if (existsSync(join(checkout, name))) cpSync(join(checkout, name), join(source, name), { recursive: true });
+    if (existsSync(join(checkout, name)))
+      cpSync(join(checkout, name), join(source, name), { recursive: true });
   }
   symlinkSync(join(checkout, "node_modules"), join(source, "node_modules"));
   const tsc = join(checkout, "node_modules/typescript/bin/tsc");
   execFileSync(process.execPath, [tsc, "-p", "tsconfig.build.json"], { cwd: source });
-  execFileSync("npm", ["pack", "--silent", "--ignore-scripts", "--pack-destination", folder], { cwd: source });
+  execFileSync("npm", ["pack", "--silent", "--ignore-scripts", "--pack-destination", folder], {
+    cwd: source,
+  });
   rmSync(source, { recursive: true });
   const [tarball = ""] = readdirSync(folder).filter((name) => name.endsWith(".tgz"));
   execFileSync("tar", ["-xzf", join(folder, tarball), "-C", modules]);

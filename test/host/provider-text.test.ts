@@ -63,7 +63,8 @@ test.each(Object.entries(programs))(
     writeFileSync(join(folder, file), text);
     if (language === "TypeScript") {
       const tsc = join(checkout, "node_modules/typescript/bin/tsc");
-      const options = "--strict --target es2022 --module node20 --moduleResolution node16 --types node --outDir out";
+      const options =
+        "--strict --target es2022 --module node20 --moduleResolution node16 --types node --outDir out";
       execFileSync(process.execPath, [tsc, ...options.split(" "), "--rootDir", ".", file], { cwd: folder });
     }
     const script = language === "TypeScript" ? join(folder, "out/program.js") : join(folder, file);
@@ -74,7 +75,9 @@ test.each(Object.entries(programs))(
     };
     expect(secret).toBe(true);
     registered.sort((a, b) => (a.name < b.name ? -1 : 1));
-    expect(registered.map(({ type, name, inputs }) => [type, name, inputs["__provider"], inputs["tag"]])).toEqual([
+    expect(
+      registered.map(({ type, name, inputs }) => [type, name, inputs["__provider"], inputs["tag"]]),
+    ).toEqual([
       ["pulumi-nodejs:dynamic/virtio9p:Virtio9pShare", "foobar", frozen, "foobar"],
       ["pulumi-nodejs:dynamic/virtio9p:Virtio9pShare", "tagged", frozen, "other"],
     ]);

@@ -2,7 +2,8 @@ import { check, diff, type Properties } from "../../provider/lifecycle";
 import { unknownValue } from "../../provider/spec";
 import { leastArgs, uuid } from "./sample";
 
-const inputsOf = (args: Properties = {}): Properties => check({ ...leastArgs, ...args, __provider: "p" }).inputs;
+const inputsOf = (args: Properties = {}): Properties =>
+  check({ ...leastArgs, ...args, __provider: "p" }).inputs;
 
 const layersOk = {
   directory: "ok",
@@ -131,6 +132,8 @@ describe("diff", () => {
       ["off", "domainOff", { device: "missing" }, all],
       ["off", "managedSave", { fstab: "unknown" }, []],
       ["pendingRemount", "mountBusy", { mount: "differs" }, []],
+      ["pendingRemount", "mountDiffers", { mount: "differs" }, all],
+      ["pendingRemount", "notMounted", { mount: "missing" }, all],
       ["domainMissing", "domainMissing", { device: "unknown" }, all],
     ])("%s, %s, %j: an update with %j", (status, statusReason, layers, changesWith) => {
       const differing = all.filter((power) => {

@@ -17,11 +17,21 @@ async function logged(jobs: readonly (readonly [key: string, name: string])[]): 
 }
 
 test("one key: one after another, in the order of asking", async () => {
-  expect(await logged([["k", "a"], ["k", "b"]])).toEqual(["a begins", "a ends", "b begins", "b ends"]);
+  expect(
+    await logged([
+      ["k", "a"],
+      ["k", "b"],
+    ]),
+  ).toEqual(["a begins", "a ends", "b begins", "b ends"]);
 });
 
 test("two keys do not wait for each other", async () => {
-  expect(await logged([["k", "a"], ["l", "b"]])).toEqual(["a begins", "b begins", "a ends", "b ends"]);
+  expect(
+    await logged([
+      ["k", "a"],
+      ["l", "b"],
+    ]),
+  ).toEqual(["a begins", "b begins", "a ends", "b ends"]);
 });
 
 test("a failure is the caller's alone, and lets the next in", async () => {

@@ -93,8 +93,15 @@ describe("untilFailure", () => {
   });
 
   test("a command that fails within a step ends the step", () => {
-    expect(outcome([step("a", sh`false
-echo on`)])).toEqual([["step-0", 1, ""]]);
+    expect(
+      outcome([
+        step(
+          "a",
+          sh`false
+echo on`,
+        ),
+      ]),
+    ).toEqual([["step-0", 1, ""]]);
   });
 
   test("an undo that fails does not stop the others", () => {
@@ -119,8 +126,12 @@ echo on`)])).toEqual([["step-0", 1, ""]]);
 describe("unfinished", () => {
   test.each([
     ["ended within a snippet", snippets(sh`echo a`, sh`kill -9 $$`, sh`:`), "s1"],
-    ["ended between snippets", sh`${snippets(sh`echo a`)}
-exit 5`, undefined],
+    [
+      "ended between snippets",
+      sh`${snippets(sh`echo a`)}
+exit 5`,
+      undefined,
+    ],
   ])("%s", (_, body, expected) => {
     const { composed, stdout } = run(body);
     expect(unfinished(composed.mark, stdout)).toBe(expected);

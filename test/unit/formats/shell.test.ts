@@ -6,7 +6,7 @@ import { comment, lines, sh } from "../../../provider/formats/shell";
 const word = fc
   .oneof(
     fc.string({ unit: "binary" }),
-    fc.string({ unit: fc.constantFrom(..."'\"\\$`!*?[]{}()<>|&;#~-= \t\n\r\x01\x7fäa") }),
+    fc.string({ unit: fc.constantFrom(...Array.from("'\"\\$`!*?[]{}()<>|&;#~-= \t\n\r\x01\x7fäa")) }),
   )
   .filter((text) => !text.includes("\0") && text.isWellFormed());
 

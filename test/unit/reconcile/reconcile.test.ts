@@ -1,4 +1,5 @@
-import { mkdirSync, statSync } from "node:fs";
+import { mkdirSync, statSync, unlinkSync } from "node:fs";
+import { isDeepStrictEqual } from "node:util";
 import { ShareError } from "../../../provider/errors";
 import type { ShareSpec } from "../../../provider/spec";
 import { driftOf, statusOf } from "../../../provider/reconcile/status";
@@ -106,30 +107,32 @@ describe("what was there before is adopted, and left as it was", () => {
 
 describe("what contradicts is refused before the first change", () => {
   const refused = async (spec: ShareSpec) => {
-    const before = JSON.stringify(box.snapshot());
+    const before = box.snapshot();
     const found = await codes(box.run({ spec }));
-    expect(JSON.stringify(box.snapshot())).toBe(before);
-    return found;
+    return [found, isDeepStrictEqual(box.snapshot(), before) ? "nothing changed" : "changed"];
   };
 
   test("a tag that another source has, declared by somebody", async () => {
     box.declare({ ...device, source: "/elsewhere" });
-    expect(await refused(box.spec())).toEqual(["tagTaken"]);
+    expect(await refused(box.spec())).toEqual([["tagTaken"], "nothing changed"]);
   });
 
   test("a tag that another share of ours has", async () => {
     await box.run({ spec: box.spec() });
-    expect(await refused(box.spec({}, "b"))).toEqual(["tagTaken"]);
+    expect(await refused(box.spec({}, "b"))).toEqual([["tagTaken"], "nothing changed"]);
   });
 
   test("a mount point that another share of ours has", async () => {
     await box.run({ spec: box.spec(guest()) });
-    expect(await refused(box.spec({ ...guest(), tag: "other" }, "b"))).toEqual(["mountPointTaken"]);
+    expect(await refused(box.spec({ ...guest(), tag: "other" }, "b"))).toEqual([
+      ["mountPointTaken"],
+      "nothing changed",
+    ]);
   });
 
   test("two shares of one directory may write to it only where that is allowed", async () => {
     await box.run({ spec: box.spec() });
-    expect(await refused(box.spec({ tag: "other" }))).not.toBe("no failure");
+    expect((await refused(box.spec({ tag: "other" })))[1]).toBe("nothing changed");
   });
 });
 
@@ -161,8 +164,25 @@ test("a step that fails: all is as before, and the plain error is thrown", async
   box.write("refuse-attach", "");
   await expect(box.run({ spec: box.spec(guest()) })).rejects.toMatchObject({
     code: "stepFailed",
-    problems: [{ layer: "host", machine: "this machine", returned: "error: no more slots\n" }],
+    problems: [{ layer: "device", machine: "this machine", returned: "error: no more slots\n" }],
   });
+  expect(box.snapshot()).toEqual(before);
+});
+
+test("a step that fails after the first change: it comes with what was seen, and the next up repairs it", async () => {
+  const before = box.snapshot();
+  const spec = box.spec({ ...guest(), power: "restart" });
+  box.write("refuse-mount", "");
+  const failed = await box.run({ spec });
+  expect(failed).toMatchObject({
+    changed: true,
+    failure: { code: "mountFailed", problems: [{ layer: "mount", returned: "mount: no such device\n" }] },
+    before: { directory: { created: false, uid: 0 }, device: { device: null } },
+  });
+  unlinkSync(box.path("refuse-mount"));
+  const repaired = await box.run(again(failed, spec));
+  expect([repaired.failure, status(repaired)]).toEqual([undefined, "active"]);
+  await box.run(undone(repaired, spec));
   expect(box.snapshot()).toEqual(before);
 });
 
@@ -233,8 +253,12 @@ describe("updates", () => {
     const before = box.snapshot();
     const created = await box.run({ spec: old });
     const updated = await box.run(again(created, old, next));
-    expect([updated.failure, box.has("persistent/foobar"), box.has("persistent/next")]).toEqual([undefined, false, true]);
-    expect(box.read("guest/etc/fstab").match(/9p/g)?.length).toBe(2);
+    expect([updated.failure, box.has("persistent/foobar"), box.has("persistent/next")]).toEqual([
+      undefined,
+      false,
+      true,
+    ]);
+    expect(box.read("guest/etc/fstab").match(/ 9p /g)).toHaveLength(1);
     await box.run(undone(updated, next));
     expect(box.snapshot()).toEqual(before);
   });
@@ -250,16 +274,106 @@ describe("updates", () => {
   });
 });
 
+describe("a create that is killed, then a create that knows nothing of it, then a destroy: all as before", () => {
+  const host = [0, 1, 2, 3, 4, 5, 6, 7].map((step) => ["host", step] as const);
+  const inGuest = [0, 1, 2, 3].map((step) => ["guest", step] as const);
+  test.each([...host, ...inGuest])("on the %s, before step %d", async (place, step) => {
+    const before = box.snapshot();
+    const source = box.path("srv/new");
+    const spec = box.spec({ ...guest({ owner: 1000, mode: "0750" }), source, power: "restart" });
+    box.killBefore = { place, step };
+    await box.run({ spec }).catch((error: unknown) => error);
+    expect(box.killBefore).toBeUndefined();
+    const again = await box.run({ spec });
+    expect([again.failure, status(again)]).toEqual([undefined, "active"]);
+    const destroyed = await box.run(undone(again, spec));
+    expect(destroyed.failure).toBeUndefined();
+    expect(box.snapshot()).toEqual(before);
+  });
+});
+
+describe("a destroy that is killed, then a destroy again: all as before", () => {
+  const places = ["host", "guest"] as const;
+  const steps = places.flatMap((place) => [0, 1, 2].map((step) => [place, step] as const));
+  test.each(steps)("on the %s, before step %d", async (place, step) => {
+    const before = box.snapshot();
+    const spec = box.spec({ source: box.path("srv/new"), ...guest(), power: "restart" });
+    const created = await box.run({ spec });
+    box.killBefore = { place, step };
+    await box.run(undone(created, spec)).catch((error: unknown) => error);
+    box.killBefore = undefined;
+    expect((await box.run(undone(created, spec))).failure).toBeUndefined();
+    expect(box.snapshot()).toEqual(before);
+  });
+});
+
+describe("power cycles that do not go as they should", () => {
+  test("the domain does not start with the device: it runs without it, and that is said", async () => {
+    box.write("refuse-start", "");
+    const { failure, changed } = await box.run({ spec: box.spec({ power: "restart" }) });
+    expect([failure?.code, changed, box.read("state").trim()]).toEqual([
+      "startedWithoutDevice",
+      true,
+      "running",
+    ]);
+    expect(box.has("persistent/foobar")).toBe(false);
+  });
+
+  test("the guest does not shut down: it still runs, and that is said", async () => {
+    box.write("refuse-shutdown", "");
+    const spec = box.spec({ power: "restart", timeouts: { shutdownMs: 1000 } });
+    const { failure } = await box.run({ spec });
+    // The job watches on: let it see the end.
+    box.write("state", "shut off\n");
+    expect(failure?.code).toBe("shutdownTimedOut");
+    for (let turn = 0; turn < 50 && !box.log.includes("start"); turn++) {
+      await new Promise((resolve) => setTimeout(resolve, 200));
+    }
+    expect(box.log.slice(-1)).toEqual(["start"]);
+  }, 20_000);
+
+  test("force: its power is cut", async () => {
+    box.write("refuse-shutdown", "");
+    const outcome = await box.run({ spec: box.spec({ power: "force", timeouts: { shutdownMs: 1000 } }) });
+    expect([outcome.failure, status(outcome)]).toEqual([undefined, "active"]);
+    expect(box.log).toEqual(["attach foobar", "shutdown", "destroy", "start"]);
+  }, 20_000);
+});
+
+test("a guest that is left alone from now on: mount, line and modules are given back", async () => {
+  const before = box.snapshot();
+  const [full, bare] = [box.spec({ ...guest(), power: "restart" }), box.spec({ power: "restart" })];
+  const created = await box.run({ spec: full });
+  const updated = await box.run(again(created, full, bare));
+  expect([status(updated), box.read("guest/etc/fstab").includes(" 9p "), box.has("guest/mnt/a")]).toEqual([
+    "active",
+    false,
+    false,
+  ]);
+  await box.run(undone(updated, bare));
+  expect(box.snapshot()).toEqual(before);
+});
+
+test("the domain is off at destroy: the host is given back, the guest is left as it is", async () => {
+  const spec = box.spec(guest());
+  const created = await box.run({ spec });
+  box.write("state", "shut off\n");
+  const destroyed = await box.run(undone(created, spec));
+  expect([destroyed.failure, destroyed.observation.guestState.kind]).toEqual([undefined, "off"]);
+  expect([box.has("persistent/foobar"), statSync(spec.source).uid]).toEqual([false, 0]);
+  expect(box.read("guest/etc/fstab")).toContain(" 9p ");
+});
+
 test("several shares in flight share one power cycle", async () => {
-  const specs = ["one", "two", "three"].map((tag) => box.spec({ otherWriters: "allow", tag, power: "restart" }));
+  const specs = ["one", "two", "three"].map((tag) =>
+    box.spec({ otherWriters: "allow", tag, power: "restart" }),
+  );
   const outcomes = await Promise.all(specs.map((spec) => box.run({ spec })));
   expect(outcomes.map(status)).toEqual(["active", "active", "active"]);
   expect(box.log.filter((line) => line === "shutdown")).toHaveLength(1);
 });
 
 test("a guest without fstab gets one that all may read", async () => {
-  box.write("guest/etc/fstab", "");
-  const { unlinkSync } = await import("node:fs");
   unlinkSync(box.path("guest/etc/fstab"));
   const spec = box.spec(guest({ mount: "boot" }));
   const created = await box.run({ spec });

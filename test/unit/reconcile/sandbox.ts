@@ -1,4 +1,14 @@
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { execFileSync } from "node:child_process";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -20,6 +30,8 @@ export class Sandbox {
   readonly folder = mkdtempSync(join(tmpdir(), "virtio9p-sandbox-"));
   readonly warnings: string[] = [];
   readonly steps: string[] = [];
+  /** The next script that has this step, on the host or in the guest, is killed before it, once. */
+  killBefore: { readonly place: "host" | "guest"; readonly step: number } | undefined;
   /** What was asked of libvirt and of the guest since the beginning, but for questions. */
   readonly #log = this.path("log");
 
@@ -66,9 +78,16 @@ export class Sandbox {
 
   /** What a power cycle by somebody else does. */
   powerCycle(): void {
-    execFileSync("sh", ["-c", sh`rm -f ${this.path("live")}/*; cp ${this.path("persistent")}/* ${this.path("live")}/ || :`.text], {
-      stdio: "ignore",
-    });
+    execFileSync(
+      "sh",
+      [
+        "-c",
+        sh`rm -f ${this.path("live")}/*; cp ${this.path("persistent")}/* ${this.path("live")}/ || :`.text,
+      ],
+      {
+        stdio: "ignore",
+      },
+    );
     writeFileSync(this.path("guest/mountinfo"), "1 0 8:1 / / rw - ext4 /dev/vda1 rw\n");
   }
 
@@ -116,7 +135,10 @@ export class Sandbox {
       knownUuid: uuid,
       host: {
         place: "host",
-        transport: host,
+        transport: {
+          machine: host.machine,
+          run: (script, limits) => host.run(this.#killed("host", script), limits),
+        },
         idleMs: 20_000,
         prelude: sh`${this.#libvirt()}
 records=${this.path("records")} listed=0 listing='' domain=${uuid} recorded=${uuid}`,
@@ -149,10 +171,20 @@ records=${this.path("records")} listed=0 listing='' domain=${uuid} recorded=${uu
       run: (script, limits) =>
         host.run(
           // Not in the names of facts, which both sides compare.
-          places.reduce((text, [from, to]) => text.replaceAll(new RegExp(`(?<!file )${from}`, "g"), this.path(to)), script),
+          places.reduce(
+            (text, [from, to]) => text.replaceAll(new RegExp(`(?<!file )${from}`, "g"), this.path(to)),
+            this.#killed("guest", script),
+          ),
           limits,
         ),
     };
+  }
+
+  #killed(place: "host" | "guest", script: string): string {
+    const begin = `mark begin 'step-${this.killBefore?.step ?? ""}'`;
+    if (this.killBefore?.place !== place || !script.includes(begin)) return script;
+    this.killBefore = undefined;
+    return script.replace(begin, `kill -9 $$\n${begin}`);
   }
 
   /** mount(8) by the line in fstab, with the options that the kernel would show. */
@@ -161,6 +193,7 @@ records=${this.path("records")} listed=0 listing='' domain=${uuid} recorded=${uu
 modprobe() { log modprobe "$*"; }
 mount() {
   log mount "$2"
+  if [ -e ${this.path("refuse-mount")} ]; then echo 'mount: no such device' >&2; return 32; fi
   awk -v at="$2" '$2 == at { n = split($4, o, ","); m = "rw"; s = "rw"
     for (i = 1; i <= n; i++) {
       if (o[i] ~ /^(nodev|nosuid|noexec|noatime)$/) m = m "," o[i]
@@ -199,9 +232,11 @@ vsh() {
       if [ -e ${this.path("refuse-attach")} ]; then echo 'error: no more slots' >&2; return 1; fi
       printf '%s\n' "$text" > ${this.path("persistent")}/"$name";;
     detach-device*) name=$(tag < "$3"); log detach "$name"; rm ${this.path("persistent")}/"$name";;
-    shutdown*) log shutdown; echo 'shut off' > ${this.path("state")};;
+    shutdown*) log shutdown; if [ -e ${this.path("refuse-shutdown")} ]; then return 0; fi; echo 'shut off' > ${this.path("state")};;
+    destroy*) log destroy; echo 'shut off' > ${this.path("state")};;
     start*)
       log start
+      if [ -e ${this.path("refuse-start")} ] && grep -qs . ${this.path("persistent")}/foobar; then echo 'error: cannot start' >&2; return 1; fi
       rm -f ${this.path("live")}/*; cp ${this.path("persistent")}/* ${this.path("live")}/ 2>/dev/null
       echo "1 0 8:1 / / rw - ext4 /dev/vda1 rw" > ${this.path("guest/mountinfo")}
       echo running > ${this.path("state")};;

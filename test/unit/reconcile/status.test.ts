@@ -48,10 +48,10 @@ describe("statusOf", () => {
     [
       "not live, and it may be restarted",
       observed("running", seen),
-      { kind: "restart" },
+      { kind: "restart", reason: "deviceDiffersLive" },
       "missing",
       "pendingPowerCycle",
-      "deviceNotLive",
+      "deviceDiffersLive",
     ],
     ["agent away", observed("running", unreachable), none, "unknown", "pendingGuest", "guestUnreachable"],
     [
@@ -62,7 +62,8 @@ describe("statusOf", () => {
       "pendingPowerCycle",
       "deviceNotLive",
     ],
-    ["former options", observed("running", seen), none, "differs", "pendingRemount", "mountBusy"],
+    ["not mounted", observed("running", seen), none, "missing", "pendingRemount", "notMounted"],
+    ["other options", observed("running", seen), none, "differs", "pendingRemount", "mountDiffers"],
   ])("%s", (_, observation, power, mount, status, statusReason) => {
     const drift = Object.fromEntries(
       layers.map((layer) => [layer, { ...asWanted, state: layer === "mount" ? mount : "ok" }]),

@@ -123,7 +123,9 @@ test("what cannot be started is an error that names it", async () => {
   const path = process.env["PATH"];
   process.env["PATH"] = folder;
   try {
-    const error = await localTransport("sudo").run("echo", { idleMs: 1000 }).catch((caught: unknown) => caught);
+    const error = await localTransport("sudo")
+      .run("echo", { idleMs: 1000 })
+      .catch((caught: unknown) => caught);
     expect(error).toMatchObject({
       code: "transportFailed",
       message:

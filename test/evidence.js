@@ -1,0 +1,42 @@
+// Writes the table of a full run, docs/evidence/SUITE.md, from jest's results; ends with their counts.
+const { readFileSync, writeFileSync, mkdirSync } = require("node:fs");
+const { basename, dirname, join } = require("node:path");
+
+const [hash, suite, results, ...files] = process.argv.slice(2);
+const root = join(__dirname, "..");
+
+const rows = [];
+let passed = 0;
+let failed = 0;
+for (const file of files) {
+  const result = JSON.parse(readFileSync(join(results, `${file.replaceAll("/", "_")}.json`), "utf8"));
+  for (const one of result.testResults) {
+    if (one.assertionResults.length === 0) failed += 1;
+    for (const test of one.assertionResults) {
+      if (test.status === "passed") passed += 1;
+      else failed += 1;
+      const seconds = ((test.duration ?? 0) / 1000).toFixed(1);
+      rows.push(`| ${basename(one.name)} | ${test.fullName.replaceAll("|", "\\|")} | ${test.status} | ${seconds} |`);
+    }
+  }
+}
+const name = suite.replaceAll("/", "-");
+const text = [
+  `# Full run: ${suite}`,
+  "",
+  `What was tested: content ${hash} (sha256 over provider, test, package.json, package-lock.json,`,
+  "tsconfig.json and jest.config.js, as `test/run full` computes it).",
+  "",
+  `${passed} passed, ${failed} failed.`,
+  "",
+  "| file | case | result | seconds |",
+  "|---|---|---|---|",
+  ...rows,
+  "",
+].join("\n");
+const target = join(root, "docs/evidence", `${name}.md`);
+mkdirSync(dirname(target), { recursive: true });
+writeFileSync(target, text);
+console.log(`wrote docs/evidence/${name}.md`);
+console.log(`${passed} passed, ${failed} failed`);
+process.exitCode = failed === 0 && passed > 0 ? 0 : 1;

@@ -1,0 +1,169 @@
+import { domainDevice, wantedDevice } from "../../../provider/concerns/domain-device";
+import type { Device9p } from "../../../provider/formats/domain-xml";
+import { device, domainOf, info, specOf } from "../sample";
+import { does } from "../shell-machine";
+
+type Seen = Parameters<typeof domainDevice.plan>[1];
+const want = { domain: "web1", device };
+const seenOf = (devices: readonly Device9p[], more: Partial<Seen> = {}): Seen => ({
+  info,
+  persistent: domainOf(devices),
+  live: undefined,
+  has9p: true,
+  ...more,
+});
+const none = { device: null };
+const json = (one: Device9p) => ({
+  ...one,
+  fileMode: one.fileMode ?? null,
+  directoryMode: one.directoryMode ?? null,
+});
+
+test("wantedDevice is what the spec says, and nothing else", () => {
+  const spec = specOf({
+    readOnly: true,
+    fileMode: "644",
+    model: "virtio-transitional",
+    guest: { mountPoint: "/mnt/a" },
+  });
+  expect(wantedDevice(spec)).toEqual({
+    ...device,
+    readOnly: true,
+    fileMode: "0644",
+    model: "virtio-transitional",
+  });
+});
+
+const declare = "declare foobar (/foo/bar, mapped) in the domain";
+
+describe("plan", () => {
+  test.each<[string, readonly Device9p[], { device: null } | undefined, string[]]>([
+    ["it is not there", [], undefined, [declare]],
+    ["it is there", [device], undefined, []],
+    ["others are there", [{ ...device, tag: "other" }], undefined, [declare]],
+    [
+      "it is there otherwise",
+      [{ ...device, readOnly: true }],
+      undefined,
+      ["take foobar (/foo/bar) out of the domain", declare],
+    ],
+    [
+      "it is there twice",
+      [device, device],
+      none,
+      ["take foobar (/foo/bar) out of the domain", "take foobar (/foo/bar) out of the domain", declare],
+    ],
+  ])("%s", (_, devices, before, steps) => {
+    const plan = domainDevice.plan(want, seenOf(devices), before);
+    expect(plan.refuse).toBeUndefined();
+    expect(does(plan)).toEqual(steps);
+  });
+
+  test("the script declares it, and its undo takes it out", () => {
+    const [step] = domainDevice.plan(want, seenOf([]), undefined).steps;
+    const xml = `<filesystem type='\\''mount'\\'' accessmode='\\''mapped'\\''>
+  <source dir='\\''/foo/bar'\\''/>
+  <target dir='\\''foobar'\\''/>
+</filesystem>`;
+    expect(step?.run.text).toBe(`printf %s '${xml}' | vsh attach-device "$domain" '/dev/stdin' --config`);
+    expect(step?.undo?.text).toBe(`printf %s '${xml}' | vsh detach-device "$domain" '/dev/stdin' --config`);
+  });
+
+  test.each<[string, Seen, string, string]>([
+    [
+      "unknownDomain",
+      seenOf([], { info: undefined, persistent: undefined }),
+      "libvirt has no domain web1",
+      "give domain by its exact name or UUID, as `virsh list --all --uuid --name` shows them",
+    ],
+    [
+      "transientDomain",
+      seenOf([], { info: { ...info, persistent: false } }),
+      "web1 is transient: it has no definition that a share could be written to",
+      "define it (virsh define) and start it from there",
+    ],
+    [
+      "qemuWithoutVirtio9p",
+      seenOf([], { has9p: false }),
+      "the emulator of web1, /usr/bin/qemu-system-x86_64, has no virtio-9p",
+      "RHEL and its kin build QEMU without it: use another build of QEMU for this domain",
+    ],
+    [
+      "tagTaken",
+      seenOf([{ ...device, source: "/elsewhere" }]),
+      "the tag foobar is taken in web1 by /elsewhere; this share would give it to /foo/bar",
+      "choose another tag, or remove that device",
+    ],
+    [
+      "tagTaken",
+      seenOf([], {
+        persistent: domainOf([], {
+          otherFilesystems: [{ driver: "virtiofs", source: "/v", tag: "foobar", readOnly: false }],
+        }),
+      }),
+      "the tag foobar is taken in web1 by /v; this share would give it to /foo/bar",
+      "choose another tag, or remove that device",
+    ],
+  ])("refuses with %s", (code, seen, what, remedy) => {
+    expect(domainDevice.plan(want, seen, undefined)).toEqual({ refuse: [{ code, what, remedy }], steps: [] });
+  });
+
+  test("a virtiofs device of the tag is refused at any time: the domain would not start with both", () => {
+    const other = { driver: "virtiofs", source: "/v", tag: "foobar", readOnly: false };
+    const seen = seenOf([], { persistent: domainOf([], { otherFilesystems: [other] }) });
+    expect(domainDevice.plan(want, seen, none).refuse?.map(({ code }) => code)).toEqual(["tagTaken"]);
+  });
+});
+
+describe("remember and restore", () => {
+  const former = { ...device, readOnly: true, fileMode: "0644" };
+  test.each<[string, readonly Device9p[], readonly Device9p[], string[]]>([
+    ["nothing was there: it is taken out", [], [device], ["take foobar (/foo/bar) out of the domain"]],
+    ["nothing was there, nothing is", [], [], []],
+    ["it was there as it is", [device], [device], []],
+    [
+      "another was there",
+      [former],
+      [device],
+      [
+        "take foobar (/foo/bar) out of the domain",
+        "declare foobar (/foo/bar, mapped, read-only) in the domain",
+      ],
+    ],
+    [
+      "another was there and is gone",
+      [former],
+      [],
+      ["declare foobar (/foo/bar, mapped, read-only) in the domain"],
+    ],
+    ["somebody else has the tag now", [], [{ ...device, source: "/elsewhere" }], []],
+  ])("%s", (_, then, now, steps) => {
+    const before = domainDevice.remember(want, seenOf(then));
+    expect(JSON.parse(JSON.stringify(before))).toEqual({ device: then[0] ? json(then[0]) : null });
+    expect(does(domainDevice.restore(want, before, seenOf(now)))).toEqual(steps);
+  });
+
+  test("of a domain that is gone there is nothing to give back", () => {
+    expect(
+      domainDevice.restore(want, none, seenOf([], { info: undefined, persistent: undefined })).steps,
+    ).toEqual([]);
+  });
+});
+
+test.each<[string, Seen, object]>([
+  ["as wanted", seenOf([device]), { state: "ok", args: {}, notes: [] }],
+  ["gone", seenOf([]), { state: "missing", args: {}, notes: ["web1 has no filesystem foobar"] }],
+  ["no domain", seenOf([], { persistent: undefined }), { state: "unknown", args: {}, notes: [] }],
+  [
+    "otherwise",
+    seenOf([{ ...device, source: "/x", readOnly: true, fileMode: "0600" }]),
+    { state: "differs", args: { source: "/x", readOnly: true, fileMode: "0600" }, notes: [] },
+  ],
+])("drift: %s", (_, seen, expected) => {
+  expect(domainDevice.drift(want, seen)).toEqual(expected);
+});
+
+test("drift: a mode that is there no more is null", () => {
+  const wanted = { ...want, device: { ...device, fileMode: "0644" } };
+  expect(domainDevice.drift(wanted, seenOf([device])).args).toEqual({ fileMode: null });
+});

@@ -1,0 +1,87 @@
+import { guestKernel, remedyFor } from "../../../provider/concerns/guest-kernel";
+import { distribution } from "../../../provider/concerns/guest-facts";
+import { specOf } from "../sample";
+import { does } from "../shell-machine";
+
+type Seen = Parameters<typeof guestKernel.plan>[1];
+const bootFile = "9pnet_virtio\n9p\n";
+const seenOf = (more: Partial<Seen> = {}): Seen => ({
+  nineP: "available",
+  release: "6.1.0-40-amd64",
+  distribution: ["debian"],
+  bootFile: undefined,
+  ...more,
+});
+const load = "load 9pnet_virtio and 9p";
+const boot = "load them at boot (/etc/modules-load.d/virtio9p.conf)";
+
+test("is managed where there is a guest", () => {
+  expect([guestKernel.want(specOf()), guestKernel.want(specOf({ guest: { mountPoint: "/mnt/a" } }))]).toEqual(
+    [undefined, {}],
+  );
+});
+
+test.each<[Partial<Seen>, string[]]>([
+  [{}, [load, boot]],
+  [{ nineP: "loaded" }, [boot]],
+  [{ nineP: "loaded", bootFile }, []],
+  [{ bootFile }, [load]],
+  [{ bootFile: "9p\n" }, [load, boot]],
+  [{ nineP: "builtIn" }, []],
+])("plan: %j", (seen, steps) => {
+  expect(does(guestKernel.plan({}, seenOf(seen), undefined))).toEqual(steps);
+});
+
+test("refuses a kernel without 9p, with the remedy", () => {
+  const seen = seenOf({ nineP: "absent", release: "6.1.0-40-cloud-amd64" });
+  expect(guestKernel.plan({}, seen, undefined)).toEqual({
+    refuse: [
+      {
+        code: "guestKernelLacks9p",
+        what: "kernel 6.1.0-40-cloud-amd64 has no 9p over virtio",
+        remedy:
+          "install the package linux-image-amd64 (linux-image-arm64 on ARM) in the guest in place of the cloud kernel, and boot it",
+      },
+    ],
+    steps: [],
+  });
+});
+
+test.each<[string | null, string | undefined, string[]]>([
+  [null, bootFile, ["remove /etc/modules-load.d/virtio9p.conf"]],
+  ["9p\n", bootFile, ["give /etc/modules-load.d/virtio9p.conf back"]],
+  [bootFile, bootFile, []],
+  [null, undefined, []],
+  [null, "edited\n", []],
+])("restore: it was %j and is %j", (then, now, steps) => {
+  expect(does(guestKernel.restore({}, { bootFile: then }, seenOf({ bootFile: now })))).toEqual(steps);
+});
+
+test.each<[Partial<Seen>, string]>([
+  [{ nineP: "loaded", bootFile }, "ok"],
+  [{ nineP: "builtIn" }, "ok"],
+  [{ nineP: "loaded" }, "missing"],
+  [{ nineP: "loaded", bootFile: "9p\n" }, "differs"],
+])("drift: %j", (seen, state) => {
+  expect(guestKernel.drift({}, seenOf(seen)).state).toBe(state);
+});
+
+test.each([
+  ["6.1.0-40-cloud-amd64", ["debian"], "in place of the cloud kernel"],
+  ["6.1.0-40-amd64", ["debian"], "linux-image-amd64"],
+  ["6.8.0-1-kvm", ["ubuntu", "debian"], "linux-modules-extra"],
+  ["3.10.0-1160.el7.x86_64", ["centos", "rhel", "fedora"], "kernel-plus from the centosplus repository"],
+  ["5.14.0-427.el9.x86_64", ["rocky", "rhel", "centos", "fedora"], "kernel-ml of ELRepo"],
+  ["6.4.0-default", ["opensuse-leap", "suse", "opensuse"], "kernel-default"],
+  ["6.9.0", ["arch"], "CONFIG_9P_FS"],
+])("remedy for %s of %j", (release, ids, part) => {
+  expect(remedyFor(release, ids)).toContain(part);
+});
+
+test.each([
+  ['NAME="Rocky Linux"\nID="rocky"\nID_LIKE="rhel centos fedora"\n', ["rocky", "rhel", "centos", "fedora"]],
+  ["ID=debian\nVERSION_ID=12\n", ["debian"]],
+  ["", []],
+])("distribution of %j", (output, expected) => {
+  expect(distribution.parse(output, Buffer.alloc(0))).toEqual(expected);
+});

@@ -1,0 +1,251 @@
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync, existsSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { effectiveOptions, guestMount } from "../../../provider/concerns/guest-mount";
+import { isMountedAt } from "../../../provider/concerns/guest-facts";
+import { parseMountinfo } from "../../../provider/formats/mountinfo";
+import { device, domainOf, specOf } from "../sample";
+import { does, runFact, runScript, runSteps } from "../shell-machine";
+
+type Seen = Parameters<typeof guestMount.plan>[1];
+type Want = Parameters<typeof guestMount.plan>[0];
+const want = (guest: Record<string, unknown> = {}, args: Record<string, unknown> = {}): Want => {
+  const wanted = guestMount.want(specOf({ ...args, guest: { mountPoint: "/mnt/a", ...guest } }));
+  if (!wanted) throw new Error("not managed");
+  return wanted;
+};
+const mountsOf = (...lines: string[]) => parseMountinfo(lines.join("\n"));
+const shown = "36 1 0:45 / /mnt/a rw,nodev,relatime - 9p foobar rw,access=client,msize=512000,trans=virtio";
+const autofs = "30 1 0:40 / /mnt/a rw,relatime - autofs systemd-1 rw,fd=1";
+const seenOf = (lines: readonly string[], more: Partial<Seen> = {}): Seen => ({
+  mounts: mountsOf(...lines),
+  mountPoint: { kind: "directory", empty: true, firstMissing: undefined },
+  holders: [],
+  live: domainOf([device]),
+  ...more,
+});
+const missing = { kind: "missing" as const, empty: true, firstMissing: "/mnt/a" };
+const mount = "mount /mnt/a in the guest";
+const unmount = "unmount /mnt/a in the guest";
+
+test("is wanted where there is a guest, and not before the next boot where that was asked", () => {
+  expect(guestMount.want(specOf())).toBeUndefined();
+  const atBoot = want({ mount: "boot" });
+  expect(does(guestMount.plan(atBoot, seenOf([]), undefined))).toEqual([]);
+  expect(guestMount.drift(atBoot, seenOf([])).state).toBe("unmanaged");
+});
+
+describe("plan", () => {
+  test.each<[string, Seen, string[]]>([
+    ["not mounted", seenOf([]), [mount]],
+    ["no mount point", seenOf([], { mountPoint: missing }), ["make /mnt/a in the guest", mount]],
+    ["mounted as wanted", seenOf([shown]), []],
+    ["mounted as wanted, and in use", seenOf([shown], { holders: ["sleep (412)"] }), []],
+    ["without nodev", seenOf([shown.replace("nodev,", "")]), [unmount, mount]],
+    ["with noexec", seenOf([shown.replace("nodev", "nodev,noexec")]), [unmount, mount]],
+    ["read-only", seenOf([shown.replace("rw,nodev", "ro,nodev")]), [unmount, mount]],
+    ["another msize", seenOf([shown.replace("512000", "8192")]), [unmount, mount]],
+    ["the device is not live", seenOf([], { live: domainOf([]) }), []],
+    ["the domain is off", seenOf([], { live: undefined }), []],
+    ["an automount that waits", seenOf([autofs]), [mount]],
+  ])("%s", (_, seen, steps) => {
+    const plan = guestMount.plan(want(), seen, undefined);
+    expect(plan.refuse).toBeUndefined();
+    expect(does(plan)).toEqual(steps);
+  });
+
+  test("other options, and busy: it waits, and who holds it is named", () => {
+    const seen = seenOf([shown.replace("nodev,", "")], { holders: ["sleep (412)", "bash (7)"] });
+    expect(guestMount.plan(want(), seen, undefined)).toEqual({
+      steps: [],
+      warnings: ["/mnt/a keeps its former options until it is unmounted: in use by sleep (412), bash (7)"],
+    });
+  });
+
+  test("an automount that waits is as wanted where one is", () => {
+    const wanted = want({ options: { automount: true } });
+    expect(guestMount.drift(wanted, seenOf([autofs])).state).toBe("ok");
+    expect(does(guestMount.plan(wanted, seenOf([autofs]), undefined))).toEqual([]);
+  });
+
+  test.each<[string, Seen, string]>([
+    [
+      "mountPointTaken",
+      seenOf([shown.replace("foobar", "other")]),
+      "other (9p) is mounted on /mnt/a; this share would mount foobar there",
+    ],
+    [
+      "mountPointTaken",
+      seenOf(["36 1 8:1 / /mnt/a rw - ext4 /dev/vdb rw"]),
+      "/dev/vdb (ext4) is mounted on /mnt/a; this share would mount foobar there",
+    ],
+    [
+      "mountPointTaken",
+      seenOf([], { mountPoint: { kind: "other", empty: false, firstMissing: undefined } }),
+      "/mnt/a is not a directory",
+    ],
+    [
+      "mountPointNotEmpty",
+      seenOf([], { mountPoint: { kind: "directory", empty: false, firstMissing: undefined } }),
+      "/mnt/a has files in it, which the share would hide",
+    ],
+  ])("refuses with %s", (code, seen, what) => {
+    const plan = guestMount.plan(want(), seen, undefined);
+    expect([plan.refuse?.map((one) => [one.code, one.what]), plan.steps]).toEqual([[[code, what]], []]);
+  });
+});
+
+describe("restore", () => {
+  const remove = "remove /mnt/a, if it is empty";
+  test.each<[string, string | null, Seen, string[]]>([
+    ["mounted, on a directory that was there", null, seenOf([shown]), [unmount]],
+    ["mounted, on one that we made", "/mnt/a", seenOf([shown]), [unmount, remove]],
+    ["not mounted", "/mnt/a", seenOf([]), [remove]],
+    ["gone", "/mnt/a", seenOf([], { mountPoint: missing }), []],
+    ["another's mount stays", null, seenOf([shown.replace("foobar", "other")]), []],
+  ])("%s", (_, firstMissing, seen, steps) => {
+    const plan = guestMount.restore(want(), { firstMissing, mounted: false }, seen);
+    expect(plan.refuse).toBeUndefined();
+    expect(does(plan)).toEqual(steps);
+  });
+
+  test("what was mounted at first contact stays mounted, in use or not", () => {
+    const seen = seenOf([shown], { holders: ["sleep (412)"] });
+    expect(guestMount.restore(want(), { firstMissing: null, mounted: true }, seen)).toEqual({ steps: [] });
+  });
+
+  test("refuses what is in use", () => {
+    expect(
+      guestMount.restore(
+        want(),
+        { firstMissing: null, mounted: false },
+        seenOf([shown], { holders: ["sleep (412)"] }),
+      ),
+    ).toEqual({
+      refuse: [
+        {
+          code: "mountBusy",
+          what: "/mnt/a is in use in the guest by sleep (412)",
+          remedy: "stop them, and try again: a share is never unmounted lazily or by force",
+        },
+      ],
+      steps: [],
+    });
+  });
+});
+
+test.each<[string, string[], string]>([
+  ["as wanted", [shown], "ok"],
+  ["not mounted", [], "missing"],
+  ["another's", [shown.replace("foobar", "other")], "missing"],
+  ["an automount nobody asked for", [autofs], "missing"],
+  ["below another mount", [shown, "37 36 8:1 / /mnt/a rw - ext4 /dev/vdb rw"], "missing"],
+  ["other options", [shown.replace("nodev,", "")], "differs"],
+])("drift: %s", (_, lines, state) => {
+  expect(guestMount.drift(want(), seenOf(lines)).state).toBe(state);
+});
+
+describe("drift of cache: what v9fs shows (fs/9p/v9fs.c: names to 6.3, bits in hex from 6.4; none is not shown)", () => {
+  const withCache = (text: string) => seenOf([shown.replace("access=", `${text}access=`)]);
+  test.each([
+    ["loose", "cache=loose,", "ok"],
+    ["loose", "cache=f,", "ok"],
+    ["mmap", "cache=5,", "ok"],
+    ["none", "", "ok"],
+    [undefined, "", "ok"],
+    [undefined, "cache=loose,", "differs"],
+    ["loose", "", "differs"],
+    ["mmap", "cache=f,", "differs"],
+  ])("wanted %s, shown %j: %s", (cache, text, state) => {
+    expect(
+      guestMount.drift(want({ options: cache === undefined ? {} : { cache } }), withCache(text)).state,
+    ).toBe(state);
+  });
+});
+
+test("effectiveOptions", () => {
+  expect(effectiveOptions(mountsOf(shown), "foobar", "/mnt/a")).toBe(
+    "rw,nodev,relatime,access=client,msize=512000,trans=virtio",
+  );
+  expect(effectiveOptions(mountsOf(shown), "other", "/mnt/a")).toBe("");
+});
+
+describe("on a real directory", () => {
+  let folder: string;
+  const info = () => join(folder, "mountinfo");
+  const inFolder = (text: string) => text.replaceAll("/proc/self/mountinfo", info());
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), "virtio9p-mount-"));
+    writeFileSync(info(), "");
+  });
+  afterEach(() => {
+    rmSync(folder, { recursive: true });
+  });
+  const names = ["plain", "with space", "back\\there", "ends\\", "$(id)'\"", "tab\\there\\nnew"];
+
+  test.each(names)(
+    "%j: what is missing is found to the byte, made, and removed again, and no more",
+    (name) => {
+      mkdirSync(join(folder, "parent"));
+      const mountPoint = join(folder, "parent", name, "sub");
+      const wanted = want({ mountPoint });
+      const { mountPoint: fact } = guestMount.facts(wanted);
+      expect(runFact(fact, inFolder)).toEqual({
+        kind: "missing",
+        empty: true,
+        firstMissing: join(folder, "parent", name),
+      });
+      const before = guestMount.remember(wanted, seenOf([], { mountPoint: runFact(fact, inFolder) }));
+      mkdirSync(mountPoint, { recursive: true });
+      runSteps(guestMount.restore(wanted, before, seenOf([])).steps, inFolder);
+      expect([existsSync(join(folder, "parent", name)), existsSync(join(folder, "parent"))]).toEqual([
+        false,
+        true,
+      ]);
+    },
+  );
+
+  test.each(names)("isMountedAt %j reads the kernel's escapes", (name) => {
+    const path = join(folder, name);
+    const script = isMountedAt(path);
+    const mounted = () =>
+      runScript({ text: `if ${script.text}; then echo yes; else echo no; fi` }, inFolder)
+        .toString()
+        .trim();
+    expect(mounted()).toBe("no");
+    const escaped = path.replace(
+      /[ \t\n\\]/g,
+      (one) => `\\${one.charCodeAt(0).toString(8).padStart(3, "0")}`,
+    );
+    writeFileSync(info(), `36 1 0:45 / ${escaped} rw - 9p foobar rw\n`);
+    expect(mounted()).toBe("yes");
+  });
+
+  test.each<[string, (path: string) => void, object]>([
+    ["an empty directory", (path) => mkdirSync(path), { kind: "directory", empty: true }],
+    [
+      "a full one",
+      (path) => mkdirSync(join(path, ".hidden"), { recursive: true }),
+      { kind: "directory", empty: false },
+    ],
+    [
+      "a file",
+      (path) => {
+        writeFileSync(path, "");
+      },
+      { kind: "other", empty: false },
+    ],
+    [
+      "a link",
+      (path) => {
+        symlinkSync("/tmp", path);
+      },
+      { kind: "other", empty: false },
+    ],
+  ])("looks at %s", (_, make, expected) => {
+    const path = join(folder, "x");
+    make(path);
+    const found = runFact(guestMount.facts(want({ mountPoint: path })).mountPoint, inFolder);
+    expect(found).toMatchObject(expected);
+  });
+});

@@ -1,0 +1,117 @@
+import { guestOwnership } from "../../../provider/concerns/guest-ownership";
+import { hostSelinux } from "../../../provider/concerns/host-selinux";
+import { parseMountinfo } from "../../../provider/formats/mountinfo";
+import { device, domainOf, specOf } from "../sample";
+import { does, runFact } from "../shell-machine";
+
+type Seen = Parameters<typeof guestOwnership.plan>[1];
+type Want = Parameters<typeof guestOwnership.plan>[0];
+const want = (guest: Record<string, unknown>): Want => {
+  const wanted = guestOwnership.want(specOf({ guest: { mountPoint: "/mnt/a", ...guest } }));
+  if (!wanted) throw new Error("not managed");
+  return wanted;
+};
+const seenOf = (more: Partial<Seen> = {}): Seen => ({
+  root: { uid: 0, gid: 0, user: "root", group: "root", mode: 0o755 },
+  ids: { "passwd alice": 1000, "group staff": 50 },
+  mounts: parseMountinfo("36 1 0:45 / /mnt/a rw - 9p foobar rw\n"),
+  live: domainOf([device]),
+  ...more,
+});
+
+describe("want", () => {
+  test.each([
+    [{ mountPoint: "/mnt/a" }, false],
+    [{ mountPoint: "/mnt/a", mode: "0750" }, true],
+    [{ mountPoint: "/mnt/a", group: 0 }, true],
+  ])("%j", (guest, managed) => {
+    expect(guestOwnership.want(specOf({ guest })) !== undefined).toBe(managed);
+  });
+});
+
+describe("plan", () => {
+  test.each<[Record<string, unknown>, Partial<Seen>, string[]]>([
+    [{ owner: 0, group: "0", mode: "755" }, {}, []],
+    [{ owner: "alice" }, {}, ["chown /mnt/a to 1000 in the guest"]],
+    [{ group: "staff" }, {}, ["chown /mnt/a to :50 in the guest"]],
+    [
+      { owner: "alice", group: "staff", mode: "2750" },
+      {},
+      ["chown /mnt/a to 1000:50 in the guest", "chmod /mnt/a to 2750 in the guest"],
+    ],
+    [{ mode: "0755" }, { mounts: [] }, ["chmod /mnt/a to 0755 in the guest"]],
+    [{ owner: 0 }, { mounts: [], root: undefined }, ["chown /mnt/a to 0 in the guest"]],
+    [{ owner: 7 }, { live: domainOf([]) }, []],
+    [{ owner: 7 }, { live: undefined }, []],
+  ])("%j, %j", (guest, seen, steps) => {
+    expect(does(guestOwnership.plan(want(guest), seenOf(seen), undefined))).toEqual(steps);
+  });
+
+  test("setgid survives: chown comes before chmod, and a chown clears it", () => {
+    const root = { uid: 0, gid: 0, user: "root", group: "root", mode: 0o2750 };
+    expect(
+      does(guestOwnership.plan(want({ owner: "alice", mode: "2750" }), seenOf({ root }), undefined))[0],
+    ).toBe("chown /mnt/a to 1000 in the guest");
+  });
+
+  test("every name that the guest has not is refused", () => {
+    const plan = guestOwnership.plan(want({ owner: "bob", group: "nobody-here" }), seenOf(), undefined);
+    expect(plan).toEqual({
+      refuse: [
+        { code: "unknownUser", what: "the guest has no user bob", remedy: "make it there, or give a number" },
+        {
+          code: "unknownUser",
+          what: "the guest has no group nobody-here",
+          remedy: "make it there, or give a number",
+        },
+      ],
+      steps: [],
+    });
+  });
+});
+
+test.each<[Record<string, unknown>, Partial<Seen>, string, object]>([
+  [{ owner: 0, mode: "0755" }, {}, "ok", {}],
+  [
+    { owner: "alice", group: 50, mode: "0700" },
+    {},
+    "differs",
+    { "guest.owner": "root", "guest.group": "root", "guest.mode": "0755" },
+  ],
+  [{ owner: "alice" }, { mounts: [] }, "unknown", {}],
+])("drift: %j, %j", (guest, seen, state, args) => {
+  expect(guestOwnership.drift(want(guest), seenOf(seen))).toEqual({ state, args, notes: [] });
+});
+
+test("the owner of the root is read by name and number, from what is mounted only", () => {
+  const { root, ids } = guestOwnership.facts(want({ owner: "daemon", group: "no-such-group" }));
+  expect(runFact(root, (text) => text.replaceAll("/mnt/a", "/proc"))).toMatchObject({
+    uid: 0,
+    user: "root",
+    mode: 0o555,
+  });
+  expect(runFact(root, (text) => text.replaceAll("/mnt/a", "/usr"))).toBeUndefined();
+  expect(runFact(ids)).toMatchObject({ "passwd daemon": 1, "group daemon": 1 });
+  expect(runFact(ids)["group no-such-group"]).toBeUndefined();
+  expect(root.parse("1000 513 750 EXAMPLE\\alice domain users\n", Buffer.alloc(0))).toMatchObject({
+    uid: 1000,
+    gid: 513,
+    mode: 0o750,
+  });
+});
+
+describe("SELinux on the host", () => {
+  test.each([
+    ["auto", true],
+    ["never", false],
+  ])("manage %s", (manage, managed) => {
+    expect(hostSelinux.want(specOf({ selinux: { manage } })) !== undefined).toBe(managed);
+  });
+
+  test("is refused where it is enabled, for labels are not managed in this release", () => {
+    expect(hostSelinux.plan({}, { enabled: true }, undefined).refuse?.map(({ code }) => code)).toEqual([
+      "seLinuxNotAvailable",
+    ]);
+    expect(hostSelinux.plan({}, { enabled: false }, undefined)).toEqual({ steps: [] });
+  });
+});
