@@ -16,7 +16,9 @@ for (const file of files) {
       if (test.status === "passed") passed += 1;
       else failed += 1;
       const seconds = ((test.duration ?? 0) / 1000).toFixed(1);
-      rows.push(`| ${basename(one.name)} | ${test.fullName.replaceAll("|", "\\|")} | ${test.status} | ${seconds} |`);
+      rows.push(
+        `| ${basename(one.name)} | ${test.fullName.replaceAll("|", "\\|")} | ${test.status} | ${seconds} |`,
+      );
     }
   }
 }

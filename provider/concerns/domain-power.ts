@@ -129,6 +129,8 @@ const lateSeconds = 900;
 /** What a power cycle is to do. */
 export interface PowerJob {
   readonly kind: "start" | "restart" | "force";
+  /** Tells this job from a later one of the same domain. */
+  readonly id: string;
   /** The tags that the cycle is for: taken out of the domain if it does not start with them. */
   readonly tags: readonly string[];
   readonly shutdownMs: number;
@@ -150,6 +152,7 @@ printf %s ${jobText(job, prelude)} > "$dir/job.new"
 (
   flock -w 5 7 || { echo 'another power job of this domain is running' >&2; exit 1; }
   : > "$dir/log"
+  printf %s ${job.id} > "$dir/current"
   mv -f -- "$dir/job.new" "$dir/job"
 ) 7>>"$dir/lock" || exit 1
 if [ -d /run/systemd/system ] && [ "$(id -u)" = 0 ]; then
@@ -223,9 +226,20 @@ function restart(job: PowerJob): Script {
     job.kind === "force"
       ? sh`say 'cutting the power'; vsh destroy "$domain" >/dev/null 2>&1; wait_off 30 && start || say 'result notStopped'`
       : sh`say 'result notStopped'
-  if wait_off ${lateSeconds}; then start; fi`;
+  # It was told to stop, so it must come up again should it stop late; a newer job takes over from here.
+  exec 7>&-
+  end=$(( $(now) + ${lateSeconds} ))
+  while [ "$(now)" -lt "$end" ] && [ "$(cat "$dir/current")" = ${job.id} ]; do
+    if [ "$(state)" = 'shut off' ]; then
+      exec 7>>"$dir/lock"
+      flock -n 7 && start
+      break
+    fi
+    sleep 1
+  done`;
   return sh`say shuttingDown
-error=$(vsh shutdown "$domain" 2>&1) || say "shutdownError $(printf %s "$error" | tr '\n' ' ')"
+# Beside the wait: libvirt itself waits up to a minute for an agent that does not obey.
+( error=$(vsh shutdown "$domain" 2>&1) || say "shutdownError $(printf %s "$error" | tr '\n' ' ')" ) 7>&- &
 if wait_off ${seconds}; then
   say off
   start

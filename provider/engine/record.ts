@@ -84,7 +84,7 @@ function remove(at: RecordPlace): Script {
     ...(at.scope === "domain"
       ? [
           sh`if [ -d ${folderOf(at)} ] && ! ls ${folderOf(at)} | grep -qv '^power$'; then
-  rm -f -- ${folderOf(at)}/power/log ${folderOf(at)}/power/job ${folderOf(at)}/power/lock
+  rm -f -- ${folderOf(at)}/power/log ${folderOf(at)}/power/job ${folderOf(at)}/power/lock ${folderOf(at)}/power/current
   rmdir -- ${folderOf(at)}/power 2>/dev/null || :
 fi`,
         ]

@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import { concerns } from "../concerns/concerns";
 import { liveDomain } from "../concerns/domain-facts";
 import {
@@ -99,6 +100,7 @@ const gate = new PowerGate<PowerAsk, { log: string; look: Look }>(async (asks) =
   const facts: FactSet = new Map(asks.flatMap((ask) => [...ask.facts]));
   const job: PowerJob = {
     kind: asks.some((ask) => ask.job.kind === "force") ? "force" : first.job.kind,
+    id: randomUUID(),
     tags: [...new Set(asks.flatMap((ask) => ask.job.tags))],
     shutdownMs: Math.max(...asks.map((ask) => ask.job.shutdownMs)),
     agentMs: Math.max(...asks.map((ask) => ask.job.agentMs)),
@@ -115,7 +117,7 @@ const gate = new PowerGate<PowerAsk, { log: string; look: Look }>(async (asks) =
 });
 
 interface PowerAsk {
-  readonly job: PowerJob;
+  readonly job: Omit<PowerJob, "id">;
   readonly machine: Machine;
   readonly prelude: Script;
   readonly facts: FactSet;

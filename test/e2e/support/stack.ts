@@ -77,7 +77,8 @@ export class Stack {
     };
     const quiet = ["up", "destroy", "refresh"].includes(command) ? ["--yes", "--skip-preview"] : [];
     const unasked = args.includes("--preview-only") ? [] : quiet;
-    return run("pulumi", [command, "--non-interactive", ...unasked, ...args], { ...options, env });
+    const words = command === "state" ? [command, ...args, "--yes"] : [command, ...unasked, ...args];
+    return run("pulumi", [...words, "--non-interactive"], { ...options, env });
   }
 
   /**
@@ -119,6 +120,14 @@ export class Stack {
     };
     const found = state.deployment.resources?.find(({ urn }) => urn.endsWith(`Virtio9pShare::${name}`));
     return found ? { ...found.outputs, inputs: found.inputs } : {};
+  }
+
+  /** The URN of one share. */
+  async urn(name: string): Promise<string> {
+    const state = JSON.parse(await output("pulumi", ["stack", "export"], this.#options())) as {
+      deployment: { resources?: { urn: string }[] };
+    };
+    return state.deployment.resources?.find(({ urn }) => urn.endsWith(`Virtio9pShare::${name}`))?.urn ?? "";
   }
 
   close(): void {

@@ -107,12 +107,17 @@ test("clears: which power clears which reason", () => {
 
 describe("powerScript", () => {
   const text = (kind: "start" | "restart" | "force", agentMs = 0): string =>
-    powerScript({ kind, tags: ["a", "b'c"], shutdownMs: 1500, agentMs }, sh`domain=${uuid}`).text;
+    powerScript({ id: "job-1", kind, tags: ["a", "b'c"], shutdownMs: 1500, agentMs }, sh`domain=${uuid}`)
+      .text;
 
   test.each([
     ["start", ["cutting the power", "vsh shutdown", "vsh destroy"], ["vsh start"]],
-    ["restart", ["vsh destroy"], ["vsh shutdown", "wait_off 2", "wait_off 900", "vsh start"]],
-    ["force", ["wait_off 900"], ["vsh shutdown", "wait_off 2", "vsh destroy", "wait_off 30"]],
+    [
+      "restart",
+      ["vsh destroy"],
+      ["vsh shutdown", "wait_off 2", "+ 900 ))", "= '\\''job-1'\\'' ]", "vsh start"],
+    ],
+    ["force", ["+ 900 ))"], ["vsh shutdown", "wait_off 2", "vsh destroy", "wait_off 30"]],
   ] as const)("%s", (kind, never, always) => {
     for (const part of never) expect(text(kind)).not.toContain(part);
     for (const part of always) expect(text(kind)).toContain(part);

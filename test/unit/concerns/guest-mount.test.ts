@@ -222,10 +222,16 @@ describe("on a real directory", () => {
   });
 
   test.each<[string, (path: string) => void, object]>([
-    ["an empty directory", (path) => mkdirSync(path), { kind: "directory", empty: true }],
+    [
+      "an empty directory",
+      (path) => {
+        mkdirSync(path);
+      },
+      { kind: "directory", empty: true },
+    ],
     [
       "a full one",
-      (path) => mkdirSync(join(path, ".hidden"), { recursive: true }),
+      (path) => void mkdirSync(join(path, ".hidden"), { recursive: true }),
       { kind: "directory", empty: false },
     ],
     [
