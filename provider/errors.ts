@@ -101,7 +101,7 @@ export function formatProblem(problem: Problem): string {
     ["to do", problem.remedy],
   ].filter((pair): pair is [string, string] => pair[1] !== undefined && pair[1] !== "");
   return [
-    `${problem.layer} on ${problem.machine}: ${problem.what} [${problem.code}]`,
+    `${problem.layer} on ${problem.machine}: ${printable(problem.what)} [${problem.code}]`,
     ...details.map(([label, text]) => `    ${label}: ${printable(text)}`),
   ].join("\n");
 }
@@ -116,7 +116,7 @@ export function printable(text: string): string {
     .trim()
     .replace(
       /(?![\n\t])[\p{Cc}\p{Cf}]/gu,
-      (character) => `\\x${character.charCodeAt(0).toString(16).padStart(2, "0")}`,
+      (character) => `\\x${(character.codePointAt(0) ?? 0).toString(16).padStart(2, "0")}`,
     )
     .replace(/\n/g, "\n      ");
   return escaped.length > 1000 ? `${escaped.slice(0, 1000)} ... (${escaped.length} characters)` : escaped;

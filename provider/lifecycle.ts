@@ -2,13 +2,15 @@ import { randomBytes } from "node:crypto";
 import { fstabEntryOf } from "./concerns/guest-fstab";
 import { type DirectoryWant, hostDirectory, resolveOwner } from "./concerns/host-directory";
 import { type BeforeCopy, bind, recordIn, seenBy } from "./engine/binding";
+import { liveDomain } from "./concerns/domain-facts";
 import { concerns } from "./concerns/concerns";
 import type { Json } from "./engine/concern";
 import { ShareError } from "./errors";
+import type { Domain } from "./formats/domain-xml";
 import { formatFstabEntry } from "./formats/fstab";
 import { teller } from "./progress";
 import { machinesOf } from "./reconcile/machines";
-import { observe } from "./reconcile/observe";
+import { observe, type Observation } from "./reconcile/observe";
 import { type Outcome, powerOf, reconcile, type Teller } from "./reconcile/reconcile";
 import { driftOf, mountOptionsIn, needsUpdate, statusOf, withValue } from "./reconcile/status";
 import {
@@ -77,11 +79,19 @@ export function diff(outputs: Properties, news: Properties): Difference {
   };
 }
 
+/**
+ * Domain and tag of what this process has created. Within one up Pulumi creates before it deletes, so a
+ * share that was renamed without an alias is created, adopting what is there, and then deleted under its
+ * old name: that delete must not take down what the create has just adopted.
+ */
+const claims = new Set<string>();
+
 export async function create(
   inputs: Properties,
 ): Promise<{ readonly id: string; readonly outputs: Properties }> {
   const { spec } = specOf(inputs);
   const outcome = await reconcile(machinesOf(spec, ""), { spec, olds: [], before: {} }, tell(spec));
+  claims.add(claimOf(spec, outcome.observation.info?.uuid ?? ""));
   // Its length keeps ids of one domain apart; nothing reads it.
   const id = `${outcome.observation.info?.uuid ?? ""}/${randomBytes(6).toString("hex")}`;
   return { id, outputs: finish(id, inputs, spec, outcome) };
@@ -108,7 +118,8 @@ export async function read(
   const observation = await observe(machinesOf(spec, uuidIn(outputs)), bindings);
   const says = tell(spec);
   const drift = driftOf(bindings, observation);
-  const held = bindings.ensure.some((binding) => recordIn(binding, observation.host) !== undefined);
+  const holder = `${uuidIn(outputs)}/${spec.tag}`;
+  const held = bindings.ensure.some((one) => recordIn(one, observation.host)?.holders.includes(holder));
   if (!observation.info && !held) return undefined;
   const power = powerOf(observation.host, spec, spec);
   const notes = Object.entries(drift).flatMap(([layer, one]) => [
@@ -118,10 +129,11 @@ export async function read(
   for (const note of notes) says.warn(note);
   if (observation.guestState.kind === "unreachable") says.warn(observation.guestState.problem.what);
   if (power.kind === "pending") says.warn(power.says);
+  const states = Object.fromEntries(Object.entries(drift).map(([layer, one]) => [layer, one.state]));
   const seen = {
     ...outputs,
     ...statusOf(observation, power, drift),
-    layers: Object.fromEntries(Object.entries(drift).map(([layer, one]) => [layer, one.state])),
+    layers: isFreed(outputs, observation) ? { ...states, directory: "differs" } : states,
     mountOptions: mountOptionsIn(observation, spec),
   };
   const inputs = Object.values(drift)
@@ -140,6 +152,12 @@ export async function remove(outputs: Properties): Promise<void> {
   );
   const machines = machinesOf(spec, uuidIn(outputs));
   const says = tell(spec);
+  if (claims.has(claimOf(spec, uuidIn(outputs)))) {
+    says.warn(
+      `${spec.tag} of ${spec.domain} was created under another name in this same operation: nothing is taken down`,
+    );
+    return;
+  }
   const request = { spec: undefined, olds: [spec, ...former], before: beforeOf(outputs) };
   const outcome = await reconcile(machines, request, says);
   const { guestState } = outcome.observation;
@@ -150,6 +168,10 @@ export async function remove(outputs: Properties): Promise<void> {
     );
   }
   if (outcome.failure) throw outcome.failure;
+}
+
+function claimOf(spec: ShareSpec, domainUuid: string): string {
+  return `${spec.host.libvirtUri} ${domainUuid} ${spec.tag}`;
 }
 
 /** Outputs of a create or an update; throws the partial failure if there was one. */
@@ -253,7 +275,8 @@ function schemaKeys(outputs: Properties, args: Properties): Record<string, true>
 
 /** Another domain or another libvirt is another share; a value that is not known yet never replaces. */
 function replacing(outputs: Properties, args: Properties): string[] {
-  const uri = (of: Properties): unknown => (of["host"] as Properties | undefined)?.["libvirtUri"];
+  const uri = (of: Properties): unknown =>
+    (of["host"] as Properties | undefined)?.["libvirtUri"] ?? "qemu:///system";
   return [
     ...(hasUnknown(args["domain"]) || sameDomain(outputs, args) ? [] : ["domain"]),
     ...(hasUnknown(args["host"]) || uri(outputs) === uri(args) ? [] : ["host"]),
@@ -267,6 +290,13 @@ function sameDomain(outputs: Properties, args: Properties): boolean {
     wanted === outputs["domainName"] ||
     wanted.toLowerCase() === outputs["domainUuid"]
   );
+}
+
+/** A former directory that no running QEMU has any more can be given back: the next up does. */
+function isFreed(outputs: Properties, observation: Observation): boolean {
+  const former = (outputs["__former"] as readonly { source: string }[] | undefined) ?? [];
+  const live = observation.host.values.get(liveDomain.key) as Domain | undefined;
+  return former.some(({ source }) => !live?.devices9p.some((device) => device.source === source));
 }
 
 /** Such a change only has to reach the state: no machine is asked. */

@@ -197,13 +197,19 @@ export class Virtio9pShare extends pulumi.CustomResource {
   }
 }
 
-/** A connection's credentials are secrets, given so or not. */
+/**
+ * A connection's credentials are secrets, given so or not. Only the connection is wrapped, where that can
+ * be: one unknown value must not hide its siblings from check.
+ */
 function wrap<T extends { connection?: pulumi.Input<ConnectionArgs> }>(machine: pulumi.Input<T> | undefined) {
-  return (
-    machine &&
-    pulumi.output(machine).apply(({ connection, ...rest }) => ({
-      ...rest,
-      ...(connection === undefined ? {} : { connection: pulumi.secret(connection) }),
-    }))
-  );
+  if (machine === undefined) return undefined;
+  if (pulumi.Output.isInstance(machine) || machine instanceof Promise) {
+    return pulumi.output(machine).apply((known) => withSecret(known as T));
+  }
+  return withSecret(machine);
+}
+
+function withSecret<T extends { connection?: pulumi.Input<ConnectionArgs> }>(machine: T) {
+  const { connection, ...rest } = machine;
+  return connection === undefined ? rest : { ...rest, connection: pulumi.secret(connection) };
 }

@@ -80,6 +80,11 @@ const systemTrees = [
   "/etc",
   "/lib",
   "/lib64",
+  "/lib32",
+  "/libx32",
+  "/usr/lib32",
+  "/usr/lib64",
+  "/usr/libx32",
   "/proc",
   "/sbin",
   "/sys",
@@ -119,7 +124,10 @@ const octal = (most: number) =>
 
 /** A user or group: a name (useradd(8) 4.13, and the dots and `@` of directory services), or a number. */
 const principal = v.pipe(
-  v.union([v.string(), v.pipe(v.number(), v.integer())], "must be a name or a number"),
+  v.union(
+    [v.string(), v.pipe(v.number(), v.integer("must be a name or a whole number"))],
+    "must be a name or a whole number",
+  ),
   v.transform(String),
   v.check(
     (name) => /^(\d{1,10}|[A-Za-z_][A-Za-z0-9_.@\\-]{0,254}\$?)$/.test(name) && !(Number(name) >= 0xffffffff),
@@ -152,9 +160,12 @@ const extraOption = v.pipe(
   v.rawCheck(({ dataset, addIssue }) => {
     if (!dataset.typed) return;
     const name = dataset.value.split("=", 1)[0] ?? "";
-    const own = namedOptions[name];
+    const own = Object.hasOwn(namedOptions, name) ? namedOptions[name] : undefined;
     if (own !== undefined) addIssue({ message: `${name} has an argument of its own: ${own}` });
-    else if (!(extraOptionNames as readonly string[]).includes(name) && !/^(x-|comment$)/.test(name)) {
+    else if (
+      !(extraOptionNames as readonly string[]).includes(name) &&
+      !/^(x-(?!systemd\.)|comment$)/.test(name)
+    ) {
       const near = nearest(name, extraOptionNames);
       addIssue({
         message: `the kernel knows no option ${name}${near === undefined ? "" : `: did you mean ${near}?`}`,
@@ -270,35 +281,65 @@ const share = v.strictObject({
  * and no failure either: `canonical` of {@link checkArguments} has what is known.
  */
 export function parseSpec(args: unknown): Parsed {
-  const result = v.safeParse(share, args);
-  if (!result.success) return { failures: result.issues.map(toFailure) };
-  const spec = withDependentDefaults(result.output);
-  const failures = contradictions(spec);
-  return failures.length > 0 ? { failures } : { spec };
+  const failures = failuresOf(args);
+  if (failures.length > 0) return { failures };
+  return { spec: withDependentDefaults(v.parse(share, args)) };
 }
 
 /**
- * The same for Pulumi's check: with values in it that are not known yet.
- *
- * Where any is unknown the known ones are validated alone, and go back as they were given.
+ * The same for Pulumi's check, with values in it that are not known yet: they fail nothing, and where
+ * there are any the arguments go back as they were given.
  */
 export function checkArguments(args: Record<string, unknown>): {
   readonly canonical: Record<string, unknown>;
   readonly failures: readonly Failure[];
 } {
   const unknowns = unknownPaths(args);
-  if (unknowns.length === 0) {
-    const parsed = parseSpec(args);
-    return parsed.failures
-      ? { canonical: args, failures: parsed.failures }
-      : { canonical: withoutUndefined(parsed.spec) as Record<string, unknown>, failures: [] };
-  }
+  const failures = failuresOf(args).filter(
+    ({ property }) => !unknowns.some((path) => touches(path, property)),
+  );
+  if (failures.length > 0 || unknowns.length > 0) return { canonical: args, failures };
+  const spec = withDependentDefaults(v.parse(share, args));
+  return { canonical: withoutUndefined(spec) as Record<string, unknown>, failures };
+}
+
+/** What stands in for arguments that are wrong or missing, so that the others can be held against each other. */
+const placeholders = { source: "/placeholder/source", domain: "placeholder", tag: "placeholder" };
+
+/** Everything that is wrong: misspelt names, values that cannot be, and values that cannot be together. */
+function failuresOf(args: unknown): Failure[] {
+  const names = misspelt(share, args, []);
   const result = v.safeParse(share, args);
-  const failures = result.success ? [] : result.issues.map(toFailure);
-  return {
-    canonical: args,
-    failures: failures.filter(({ property }) => !unknowns.some((path) => touches(path, property))),
+  const values = (result.issues ?? []).filter((issue) => !isUnknownName(issue)).map(toFailure);
+  const wrong = [...names, ...values];
+  const sound = wrong.reduce(withoutProperty, args);
+  const rest = v.safeParse(share, typeof sound === "object" ? { ...placeholders, ...sound } : sound);
+  return [...wrong, ...(rest.success ? contradictions(withDependentDefaults(rest.output)) : [])];
+}
+
+/** Valibot ends at the first unknown name of an object; these are all, in every object. */
+function misspelt(schema: unknown, value: unknown, path: readonly string[]): Failure[] {
+  const entries = (unwrapped(schema) as { entries?: Record<string, unknown> } | undefined)?.entries;
+  if (!entries || typeof value !== "object" || value === null) return [];
+  const known = Object.keys(entries);
+  return Object.entries(value).flatMap(([key, item]) => {
+    if (known.includes(key)) return misspelt(entries[key], item, [...path, key]);
+    const near = nearest(key, known);
+    const hint = near === undefined ? ` (there are: ${known.join(", ")})` : `: did you mean ${near}?`;
+    return [{ property: [...path, key].join("."), reason: `is not an argument${hint}` }];
+  });
+}
+
+/** A copy of the arguments without one property, by dotted path; a list goes as a whole. */
+function withoutProperty(args: unknown, failure: Failure): unknown {
+  const remove = (value: unknown, [key, ...rest]: readonly string[]): unknown => {
+    if (typeof value !== "object" || value === null || Array.isArray(value) || key === undefined)
+      return undefined;
+    const inner = rest.length > 0 ? remove((value as Record<string, unknown>)[key], rest) : undefined;
+    const others = Object.entries(value).filter(([name]) => name !== key);
+    return Object.fromEntries(inner === undefined ? others : [...others, [key, inner]]);
   };
+  return remove(args, failure.property.split("."));
 }
 
 /** Whether a value, or anything in it, is not known yet. */
@@ -399,28 +440,14 @@ function contradictions(spec: ShareSpec): Failure[] {
   return rules.filter(([wrong]) => wrong).map(([, property, reason]) => ({ property, reason }));
 }
 
-function toFailure(issue: v.BaseIssue<unknown>): Failure {
-  const path = (issue.path ?? []).map((item) => String(item.key));
-  const property = path.join(".");
-  if (issue.type !== "strict_object") return { property, reason: issue.message };
-  if (issue.expected === "Object") return { property, reason: "must be an object" };
-  if (issue.expected !== "never") return { property, reason: "is required" };
-  const siblings = knownNames(path.slice(0, -1));
-  const near = nearest(path.at(-1) ?? "", siblings);
-  return {
-    property,
-    reason: `is not an argument${near === undefined ? ` (there are: ${siblings.join(", ")})` : `: did you mean ${near}?`}`,
-  };
+function isUnknownName(issue: v.BaseIssue<unknown>): boolean {
+  return issue.type === "strict_object" && issue.expected === "never";
 }
 
-/** The names that an object at this path may have, read from the schema itself. */
-function knownNames(path: readonly string[]): string[] {
-  let at: unknown = share;
-  for (const key of path) {
-    at = unwrapped(at);
-    at = (at as { entries?: Record<string, unknown> }).entries?.[key];
-  }
-  return Object.keys((unwrapped(at) as { entries?: object } | undefined)?.entries ?? {});
+function toFailure(issue: v.BaseIssue<unknown>): Failure {
+  const property = (issue.path ?? []).map((item) => String(item.key)).join(".");
+  if (issue.type !== "strict_object") return { property, reason: issue.message };
+  return { property, reason: issue.expected === "Object" ? "must be an object" : "is required" };
 }
 
 function unwrapped(schema: unknown): unknown {

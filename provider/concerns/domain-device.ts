@@ -48,13 +48,14 @@ export const domainDevice: Concern<DeviceWant, DeviceSeen, DeviceBefore> = {
     has9p: emulatorHas9p,
   }),
 
-  plan(want, seen, before) {
+  plan(want, seen, _before, known) {
     const refuse = domainProblems(want, seen);
     if (refuse.length > 0) return { refuse, steps: [] };
     const same = (seen.persistent?.devices9p ?? []).filter((device) => device.tag === want.device.tag);
     const other = seen.persistent?.otherFilesystems.find((filesystem) => filesystem.tag === want.device.tag);
-    const stranger = same.find((device) => device.source !== want.device.source) ?? other;
-    if (stranger && before === undefined) {
+    const stranger =
+      other ?? (known ? undefined : same.find((device) => device.source !== want.device.source));
+    if (stranger) {
       return {
         refuse: [
           {

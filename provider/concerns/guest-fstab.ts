@@ -49,12 +49,12 @@ export const guestFstab: Concern<FstabEntry, FstabSeen, FstabBefore> = {
   identity: (want) => want.mountPoint,
   facts: (): Facts<FstabSeen> => ({ fstab }),
 
-  plan(want, seen, before) {
+  plan(want, seen, _before, known) {
     const text = seen.fstab ?? "";
     const lines = linesAt(text, want.mountPoint);
     const [first, second] = lines;
-    const stranger =
-      second ?? (before === undefined && first && !isOurs(first.entry, want) ? first : undefined);
+    const other = lines.find(({ entry }) => !isOurs(entry, want));
+    const stranger = second ? (other ?? second) : known ? undefined : other;
     if (stranger) {
       return {
         refuse: [
@@ -149,13 +149,13 @@ function write(splice: Splice) {
   const printed = insert.equals(Buffer.from(insert.toString("utf8")))
     ? sh`printf %s ${insert.toString("utf8")}`
     : octal(insert);
-  return sh`[ -e /etc/fstab ] || : > /etc/fstab
+  return sh`[ -e /etc/fstab ] || ( umask 022; : > /etc/fstab )
 file=$(readlink -f /etc/fstab)
 cp -a -- "$file" "$file.virtio9p"
 { head -c ${splice.offset} "$file"; ${printed}; tail -c +${splice.offset + splice.remove + 1} "$file"; } > "$file.virtio9p"
 sync "$file.virtio9p" 2>/dev/null || sync
 mv -f -- "$file.virtio9p" "$file"
-if [ -d /run/systemd/system ]; then systemctl daemon-reload; fi`;
+if [ -d /run/systemd/system ]; then systemctl daemon-reload || echo 'systemd did not read fstab anew' >&2; fi`;
 }
 
 /** Bytes that are no UTF-8, by printf's octal escapes. */

@@ -111,6 +111,7 @@ export const guestMount: Concern<MountWant, MountSeen, MountBefore> = {
     }
     if (!want.now || !isLive(want, seen.live)) return { steps: [] };
     if (mounted && differing(want, at).length === 0) return { steps: [] };
+    if (want.automount && at && isAutomount(at)) return { steps: [] };
     if (mounted && seen.holders.length > 0) {
       return {
         steps: [],
@@ -229,7 +230,31 @@ function differing(want: MountWant, at: Mount): string[] {
       shownValues.includes(name) && shown.some((one) => one.startsWith(`${name}=`)) && !shown.includes(option)
     );
   });
-  return [...flags.map((flag) => (asked.includes(flag) ? flag : `(without) ${flag}`)), ...values];
+  const cache = valueOf(asked, "cache") ?? "none";
+  const cached = cacheShown(valueOf(shown, "cache"));
+  return [
+    ...flags.map((flag) => (asked.includes(flag) ? flag : `(without) ${flag}`)),
+    ...values,
+    ...(cache === cached ? [] : [`cache=${cache}`]),
+  ];
+}
+
+function valueOf(options: readonly string[], name: string): string | undefined {
+  return options.find((option) => option.startsWith(`${name}=`))?.slice(name.length + 1);
+}
+
+/** Linux 6.4 and later show the cache as the bits of enum p9_cache_bits (fs/9p/v9fs.h), earlier ones by name. */
+const cacheBits: Readonly<Record<string, string>> = {
+  "0": "none",
+  "1": "readahead",
+  "5": "mmap",
+  f: "loose",
+  "8f": "fscache",
+};
+
+function cacheShown(value: string | undefined): string {
+  const known = value?.replace(/^0x/, "") ?? "none";
+  return cacheBits[known] ?? known;
 }
 
 function mountStep(want: MountWant): Step {
@@ -277,7 +302,7 @@ elif [ -e ${path} ] || [ -L ${path} ]; then echo other full
 else
   at=${path}
   while [ "$at" != / ] && ! [ -e "$at" ]; do missing=$at; at=$(dirname -- "$at"); done
-  echo missing empty "$missing"
+  printf 'missing empty %s\n' "$missing"
 fi`,
     parse: (output) => {
       const [kind, fill, ...missing] = output.trimEnd().split(" ");

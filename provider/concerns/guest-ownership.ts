@@ -145,15 +145,15 @@ function idOf(
   return /^\d+$/.test(name) ? Number(name) : ids[`${database} ${name}`];
 }
 
-/** Sample: `0 0 750 root root`. Only of something mounted: the owner of what is below is not the share's. */
+/** Sample: `0:0:750:root:root`. Only of something mounted: the owner of what is below is not the share's. */
 function rootOf(path: string): Fact<Root | undefined> {
   return {
     key: `root of ${path}`,
     place: "guest",
     does: `look at the owner of ${path}`,
-    script: sh`if ${isMountedAt(path)}; then stat -c '%u %g %a %U %G' -- ${path}; fi`,
+    script: sh`if ${isMountedAt(path)}; then stat -c '%u:%g:%a:%U:%G' -- ${path}; fi`,
     parse: (output) => {
-      const match = /^(\d+) (\d+) ([0-7]+) (\S+) (\S+)$/.exec(output.trim());
+      const match = /^(\d+):(\d+):([0-7]+):([^:]*):([^:]*)$/.exec(output.trim());
       if (!match) return undefined;
       const [, uid = "", gid = "", mode = "", user = "", group = ""] = match;
       return {

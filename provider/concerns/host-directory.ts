@@ -33,7 +33,8 @@ export interface Entry {
   /** Permission bits, 0 to 0o7777. */
   readonly mode: number;
   readonly inode: string;
-  readonly device: string;
+  /** Seconds since 1970 at which it was made; `0` where the file system does not tell. */
+  readonly born: string;
 }
 
 /** `user.virtfs.*` of the directory itself, values as getfattr prints them: `{"user.virtfs.uid": "0x00000000"}`. */
@@ -64,7 +65,7 @@ export type DirectoryBefore =
       readonly gid: number;
       readonly mode: string;
       readonly inode: string;
-      readonly device: string;
+      readonly born: string;
       readonly attributes: VirtfsAttributes;
     };
 
@@ -119,7 +120,8 @@ export const hostDirectory: Concern<DirectoryWant, DirectorySeen, DirectoryBefor
     const { owner, refuse: unknown } = resolveOwner(want, seen);
     const refuse = [...unknown, ...standing(want, seen, before), ...reachable(want, seen, owner, before)];
     if (refuse.length > 0) return { refuse, steps: [] };
-    const others = before === undefined ? undefined : strangers(want, seen, owner.uid);
+    const others =
+      before === undefined || want.recursive === false ? undefined : strangers(want, seen, owner.uid);
     return {
       steps: seen.entry ? adjust(want, seen, seen.entry, owner) : create(want, owner),
       warnings:
@@ -139,7 +141,7 @@ export const hostDirectory: Concern<DirectoryWant, DirectorySeen, DirectoryBefor
       gid: entry.gid,
       mode: formatOctalMode(entry.mode),
       inode: entry.inode,
-      device: entry.device,
+      born: entry.born,
       attributes: attributes === "unsupported" ? {} : attributes,
     };
   },
@@ -148,7 +150,7 @@ export const hostDirectory: Concern<DirectoryWant, DirectorySeen, DirectoryBefor
     const entry = seen.entry;
     if (!entry || !old.giveBack) return { steps: [] };
     if (before.created) return giveUpOwn(old, seen);
-    if (entry.kind !== "directory" || entry.inode !== before.inode) {
+    if (entry.kind !== "directory" || !isSame(entry, before)) {
       return {
         steps: [],
         warnings: [`${old.path} is not the directory that was shared: its owner was left as it is`],
@@ -273,17 +275,22 @@ function standing(want: DirectoryWant, seen: DirectorySeen, before: DirectoryBef
       { code: "sourceNotDirectory", what: `${want.path} is not a directory`, remedy: "share a directory" },
     ];
   }
-  if (before && !before.created && (before.inode !== entry.inode || before.device !== entry.device)) {
+  if (before && !before.created && !isSame(entry, before)) {
     return [
       {
         code: "sourceMoved",
-        what: `${want.path} is not the directory of first contact: inode ${entry.inode} on file system ${entry.device}, it was ${before.inode} on ${before.device}`,
+        what: `${want.path} is not the directory of first contact: inode ${entry.inode} made at ${entry.born}, it was ${before.inode} made at ${before.born}`,
         remedy:
           "mount the file system that it was on; if the change was meant, destroy the share and create it again",
       },
     ];
   }
   return [];
+}
+
+/** By inode and birth, not by device number: that may be another one after the host's next boot. */
+function isSame(entry: Entry, before: { readonly inode: string; readonly born: string }): boolean {
+  return entry.inode === before.inode && entry.born === before.born;
 }
 
 /** Can QEMU get there and work there? */
@@ -347,7 +354,7 @@ function create(want: DirectoryWant, owner: { uid: number | undefined; gid: numb
     group: "root",
     mode,
     inode: "",
-    device: "",
+    born: "",
   };
   return [
     {
@@ -411,12 +418,15 @@ const directoryType = 0o040000;
 
 function keepStep(path: string, entry: Entry): Step {
   const values = [entry.uid, entry.gid, entry.mode | directoryType].map(littleEndian);
+  const undo = lines(attributeNames.map((name) => sh`setfattr -h -x ${name} -- ${path} 2>/dev/null || :`));
   return {
     does: `let the guest go on seeing ${path} as ${entry.uid}:${entry.gid} ${formatOctalMode(entry.mode)} (user.virtfs.*)`,
-    run: lines(
-      attributeNames.map((name, index) => sh`setfattr -h -n ${name} -v ${values[index] ?? ""} -- ${path}`),
-    ),
-    undo: lines(attributeNames.map((name) => sh`setfattr -h -x ${name} -- ${path} 2>/dev/null || :`)),
+    // All three or none: a full file system must not leave an owner without its mode.
+    run: sh`forget() { ${undo}
+}
+trap '[ $? = 0 ] || forget' EXIT
+${lines(attributeNames.map((name, index) => sh`setfattr -h -n ${name} -v ${values[index] ?? ""} -- ${path}`))}`,
+    undo,
   };
 }
 
@@ -494,12 +504,11 @@ const connectingUser: Fact<{ user: string; group: string }> = {
   },
 };
 
-/** Sample: `directory 64055 64055 0755 6029396 fe00 libvirt-qemu libvirt-qemu`; the type last, for it has spaces. */
-const entryFormat = "%u %g %a %i %D %U %G %F";
+/** Sample: `64055:64055:755:6029396:1763877000:directory:libvirt-qemu:libvirt-qemu`; no name of a user or group holds a colon. */
+const entryFormat = "%u:%g:%a:%i:%W:%F:%U:%G";
 
 function parseEntry(line: string): Entry {
-  const [uid, gid, mode, inode = "", device = "", user = "", group = "", ...type] = line.trim().split(" ");
-  const kind = type.join(" ");
+  const [uid, gid, mode, inode = "", born = "", kind = "", user = "", group = ""] = line.trim().split(":");
   return {
     kind: kind === "directory" ? "directory" : kind === "symbolic link" ? "link" : "other",
     uid: Number(uid),
@@ -508,7 +517,7 @@ function parseEntry(line: string): Entry {
     group,
     mode: parseInt(mode ?? "0", 8),
     inode,
-    device,
+    born,
   };
 }
 

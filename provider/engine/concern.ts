@@ -117,7 +117,8 @@ export interface Concern<Want, Seen extends object, Before extends Json> {
   /** When this changes, the old one is restored and a new one ensured. */
   identity(want: Want): string;
   facts(want: Want): Facts<Seen>;
-  plan(want: Want, seen: Seen, before: Before | undefined): Plan;
+  /** `known`: the state says that this share had this very identity before, so what is there is ours to repair. */
+  plan(want: Want, seen: Seen, before: Before | undefined, known: boolean): Plan;
   /** What first contact found, in the form of the record. */
   remember(want: Want, seen: Seen): Before;
   restore(want: Want, before: Before, seen: Seen): Plan;

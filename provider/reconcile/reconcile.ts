@@ -49,6 +49,8 @@ export function powerOf(host: Look, share: ShareSpec, spec: ShareSpec | undefine
   const seen = Object.fromEntries(
     Object.entries(powerFacts).map(([name, fact]) => [name, host.values.get(fact.key)]),
   ) as unknown as PowerSeen;
+  // Nobody who gives a share up wants its domain started.
+  if (!spec && !seen.live) return { kind: "none" };
   const declared = seen.persistent?.devices9p.find((device) => device.tag === share.tag);
   return planPower(share.power, seen, share.tag, spec ? wantedDevice(spec) : declared);
 }
@@ -243,7 +245,8 @@ class Run {
 
   #plan(binding: Binding): Plan | undefined {
     const seen = this.#seen(binding);
-    return seen && binding.concern.plan(binding.want, seen, this.#knownBefore(binding));
+    const known = this.#sameIdentity(binding) !== undefined;
+    return seen && binding.concern.plan(binding.want, seen, this.#knownBefore(binding), known);
   }
 
   /** Nothing when others hold it, or when we never changed it. */
@@ -252,7 +255,7 @@ class Run {
     const entry = recordIn(binding, this.#observation.host);
     const before = entry?.before ?? this.#request.before[binding.concern.layer];
     if (!seen || before === undefined || this.#otherHolders(binding).length > 0) return undefined;
-    if (entry && !entry.holders.includes(this.#holder(binding))) return undefined;
+    if (entry && entry.holders.length === this.#otherHolders(binding).length) return undefined;
     if (this.#mustWait(binding)) return undefined;
     return binding.concern.restore(binding.want, before, seen);
   }
@@ -267,16 +270,27 @@ class Run {
    */
   #knownBefore(binding: Binding): Json | undefined {
     const entry = recordIn(binding, this.#observation.host);
-    return entry?.holders.includes(this.#holder(binding)) ? entry.before : this.#sameIdentity(binding);
+    const own = this.#ownHolders();
+    return entry?.holders.some((holder) => own.has(holder)) === true
+      ? entry.before
+      : this.#sameIdentity(binding);
   }
 
   #holder(binding: Binding): string {
     return `${this.#observation.info?.uuid ?? this.#machines.knownUuid}/${binding.spec.tag}`;
   }
 
+  /** The names under which this very share holds records: its own, and those of the specs that it had before. */
+  #ownHolders(): ReadonlySet<string> {
+    const { spec, olds } = this.#request;
+    const uuid = this.#observation.info?.uuid ?? this.#machines.knownUuid;
+    return new Set([...(spec ? [spec] : []), ...olds].map((one) => `${uuid}/${one.tag}`));
+  }
+
   #otherHolders(binding: Binding): readonly string[] {
     const holders = recordIn(binding, this.#observation.host)?.holders ?? [];
-    return holders.filter((holder) => holder !== this.#holder(binding));
+    const own = this.#ownHolders();
+    return holders.filter((holder) => !own.has(holder));
   }
 
   /**
@@ -354,7 +368,7 @@ class Run {
         layer: binding.concern.layer,
         identity: binding.record.identity,
         before,
-        holders: [...(entry?.holders ?? []), holder],
+        holders: [...this.#otherHolders(binding), holder],
       };
       return [{ ...writeRecord(binding.record, next, entry), layer: binding.concern.layer }];
     });

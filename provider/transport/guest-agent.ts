@@ -25,7 +25,7 @@ export function guestAgentTransport(
     machine,
     async run(script, limits) {
       const command = agentCommand(script);
-      if (command.length > maxArgumentBytes) {
+      if (command.length >= maxArgumentBytes) {
         throw new ShareError({
           layer: "guest",
           machine,

@@ -35,8 +35,9 @@ function runProcess(command: readonly string[], script: string, limits: Limits):
       try {
         if (child.pid !== undefined) process.kill(-child.pid, signal);
       } catch (error) {
-        // ESRCH: gone already. EPERM: sudo's child is root's, and sudo passes our signal on.
-        if ((error as NodeJS.ErrnoException).code === "EPERM") child.kill(signal);
+        // Gone already; or root's, through sudo: then only its pipes can be closed on it.
+        const { code } = error as NodeJS.ErrnoException;
+        if (code !== "ESRCH" && code !== "EPERM") throw error;
       }
     };
     const giveUp = (error: ShareError): void => {
@@ -45,6 +46,9 @@ function runProcess(command: readonly string[], script: string, limits: Limits):
       end("SIGTERM");
       kill = setTimeout(() => {
         end("SIGKILL");
+        // Whoever left the process group may hold the pipes for as long as it likes.
+        child.stdout.destroy();
+        child.stderr.destroy();
       }, graceMs);
     };
     const sign = (): void => {
