@@ -1,6 +1,8 @@
 import { randomBytes } from "node:crypto";
 import { fstabEntryOf } from "./concerns/guest-fstab";
-import { type DirectoryWant, hostDirectory, resolveOwner } from "./concerns/host-directory";
+import { resolveOwner } from "./concerns/directory-checks";
+import type { DirectoryWant } from "./concerns/directory-facts";
+import { hostDirectory } from "./concerns/host-directory";
 import { type BeforeCopy, bind, recordIn, seenBy } from "./engine/binding";
 import { liveDomain } from "./concerns/domain-facts";
 import { concerns } from "./concerns/concerns";

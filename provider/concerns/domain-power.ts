@@ -269,7 +269,7 @@ done`;
 
 /** How a job ended, from its log. */
 export interface PowerOutcome {
-  readonly result: "started" | "startedWithout" | "notStarted" | "notStopped" | "died";
+  readonly result: "started" | "startedWithout" | "notStarted" | "notStopped" | "died" | "notBegun";
   /** What libvirt said when the start or the shutdown failed. */
   readonly errors: readonly string[];
 }

@@ -1,10 +1,11 @@
 import { asWanted, type Concern, type Fact, type Facts, type Json, type Step } from "../engine/concern";
-import { lines, sh } from "../formats/shell";
+import { sh } from "../formats/shell";
 import { formatOctalMode, parseOctalMode } from "../formats/octal-mode";
 import { type Mount, mountAt } from "../formats/mountinfo";
 import type { Domain } from "../formats/domain-xml";
 import { liveDomain } from "./domain-facts";
 import { isMountedAt, mounts } from "./guest-facts";
+import { type Principals, principalsOf } from "./principals";
 
 interface OwnershipWant {
   readonly tag: string;
@@ -24,7 +25,7 @@ interface Root {
 
 interface OwnershipSeen {
   readonly root: Root | undefined;
-  readonly ids: Readonly<Record<string, number | undefined>>;
+  readonly ids: Principals;
   readonly mounts: readonly Mount[];
   readonly live: Domain | undefined;
 }
@@ -59,7 +60,7 @@ export const guestOwnership: Concern<OwnershipWant, OwnershipSeen, Json> = {
   identity: (want) => want.mountPoint,
   facts: (want): Facts<OwnershipSeen> => ({
     root: rootOf(want.mountPoint),
-    ids: idsOf([want.owner, want.group]),
+    ids: principalsOf("guest", [want.owner, want.group]),
     mounts,
     live: liveDomain,
   }),
@@ -136,11 +137,7 @@ function chmod(path: string, mode: number, root: Root | undefined): Step {
   };
 }
 
-function idOf(
-  name: string | undefined,
-  database: "passwd" | "group",
-  ids: Readonly<Record<string, number | undefined>>,
-): number | undefined {
+function idOf(name: string | undefined, database: "passwd" | "group", ids: Principals): number | undefined {
   if (name === undefined) return undefined;
   return /^\d+$/.test(name) ? Number(name) : ids[`${database} ${name}`];
 }
@@ -164,32 +161,5 @@ function rootOf(path: string): Fact<Root | undefined> {
         group: group === "UNKNOWN" ? gid : group,
       };
     },
-  };
-}
-
-/** Numbers for names, from passwd(5) and group(5) where there is no getent (a guest of busybox). */
-function idsOf(names: readonly (string | undefined)[]): Fact<Readonly<Record<string, number | undefined>>> {
-  const wanted = [...new Set(names.filter((name) => name !== undefined && !/^\d+$/.test(name)))];
-  return {
-    key: `ids ${wanted.join(" ")}`,
-    place: "guest",
-    does: "look up users and groups in the guest",
-    script: lines(
-      wanted.flatMap((name) =>
-        ["passwd", "group"].map(
-          (database) => sh`printf '%s:' ${`${database} ${name ?? ""}`}
-if command -v getent >/dev/null; then getent ${database} ${name ?? ""} || echo
-else grep ${`^${(name ?? "").replace(/[.\\]/g, "\\$&")}:`} ${`/etc/${database}`} || echo; fi`,
-        ),
-      ),
-    ),
-    parse: (output) =>
-      Object.fromEntries(
-        output
-          .split("\n")
-          .map((line) => line.split(":"))
-          .filter((fields) => fields.length > 3)
-          .map((fields) => [fields[0] ?? "", Number(fields[3])]),
-      ),
   };
 }

@@ -1,73 +1,16 @@
-import type { Concern, Fact, Facts, Json, Plan, Refusal, Step, Tool } from "../engine/concern";
-import { asWanted } from "../engine/concern";
-import { lines, sh } from "../formats/shell";
+import { asWanted, type Concern, type Plan, type Step } from "../engine/concern";
 import type { Domain } from "../formats/domain-xml";
 import { formatOctalMode, parseOctalMode } from "../formats/octal-mode";
-import { dacBaselabels, liveDomain, persistentDomain } from "./domain-facts";
-
-const findutils: Tool = { program: "find", packages: ["findutils", "findutils"] };
-const attr: Tool = { program: "getfattr", packages: ["attr", "attr"] };
-
-/** What a share wants of its directory. `owner` and `group` are a name, a number in digits, or `qemu`. */
-export interface DirectoryWant {
-  readonly path: string;
-  readonly create: boolean;
-  readonly owner: string | undefined;
-  readonly group: string | undefined;
-  readonly mode: number | undefined;
-  readonly recursive: boolean | undefined;
-  readonly keepOwners: boolean;
-  readonly mapped: boolean;
-  readonly giveBack: boolean;
-  /** libvirt is the connecting user's own session, and so QEMU is that user. */
-  readonly session: boolean;
-}
-
-/** One directory entry as stat(1) of coreutils 9.1 tells it. */
-export interface Entry {
-  readonly kind: "directory" | "link" | "other";
-  readonly uid: number;
-  readonly gid: number;
-  readonly user: string;
-  readonly group: string;
-  /** Permission bits, 0 to 0o7777. */
-  readonly mode: number;
-  readonly inode: string;
-  /** Seconds since 1970 at which it was made; `0` where the file system does not tell. */
-  readonly born: string;
-}
-
-/** `user.virtfs.*` of the directory itself, values as getfattr prints them: `{"user.virtfs.uid": "0x00000000"}`. */
-export type VirtfsAttributes = Readonly<Record<string, string>>;
-
-interface DirectorySeen {
-  readonly entry: Entry | undefined;
-  /** The path with every link in it followed; what it would be, when it is not there. */
-  readonly realPath: string;
-  readonly parents: readonly (Entry & { readonly path: string; readonly acl: boolean })[];
-  readonly attributes: VirtfsAttributes | "unsupported";
-  /** Owners of what is in the tree, most first, sample: `{ uid: 0, user: "root", gid: 0, count: 12 }`. */
-  readonly owners: readonly { uid: number; user: string; count: number }[];
-  readonly principals: Readonly<Record<string, number | undefined>>;
-  readonly live: Domain | undefined;
-  readonly persistent: Domain | undefined;
-  readonly baselabels: (domainType: string) => { user: string; group: string } | undefined;
-  readonly user: { readonly user: string; readonly group: string };
-}
-
-/** What first contact found. `created`: nothing, and the directory is ours. */
-export type DirectoryBefore =
-  | { readonly [key: string]: Json; readonly created: true }
-  | {
-      readonly [key: string]: Json;
-      readonly created: false;
-      readonly uid: number;
-      readonly gid: number;
-      readonly mode: string;
-      readonly inode: string;
-      readonly born: string;
-      readonly attributes: VirtfsAttributes;
-    };
+import { lines, sh } from "../formats/shell";
+import { isSame, named, type Owner, reachable, resolveOwner, standing, strangers } from "./directory-checks";
+import {
+  type DirectoryBefore,
+  directoryFacts,
+  type DirectorySeen,
+  type DirectoryWant,
+  type Entry,
+  type VirtfsAttributes,
+} from "./directory-facts";
 
 /** Permission bits of a directory that we make, when the program gives none. */
 const createdMode = 0o755;
@@ -103,18 +46,7 @@ export const hostDirectory: Concern<DirectoryWant, DirectorySeen, DirectoryBefor
 
   identity: (want) => want.path,
 
-  facts: (want): Facts<DirectorySeen> => ({
-    entry: entryOf(want.path),
-    realPath: realPathOf(want.path),
-    parents: parentsOf(want.path),
-    attributes: attributesOf(want.path),
-    owners: ownersIn(want.path),
-    principals: principalsOf([want.owner, want.group]),
-    live: liveDomain,
-    persistent: persistentDomain,
-    baselabels: dacBaselabels,
-    user: connectingUser,
-  }),
+  facts: directoryFacts,
 
   plan(want, seen, before) {
     const { owner, refuse: unknown } = resolveOwner(want, seen);
@@ -197,154 +129,7 @@ export const hostDirectory: Concern<DirectoryWant, DirectorySeen, DirectoryBefor
   },
 };
 
-/** The numbers of owner and group; `qemu` is whoever the domain's QEMU runs as. Undefined: untouched, or not known. */
-export function resolveOwner(
-  want: Pick<DirectoryWant, "owner" | "group" | "session">,
-  seen: Pick<DirectorySeen, "live" | "persistent" | "baselabels" | "principals" | "user">,
-): { owner: { uid: number | undefined; gid: number | undefined }; refuse: Refusal[] } {
-  const refuse: Refusal[] = [];
-  const label = qemuLabel(want, seen);
-  const number = (name: string | undefined, database: "passwd" | "group"): number | undefined => {
-    if (name === undefined) return undefined;
-    const text = name !== "qemu" ? name : database === "passwd" ? label?.user : label?.group;
-    if (text !== undefined && /^\d+$/.test(text)) return Number(text);
-    const id = text === undefined ? undefined : seen.principals[`${database} ${text}`];
-    if (id === undefined && seen.persistent) {
-      refuse.push({
-        code: "unknownUser",
-        what:
-          name === "qemu"
-            ? `libvirt does not say by number whom it runs the domain's QEMU as${text === undefined ? "" : ` (it says "${text}")`}`
-            : `there is no ${database === "passwd" ? "user" : "group"} ${name}`,
-        remedy: `give directory.${database === "passwd" ? "owner" : "group"} as a number`,
-      });
-    }
-    return id;
-  };
-  return { owner: { uid: number(want.owner, "passwd"), gid: number(want.group, "group") }, refuse };
-}
-
-/** A running QEMU's own label; else what the definition asks for; else what libvirt gives by default. */
-function qemuLabel(
-  want: Pick<DirectoryWant, "session">,
-  seen: Pick<DirectorySeen, "live" | "persistent" | "baselabels" | "user">,
-) {
-  if (want.session) return seen.user;
-  const domain = seen.live ?? seen.persistent;
-  return seen.live?.dacLabel ?? seen.persistent?.dacLabel ?? (domain && seen.baselabels(domain.type));
-}
-
-/** Is the directory there, and the one that it was? */
-function standing(want: DirectoryWant, seen: DirectorySeen, before: DirectoryBefore | undefined): Refusal[] {
-  const { entry, realPath } = seen;
-  if (realPath !== want.path) {
-    return [
-      {
-        code: "sourceIsLink",
-        what: `${want.path} leads through a link to ${realPath}`,
-        remedy: `give source as "${realPath}"`,
-      },
-    ];
-  }
-  if (!entry) {
-    if (before && !before.created) {
-      return [
-        {
-          code: "sourceVanished",
-          what: `${want.path} was there at first contact and is not now`,
-          remedy:
-            "mount its file system, or put the directory back; it is not made anew, for that would hide the loss",
-        },
-      ];
-    }
-    const parent = seen.parents[0];
-    const above = want.path.slice(0, want.path.lastIndexOf("/")) || "/";
-    if (want.create && parent?.path === above && parent.kind === "directory") return [];
-    return [
-      {
-        code: "sourceMissing",
-        what: `${want.path} is not there${want.create ? ", nor the directory that it is in" : ""}`,
-        remedy: want.create
-          ? "make its parent: only the last component is made"
-          : "make it, or set directory.create",
-      },
-    ];
-  }
-  if (entry.kind !== "directory") {
-    return [
-      { code: "sourceNotDirectory", what: `${want.path} is not a directory`, remedy: "share a directory" },
-    ];
-  }
-  if (before && !before.created && !isSame(entry, before)) {
-    return [
-      {
-        code: "sourceMoved",
-        what: `${want.path} is not the directory of first contact: inode ${entry.inode} made at ${entry.born}, it was ${before.inode} made at ${before.born}`,
-        remedy:
-          "mount the file system that it was on; if the change was meant, destroy the share and create it again",
-      },
-    ];
-  }
-  return [];
-}
-
-/** By inode and birth, not by device number: that may be another one after the host's next boot. */
-function isSame(entry: Entry, before: { readonly inode: string; readonly born: string }): boolean {
-  return entry.inode === before.inode && entry.born === before.born;
-}
-
-/** Can QEMU get there and work there? */
-function reachable(
-  want: DirectoryWant,
-  seen: DirectorySeen,
-  owner: { uid: number | undefined; gid: number | undefined },
-  before: DirectoryBefore | undefined,
-): Refusal[] {
-  const refuse: Refusal[] = [];
-  const label = qemuLabel(want, seen);
-  const qemu = label && /^\d+$/.test(label.user) && { uid: Number(label.user), gid: Number(label.group) };
-  const shut =
-    qemu && qemu.uid !== 0
-      ? seen.parents.find((parent) => {
-          const bit = parent.uid === qemu.uid ? 0o100 : parent.gid === qemu.gid ? 0o010 : 0o001;
-          // An access list may let it through, and the group bits are then its mask: left to QEMU.
-          return !parent.acl && (parent.mode & bit) === 0;
-        })
-      : undefined;
-  if (shut && qemu) {
-    refuse.push({
-      code: "parentNotSearchable",
-      what: `QEMU (uid ${qemu.uid}) cannot pass ${shut.path}: mode ${formatOctalMode(shut.mode)}, owner ${shut.uid}:${shut.gid}`,
-      remedy: `chmod o+x ${shut.path}, or setfacl -m u:${qemu.uid}:x ${shut.path}, or share a directory elsewhere`,
-    });
-  }
-  if (want.mapped && seen.attributes === "unsupported") {
-    refuse.push({
-      code: "noUserAttributes",
-      what: `the file system of ${want.path} takes no user attributes, in which accessMode mapped keeps owners and modes`,
-      remedy: "share from ext4, xfs or btrfs, or use another accessMode",
-    });
-  }
-  const others = strangers(want, seen, owner.uid);
-  if (before === undefined && want.recursive === undefined && others !== undefined) {
-    refuse.push({
-      code: "treeOfOthers",
-      what: `${want.path} holds entries of other owners: ${others}`,
-      remedy:
-        "write directory.recursive: false to take only the directory itself; taking a tree over with its owners kept is not available in this release",
-    });
-  }
-  return refuse;
-}
-
-/** Who but the wanted owner has entries in the tree, sample: `12 of root (0), 1 of alice (1000)`; undefined: nobody. */
-function strangers(want: DirectoryWant, seen: DirectorySeen, uid: number | undefined): string | undefined {
-  const others = uid === undefined || !want.mapped ? [] : seen.owners.filter((one) => one.uid !== uid);
-  const counts = others.slice(0, 8).map((one) => `${one.count} of ${named(one.user, one.uid)} (${one.uid})`);
-  return others.length === 0 ? undefined : counts.join(", ") + (others.length > 8 ? ", ..." : "");
-}
-
-function create(want: DirectoryWant, owner: { uid: number | undefined; gid: number | undefined }): Step[] {
+function create(want: DirectoryWant, owner: Owner): Step[] {
   const mode = want.mode ?? createdMode;
   const root: Entry = {
     kind: "directory",
@@ -367,12 +152,7 @@ function create(want: DirectoryWant, owner: { uid: number | undefined; gid: numb
   ];
 }
 
-function adjust(
-  want: DirectoryWant,
-  seen: DirectorySeen,
-  entry: Entry,
-  owner: { uid: number | undefined; gid: number | undefined },
-): Step[] {
+function adjust(want: DirectoryWant, seen: DirectorySeen, entry: Entry, owner: Owner): Step[] {
   const chowned =
     (owner.uid !== undefined && owner.uid !== entry.uid) ||
     (owner.gid !== undefined && owner.gid !== entry.gid);
@@ -386,11 +166,7 @@ function adjust(
   ];
 }
 
-function chownSteps(
-  path: string,
-  owner: { uid: number | undefined; gid: number | undefined },
-  from: Entry,
-): Step[] {
+function chownSteps(path: string, owner: Owner, from: Entry): Step[] {
   const to = `${owner.uid ?? from.uid}:${owner.gid ?? from.gid}`;
   const was = `${from.uid}:${from.gid}`;
   if (to === was) return [];
@@ -479,165 +255,6 @@ function giveUpOwn(old: DirectoryWant, seen: DirectorySeen): Plan {
       },
     ],
   };
-}
-
-function entryOf(path: string): Fact<Entry | undefined> {
-  return {
-    key: `entry ${path}`,
-    place: "host",
-    does: `look at ${path}`,
-    guard: true,
-    script: sh`if [ -e ${path} ] || [ -L ${path} ]; then stat -c ${entryFormat} -- ${path}; fi`,
-    parse: (output) => (output === "" ? undefined : parseEntry(output)),
-  };
-}
-
-/** Whom the scripts run as; with libvirt's session daemon, QEMU too. Sample: `1000 1000`. */
-const connectingUser: Fact<{ user: string; group: string }> = {
-  key: "connecting user",
-  place: "host",
-  does: "ask who we are",
-  script: sh`printf '%s %s' "$(id -u)" "$(id -g)"`,
-  parse: (output) => {
-    const [user = "", group = ""] = output.split(" ");
-    return { user, group };
-  },
-};
-
-/** Sample: `64055:64055:755:6029396:1763877000:directory:libvirt-qemu:libvirt-qemu`; no name of a user or group holds a colon. */
-const entryFormat = "%u:%g:%a:%i:%W:%F:%U:%G";
-
-function parseEntry(line: string): Entry {
-  const [uid, gid, mode, inode = "", born = "", kind = "", user = "", group = ""] = line.trim().split(":");
-  return {
-    kind: kind === "directory" ? "directory" : kind === "symbolic link" ? "link" : "other",
-    uid: Number(uid),
-    gid: Number(gid),
-    user,
-    group,
-    mode: parseInt(mode ?? "0", 8),
-    inode,
-    born,
-  };
-}
-
-function realPathOf(path: string): Fact<string> {
-  return {
-    key: `real path ${path}`,
-    place: "host",
-    does: `follow the links in ${path}`,
-    // The dot keeps a final newline of the path itself; -m: it may not be there yet.
-    script: sh`printf %s. "$(readlink -m -- ${path})"`,
-    parse: (output) => output.slice(0, -1),
-  };
-}
-
-/** Every directory above, the nearest first; one that is missing is left out. */
-function parentsOf(path: string): Fact<readonly (Entry & { path: string; acl: boolean })[]> {
-  const parts = path.split("/").slice(1, -1);
-  const parents = parts.map((_, index) => `/${parts.slice(0, parts.length - index).join("/")}`).concat("/");
-  return {
-    key: `parents ${path}`,
-    place: "host",
-    does: `look at the directories above ${path}`,
-    tools: [attr],
-    script: lines(
-      parents.map(
-        (parent, index) =>
-          sh`if [ -e ${parent} ]; then printf '%s %s ' ${index} "$(getfattr -h --absolute-names -n system.posix_acl_access -- ${parent} 2>/dev/null | grep -c '^system' || :)"; stat -c ${entryFormat} -- ${parent}; fi`,
-      ),
-    ),
-    parse: (output) =>
-      output
-        .split("\n")
-        .filter((line) => line !== "")
-        .map((line) => {
-          const [index, acl, ...rest] = line.split(" ");
-          return { ...parseEntry(rest.join(" ")), path: parents[Number(index)] ?? "/", acl: acl !== "0" };
-        }),
-  };
-}
-
-/**
- * `user.virtfs.*` of the directory, or `unsupported` where the file system takes no user attributes.
- *
- * Reading one attribute tells without writing: EOPNOTSUPP against ENODATA (xattr(7), man-pages 6.03).
- * Asked of the parent while the directory is not there.
- */
-function attributesOf(path: string): Fact<VirtfsAttributes | "unsupported"> {
-  const parent = path.slice(0, path.lastIndexOf("/")) || "/";
-  return {
-    key: `virtfs attributes ${path}`,
-    place: "host",
-    does: `read user.virtfs.* of ${path}`,
-    guard: true,
-    tools: [attr],
-    script: sh`at=${path}; [ -d "$at" ] || at=${parent}
-[ -d "$at" ] || exit 0
-if getfattr -h --absolute-names -n user.virtfs.uid -- "$at" 2>&1 >/dev/null | grep -q 'not supported'; then echo unsupported
-elif [ "$at" = ${path} ]; then getfattr -h --absolute-names -d -m '^user\.virtfs\.' -e hex -- "$at" | grep '^user\.virtfs\.' || :
-fi`,
-    parse(output) {
-      if (output.trim() === "unsupported") return "unsupported";
-      const pairs = output
-        .split("\n")
-        .filter((line) => line.includes("="))
-        .map((line) => [line.slice(0, line.indexOf("=")), line.slice(line.indexOf("=") + 1)]);
-      return Object.fromEntries(pairs) as VirtfsAttributes;
-    },
-  };
-}
-
-/** Who owns what in the tree, by count; the directory itself is not counted, other file systems are not entered. */
-function ownersIn(path: string): Fact<readonly { uid: number; user: string; count: number }[]> {
-  return {
-    key: `owners in ${path}`,
-    place: "host",
-    does: `count the owners in ${path}`,
-    tools: [findutils],
-    script: sh`if [ -d ${path} ]; then find ${path} -xdev -mindepth 1 -printf '%U %u\n' | sort | uniq -c | sort -rn; fi`,
-    parse: (output) =>
-      output
-        .split("\n")
-        .map((line) => /^\s*(\d+) (\d+) (.*)$/.exec(line))
-        .filter((match) => match !== null)
-        .map((match) => ({ count: Number(match[1]), uid: Number(match[2]), user: match[3] ?? "" })),
-  };
-}
-
-/** Numbers for names, sample: `{"passwd alice": 1000}`. */
-function principalsOf(
-  names: readonly (string | undefined)[],
-): Fact<Readonly<Record<string, number | undefined>>> {
-  const wanted = [
-    ...new Set(names.filter((name) => name !== undefined && name !== "qemu" && !/^\d+$/.test(name))),
-  ];
-  return {
-    key: `principals ${wanted.join(" ")}`,
-    place: "host",
-    does: "look up users and groups",
-    script: lines(
-      wanted.flatMap((name) =>
-        ["passwd", "group"].map(
-          (database) =>
-            sh`printf '%s:' ${`${database} ${name ?? ""}`}; getent ${database} ${name ?? ""} || echo`,
-        ),
-      ),
-    ),
-    parse: (output) =>
-      Object.fromEntries(
-        output
-          .split("\n")
-          .map((line) => line.split(":"))
-          .filter((fields) => fields.length > 3)
-          .map((fields) => [fields[0] ?? "", Number(fields[3])]),
-      ),
-  };
-}
-
-/** A name where the host has one (stat(1) says UNKNOWN, find(1) the number), else the number. */
-function named(name: string, id: number): string {
-  return name === "UNKNOWN" || name === "" ? String(id) : name;
 }
 
 /** A u32 as QEMU writes it: `0xe8410000` for 040750. */

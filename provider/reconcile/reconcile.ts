@@ -1,14 +1,11 @@
-import { randomUUID } from "node:crypto";
 import { concerns } from "../concerns/concerns";
 import { liveDomain } from "../concerns/domain-facts";
 import {
-  parsePowerLog,
   planPower,
   type PowerJob,
   type PowerPlan,
   type PowerSeen,
   powerFacts,
-  powerScript,
 } from "../concerns/domain-power";
 import { wantedDevice } from "../concerns/domain-device";
 import {
@@ -22,13 +19,12 @@ import {
 } from "../engine/binding";
 import type { DownPhase, Json, Plan, Step, UpPhase } from "../engine/concern";
 import { exclusively } from "../engine/locks";
-import { type FactSet, type Look, type Machine, perform, write } from "../engine/place";
-import { PowerGate } from "../engine/power-gate";
+import { type FactSet, type Look, type Machine, write } from "../engine/place";
 import { removeRecord, writeRecord } from "../engine/record";
 import { type Problem, ShareError } from "../errors";
 import type { Domain } from "../formats/domain-xml";
-import { type Script, sh } from "../formats/shell";
 import type { ShareSpec } from "../spec";
+import { type PowerAnswer, type PowerAsk, powerFailure, powerGate } from "./power-cycle";
 import { hostFacts, type Machines, type Observation, observe, observeGuest } from "./observe";
 
 /** What is to be done: towards `spec`, away from `olds`. One function serves create, update and delete. */
@@ -88,45 +84,13 @@ const attempts = 6;
  */
 export async function reconcile(machines: Machines, request: Request, teller: Teller): Promise<Outcome> {
   const run = new Run(machines, request, teller);
-  const visit = gate.enter(`${machines.key} ${(request.spec ?? request.olds[0])?.domain ?? ""}`);
+  const visit = powerGate.enter(`${machines.key} ${(request.spec ?? request.olds[0])?.domain ?? ""}`);
   try {
     return await run.all(visit.ask);
   } finally {
     visit.leave();
   }
 }
-
-/** One power cycle for all that ask for it together; the first one's host carries it out. */
-const gate = new PowerGate<PowerAsk, { log: string; look: Look }>(async (asks) => {
-  const [first] = asks;
-  const facts: FactSet = new Map(asks.flatMap((ask) => [...ask.facts]));
-  const job: PowerJob = {
-    kind: asks.some((ask) => ask.job.kind === "force") ? "force" : first.job.kind,
-    id: randomUUID(),
-    tags: [...new Set(asks.flatMap((ask) => ask.job.tags))],
-    shutdownMs: Math.max(...asks.map((ask) => ask.job.shutdownMs)),
-    agentMs: Math.max(...asks.map((ask) => ask.job.agentMs)),
-  };
-  const { report, look } = await perform(
-    first.machine,
-    facts,
-    `${job.kind} the domain`,
-    powerScript(job, first.prelude),
-    first.onLine,
-  );
-  if (report.status !== 0) throw new PowerBusy(report.stderr.toString("utf8"));
-  return { log: report.stdout.toString("utf8"), look };
-});
-
-interface PowerAsk {
-  readonly job: Omit<PowerJob, "id">;
-  readonly machine: Machine;
-  readonly prelude: Script;
-  readonly facts: FactSet;
-  readonly onLine: (line: string) => void;
-}
-
-class PowerBusy extends Error {}
 
 /** The state of one reconcile: the newest observation, and what has been done so far. */
 class Run {
@@ -148,7 +112,7 @@ class Run {
     this.#before = request.before;
   }
 
-  async all(ask: (ask: PowerAsk) => Promise<{ log: string; look: Look }>): Promise<Outcome> {
+  async all(ask: (ask: PowerAsk) => Promise<PowerAnswer>): Promise<Outcome> {
     try {
       await exclusively(this.#machines.key, () => this.#untilSettled(true));
       const power = this.#power();
@@ -437,83 +401,24 @@ class Run {
     return powerOf(this.#observation.host, share, this.#request.spec);
   }
 
-  async #cycle(
-    kind: PowerJob["kind"],
-    ask: (ask: PowerAsk) => Promise<{ log: string; look: Look }>,
-  ): Promise<void> {
+  async #cycle(kind: PowerJob["kind"], ask: (ask: PowerAsk) => Promise<PowerAnswer>): Promise<void> {
     const share = this.#request.spec ?? this.#request.olds[0];
-    const { info } = this.#observation;
+    const { info, guestState } = this.#observation;
     if (!share || !info) return;
     this.#changed = true;
-    const prelude = sh`${this.#machines.host.prelude}
-domain=${info.uuid} recorded=${info.uuid}`;
-    try {
-      const { log, look } = await ask({
-        job: {
-          kind,
-          tags: this.#request.spec ? [share.tag] : [],
-          shutdownMs: share.timeouts.shutdownMs,
-          agentMs: this.#observation.guestState.kind === "notAsked" ? 0 : share.timeouts.bootMs,
-        },
-        machine: this.#machines.host,
-        prelude,
-        facts: hostFacts(this.#bindings),
-        onLine: this.#teller.step,
-      });
-      this.#observation = { ...this.#observation, host: look };
-      this.#failure = this.#powerFailure(log, share);
-    } catch (error) {
-      if (!(error instanceof PowerBusy)) throw error;
-      this.#failure = new ShareError(
-        this.#powerProblem("stepFailed", "the power job could not be started", error.message),
-      );
-    }
-  }
-
-  #powerFailure(log: string, share: ShareSpec): ShareError | undefined {
-    const { result, errors } = parsePowerLog(log);
-    const name = this.#observation.info?.name ?? share.domain;
-    const said = errors.join("; ");
-    switch (result) {
-      case "started":
-        return undefined;
-      case "startedWithout":
-        return new ShareError({
-          ...this.#powerProblem(
-            "startedWithoutDevice",
-            `${name} did not start with ${share.tag}, and runs again without it: the device was taken out of its definition`,
-            said,
-          ),
-          remedy: `see that ${share.source} is there and that QEMU can open it, and run up again`,
-        });
-      case "notStarted":
-        return new ShareError({
-          ...this.#powerProblem(
-            "domainStartFailed",
-            `${name} was shut down and does not start, not even without ${share.tag}`,
-            said,
-          ),
-          remedy: `start it by hand: virsh start ${name}`,
-        });
-      case "notStopped":
-        return new ShareError({
-          ...this.#powerProblem(
-            "shutdownTimedOut",
-            `${name} did not shut down within ${share.timeouts.shutdownMs / 1000} s; it still runs, and is started again should it stop after all`,
-            said,
-          ),
-          remedy:
-            "see what keeps the guest from shutting down, give it longer (timeouts.shutdownMs), or allow power: force",
-        });
-      case "died":
-        return new ShareError(
-          this.#powerProblem("domainStartFailed", `the power job of ${name} ended without a result`, log),
-        );
-    }
-  }
-
-  #powerProblem(code: Problem["code"], what: string, returned: string): Problem {
-    return { code, layer: "power", machine: this.#machines.host.transport.machine, what, returned };
+    const request: PowerAsk = {
+      share,
+      domain: info,
+      machine: this.#machines.host,
+      kind,
+      removable: this.#request.spec !== undefined,
+      waitForAgent: guestState.kind !== "notAsked",
+      facts: hostFacts(this.#bindings),
+      onLine: this.#teller.step,
+    };
+    const { log, look } = await ask(request);
+    this.#observation = { ...this.#observation, host: look };
+    this.#failure = powerFailure(request, log);
   }
 
   /** Last on the way down: labels and directories, and the records of all that was given back. */

@@ -94,7 +94,8 @@ describe("a share in a guest with systemd", () => {
     expect(await guest.sh("grep foobar /etc/fstab")).toBe(
       "foobar    /mnt/foobar    9p   trans=virtio,version=9p2000.L,_netdev 0 0\n",
     );
-    expect((await stack.share("foobar"))["mountOptions"]).toMatch(/msize=131072/);
+    // The kernel shows msize only where it is not its own.
+    expect((await stack.share("foobar"))["mountOptions"]).not.toMatch(/nodev|msize/);
     stack.declare({ foobar: seed });
     await stack.must("up");
   });
@@ -144,6 +145,6 @@ describe("a share in a guest with systemd", () => {
     await output("rm", [`${source}/hello`]);
     await stack.must("destroy");
     expect(await machine()).toEqual(before);
-    expect((await records()).filter((path) => path.includes("/host/"))).toEqual([]);
+    expect(await records(source)).toEqual([]);
   });
 });

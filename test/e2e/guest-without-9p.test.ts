@@ -18,7 +18,7 @@ describe("a guest whose kernel has no 9p", () => {
   });
 
   it("is refused by name, with the package to install, and the host is untouched", async () => {
-    const before = [await guest.definition(), await guest.touched(), await records()];
+    const before = [await guest.definition(), await guest.touched(), await records(source)];
     stack.declare({
       share: { source, domain: guest.domain, power: "restart", guest: { mountPoint: "/mnt/share" } },
     });
@@ -30,7 +30,7 @@ describe("a guest whose kernel has no 9p", () => {
     );
     expect(said).toMatch(/to do: install the package linux-image-amd64/);
     expect(said).not.toMatch(/\n\s+at .*\.js:\d+/);
-    expect([await guest.definition(), await guest.touched(), await records()]).toEqual(before);
+    expect([await guest.definition(), await guest.touched(), await records(source)]).toEqual(before);
     expect((await run("test", ["-e", source])).code).toBe(1);
     expect(await guest.state()).toBe("running");
   });

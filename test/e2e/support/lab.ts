@@ -85,8 +85,13 @@ export function directory(path: string): Promise<string> {
   ]);
 }
 
-/** Records that the host still keeps. */
-export async function records(): Promise<string[]> {
-  const found = await output("sh", ["-c", "find /var/lib/virtio9p -name '*.json' 2>/dev/null | sort"]);
+/** Records that the host keeps of something: a directory's path, a domain's UUID. */
+export async function records(of: string): Promise<string[]> {
+  const found = await output("sh", [
+    "-c",
+    'find /var/lib/virtio9p -name "*.json" -exec grep -lF -e "$1" {} + 2>/dev/null | sort; :',
+    "sh",
+    of,
+  ]);
   return found.split("\n").filter((line) => line !== "");
 }

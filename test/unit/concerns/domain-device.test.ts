@@ -37,30 +37,36 @@ test("wantedDevice is what the spec says, and nothing else", () => {
 const declare = "declare foobar (/foo/bar, mapped) in the domain";
 
 describe("plan", () => {
-  test.each<[string, readonly Device9p[], { device: null } | undefined, string[]]>([
-    ["it is not there", [], undefined, [declare]],
-    ["it is there", [device], undefined, []],
-    ["others are there", [{ ...device, tag: "other" }], undefined, [declare]],
+  test.each<[string, readonly Device9p[], boolean, string[]]>([
+    ["it is not there", [], false, [declare]],
+    ["it is there", [device], false, []],
+    ["others are there", [{ ...device, tag: "other" }], false, [declare]],
     [
       "it is there otherwise",
       [{ ...device, readOnly: true }],
-      undefined,
+      false,
       ["take foobar (/foo/bar) out of the domain", declare],
     ],
     [
       "it is there twice",
       [device, device],
-      none,
+      false,
       ["take foobar (/foo/bar) out of the domain", "take foobar (/foo/bar) out of the domain", declare],
     ],
-  ])("%s", (_, devices, before, steps) => {
-    const plan = domainDevice.plan(want, seenOf(devices), before);
+    [
+      "the share had the tag, with another source",
+      [{ ...device, source: "/elsewhere" }],
+      true,
+      ["take foobar (/elsewhere) out of the domain", declare],
+    ],
+  ])("%s", (_, devices, known, steps) => {
+    const plan = domainDevice.plan(want, seenOf(devices), undefined, known);
     expect(plan.refuse).toBeUndefined();
     expect(does(plan)).toEqual(steps);
   });
 
   test("the script declares it, and its undo takes it out", () => {
-    const [step] = domainDevice.plan(want, seenOf([]), undefined).steps;
+    const [step] = domainDevice.plan(want, seenOf([]), undefined, false).steps;
     const xml = `<filesystem type='\\''mount'\\'' accessmode='\\''mapped'\\''>
   <source dir='\\''/foo/bar'\\''/>
   <target dir='\\''foobar'\\''/>
@@ -105,13 +111,19 @@ describe("plan", () => {
       "choose another tag, or remove that device",
     ],
   ])("refuses with %s", (code, seen, what, remedy) => {
-    expect(domainDevice.plan(want, seen, undefined)).toEqual({ refuse: [{ code, what, remedy }], steps: [] });
+    const refused = { refuse: [{ code, what, remedy }], steps: [] };
+    expect(domainDevice.plan(want, seen, undefined, false)).toEqual(refused);
+  });
+
+  test("what was found at first contact says nothing of whose another source's device is", () => {
+    const seen = seenOf([{ ...device, source: "/elsewhere" }]);
+    expect(domainDevice.plan(want, seen, none, false).refuse?.map(({ code }) => code)).toEqual(["tagTaken"]);
   });
 
   test("a virtiofs device of the tag is refused at any time: the domain would not start with both", () => {
     const other = { driver: "virtiofs", source: "/v", tag: "foobar", readOnly: false };
     const seen = seenOf([], { persistent: domainOf([], { otherFilesystems: [other] }) });
-    expect(domainDevice.plan(want, seen, none).refuse?.map(({ code }) => code)).toEqual(["tagTaken"]);
+    expect(domainDevice.plan(want, seen, none, true).refuse?.map(({ code }) => code)).toEqual(["tagTaken"]);
   });
 });
 

@@ -32,6 +32,7 @@ test("with the seed's options the line is the seed's, to the letter", () => {
     want({}, { mountPoint: "/mnt/foobar", options }),
     { fstab: "" },
     undefined,
+    false,
   ).steps;
   expect(step?.run.text).toContain(
     "foobar    /mnt/foobar    9p   trans=virtio,version=9p2000.L,_netdev 0 0\n",
@@ -52,7 +53,7 @@ describe("plan", () => {
     ["ours as a comment", `#${ours}\n`, ["add the line of /mnt/a in fstab"]],
     ["the tag elsewhere", "foobar /mnt/b 9p trans=virtio 0 0\n", ["add the line of /mnt/a in fstab"]],
   ])("%s", (_, fstab, steps) => {
-    const plan = guestFstab.plan(want(), { fstab }, undefined);
+    const plan = guestFstab.plan(want(), { fstab }, undefined, false);
     expect(plan.refuse).toBeUndefined();
     expect(does(plan)).toEqual(steps);
   });
@@ -61,7 +62,7 @@ describe("plan", () => {
     ["another tag", "other /mnt/a 9p trans=virtio 0 0"],
     ["another file system", "UUID=1 /mnt/a ext4 defaults 0 0"],
   ])("refuses %s at the mount point", (_, line) => {
-    expect(guestFstab.plan(want(), { fstab: `${line}\n` }, undefined)).toEqual({
+    expect(guestFstab.plan(want(), { fstab: `${line}\n` }, undefined, false)).toEqual({
       refuse: [
         {
           code: "mountPointTaken",
@@ -73,9 +74,21 @@ describe("plan", () => {
     });
   });
 
-  test("of two lines the stranger's is named", () => {
+  test("a line under another tag is set anew where the share had this mount point", () => {
+    const plan = guestFstab.plan(want(), { fstab: "other /mnt/a 9p trans=virtio 0 0\n" }, undefined, true);
+    expect(plan.refuse).toBeUndefined();
+    expect(does(plan)).toEqual(["set the line of /mnt/a in fstab"]);
+  });
+
+  test("what was found at first contact says nothing of whose another line is", () => {
+    const seen = { fstab: "other /mnt/a 9p trans=virtio 0 0\n" };
+    const plan = guestFstab.plan(want(), seen, { line: null, fstab: true }, false);
+    expect(plan.refuse?.map(({ code }) => code)).toEqual(["mountPointTaken"]);
+  });
+
+  test.each([false, true])("of two lines the stranger's is named, known %s", (known) => {
     const fstab = `UUID=1 /mnt/a ext4 defaults 0 0\n${ours}\n`;
-    expect(guestFstab.plan(want(), { fstab }, undefined).refuse?.[0]?.what).toContain(
+    expect(guestFstab.plan(want(), { fstab }, undefined, known).refuse?.[0]?.what).toContain(
       'by "UUID=1 /mnt/a ext4',
     );
   });
@@ -126,11 +139,11 @@ describe("on a real file", () => {
     const before = JSON.parse(JSON.stringify(guestFstab.remember(want(), first))) as ReturnType<
       typeof guestFstab.remember
     >;
-    const plan = guestFstab.plan(want(), first, undefined);
+    const plan = guestFstab.plan(want(), first, undefined, false);
     runSteps(plan.steps, inFolder);
     const second = lookAt();
     expect(guestFstab.drift(want(), second).state).toBe("ok");
-    expect(does(guestFstab.plan(want(), second, before))).toEqual([]);
+    expect(does(guestFstab.plan(want(), second, before, true))).toEqual([]);
     runSteps(guestFstab.restore(want(), before, second).steps, inFolder);
     expect(readFileSync(file, "latin1")).toBe(text);
     expect(statSync(file).mode & 0o777).toBe(0o640);
@@ -144,7 +157,7 @@ describe("on a real file", () => {
     const first = lookAt();
     expect(first).toEqual({ fstab: undefined });
     const before = guestFstab.remember(want(), first);
-    runSteps(guestFstab.plan(want(), first, undefined).steps, inFolder);
+    runSteps(guestFstab.plan(want(), first, undefined, false).steps, inFolder);
     expect(readFileSync(file, "utf8")).toBe(`${ours}\n`);
     expect((statSync(file).mode & 0o777).toString(8)).toBe("644");
     runSteps(guestFstab.restore(want(), before, lookAt()).steps, inFolder);
@@ -154,7 +167,7 @@ describe("on a real file", () => {
   test("one that is a link stays one", () => {
     writeFileSync(join(folder, "real"), "# a\n");
     symlinkSync("real", file);
-    runSteps(guestFstab.plan(want(), lookAt(), undefined).steps, inFolder);
+    runSteps(guestFstab.plan(want(), lookAt(), undefined, false).steps, inFolder);
     expect(readFileSync(join(folder, "real"), "utf8")).toBe(`# a\n${ours}\n`);
     unlinkSync(file);
   });
@@ -163,7 +176,7 @@ describe("on a real file", () => {
     writeFileSync(file, "# a\n");
     const first = lookAt();
     const before = guestFstab.remember(want(), first);
-    runSteps(guestFstab.plan(want(), first, undefined).steps, inFolder);
+    runSteps(guestFstab.plan(want(), first, undefined, false).steps, inFolder);
     writeFileSync(file, `${readFileSync(file, "utf8")}x /y z o 0 0\n`);
     runSteps(guestFstab.restore(want(), before, lookAt()).steps, inFolder);
     expect(readFileSync(file, "utf8")).toBe("# a\nx /y z o 0 0\n");
@@ -172,7 +185,7 @@ describe("on a real file", () => {
   test("names that a shell or fstab would take apart", () => {
     const odd = want({ tag: "#it's $(id) \\040" }, { mountPoint: "/mnt/a b'\"$x\\" });
     writeFileSync(file, "");
-    runSteps(guestFstab.plan(odd, lookAt(), undefined).steps, inFolder);
+    runSteps(guestFstab.plan(odd, lookAt(), undefined, false).steps, inFolder);
     expect(guestFstab.drift(odd, lookAt()).state).toBe("ok");
   });
 });

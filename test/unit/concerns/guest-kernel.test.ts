@@ -29,12 +29,12 @@ test.each<[Partial<Seen>, string[]]>([
   [{ bootFile: "9p\n" }, [load, boot]],
   [{ nineP: "builtIn" }, []],
 ])("plan: %j", (seen, steps) => {
-  expect(does(guestKernel.plan({}, seenOf(seen), undefined))).toEqual(steps);
+  expect(does(guestKernel.plan({}, seenOf(seen), undefined, false))).toEqual(steps);
 });
 
 test("refuses a kernel without 9p, with the remedy", () => {
   const seen = seenOf({ nineP: "absent", release: "6.1.0-40-cloud-amd64" });
-  expect(guestKernel.plan({}, seen, undefined)).toEqual({
+  expect(guestKernel.plan({}, seen, undefined, false)).toEqual({
     refuse: [
       {
         code: "guestKernelLacks9p",

@@ -31,7 +31,7 @@ const unmount = "unmount /mnt/a in the guest";
 test("is wanted where there is a guest, and not before the next boot where that was asked", () => {
   expect(guestMount.want(specOf())).toBeUndefined();
   const atBoot = want({ mount: "boot" });
-  expect(does(guestMount.plan(atBoot, seenOf([]), undefined))).toEqual([]);
+  expect(does(guestMount.plan(atBoot, seenOf([]), undefined, false))).toEqual([]);
   expect(guestMount.drift(atBoot, seenOf([])).state).toBe("unmanaged");
 });
 
@@ -49,14 +49,14 @@ describe("plan", () => {
     ["the domain is off", seenOf([], { live: undefined }), []],
     ["an automount that waits", seenOf([autofs]), [mount]],
   ])("%s", (_, seen, steps) => {
-    const plan = guestMount.plan(want(), seen, undefined);
+    const plan = guestMount.plan(want(), seen, undefined, false);
     expect(plan.refuse).toBeUndefined();
     expect(does(plan)).toEqual(steps);
   });
 
   test("other options, and busy: it waits, and who holds it is named", () => {
     const seen = seenOf([shown.replace("nodev,", "")], { holders: ["sleep (412)", "bash (7)"] });
-    expect(guestMount.plan(want(), seen, undefined)).toEqual({
+    expect(guestMount.plan(want(), seen, undefined, false)).toEqual({
       steps: [],
       warnings: ["/mnt/a keeps its former options until it is unmounted: in use by sleep (412), bash (7)"],
     });
@@ -65,7 +65,7 @@ describe("plan", () => {
   test("an automount that waits is as wanted where one is", () => {
     const wanted = want({ options: { automount: true } });
     expect(guestMount.drift(wanted, seenOf([autofs])).state).toBe("ok");
-    expect(does(guestMount.plan(wanted, seenOf([autofs]), undefined))).toEqual([]);
+    expect(does(guestMount.plan(wanted, seenOf([autofs]), undefined, false))).toEqual([]);
   });
 
   test.each<[string, Seen, string]>([
@@ -90,7 +90,7 @@ describe("plan", () => {
       "/mnt/a has files in it, which the share would hide",
     ],
   ])("refuses with %s", (code, seen, what) => {
-    const plan = guestMount.plan(want(), seen, undefined);
+    const plan = guestMount.plan(want(), seen, undefined, false);
     expect([plan.refuse?.map((one) => [one.code, one.what]), plan.steps]).toEqual([[[code, what]], []]);
   });
 });

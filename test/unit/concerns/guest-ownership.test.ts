@@ -44,18 +44,25 @@ describe("plan", () => {
     [{ owner: 7 }, { live: domainOf([]) }, []],
     [{ owner: 7 }, { live: undefined }, []],
   ])("%j, %j", (guest, seen, steps) => {
-    expect(does(guestOwnership.plan(want(guest), seenOf(seen), undefined))).toEqual(steps);
+    expect(does(guestOwnership.plan(want(guest), seenOf(seen), undefined, false))).toEqual(steps);
   });
 
   test("setgid survives: chown comes before chmod, and a chown clears it", () => {
     const root = { uid: 0, gid: 0, user: "root", group: "root", mode: 0o2750 };
     expect(
-      does(guestOwnership.plan(want({ owner: "alice", mode: "2750" }), seenOf({ root }), undefined))[0],
+      does(
+        guestOwnership.plan(want({ owner: "alice", mode: "2750" }), seenOf({ root }), undefined, false),
+      )[0],
     ).toBe("chown /mnt/a to 1000 in the guest");
   });
 
   test("every name that the guest has not is refused", () => {
-    const plan = guestOwnership.plan(want({ owner: "bob", group: "nobody-here" }), seenOf(), undefined);
+    const plan = guestOwnership.plan(
+      want({ owner: "bob", group: "nobody-here" }),
+      seenOf(),
+      undefined,
+      false,
+    );
     expect(plan).toEqual({
       refuse: [
         { code: "unknownUser", what: "the guest has no user bob", remedy: "make it there, or give a number" },
@@ -93,11 +100,14 @@ test("the owner of the root is read by name and number, from what is mounted onl
   expect(runFact(root, (text) => text.replaceAll("/mnt/a", "/usr"))).toBeUndefined();
   expect(runFact(ids)).toMatchObject({ "passwd daemon": 1, "group daemon": 1 });
   expect(runFact(ids)["group no-such-group"]).toBeUndefined();
-  expect(root.parse("1000 513 750 EXAMPLE\\alice domain users\n", Buffer.alloc(0))).toMatchObject({
+  expect(root.parse("1000:513:750:EXAMPLE\\alice:domain users\n", Buffer.alloc(0))).toMatchObject({
     uid: 1000,
     gid: 513,
+    user: "EXAMPLE\\alice",
+    group: "domain users",
     mode: 0o750,
   });
+  expect(root.parse("7:8:750:UNKNOWN:UNKNOWN\n", Buffer.alloc(0))).toMatchObject({ user: "7", group: "8" });
 });
 
 describe("SELinux on the host", () => {
@@ -109,9 +119,9 @@ describe("SELinux on the host", () => {
   });
 
   test("is refused where it is enabled, for labels are not managed in this release", () => {
-    expect(hostSelinux.plan({}, { enabled: true }, undefined).refuse?.map(({ code }) => code)).toEqual([
-      "seLinuxNotAvailable",
-    ]);
-    expect(hostSelinux.plan({}, { enabled: false }, undefined)).toEqual({ steps: [] });
+    expect(hostSelinux.plan({}, { enabled: true }, undefined, false).refuse?.map(({ code }) => code)).toEqual(
+      ["seLinuxNotAvailable"],
+    );
+    expect(hostSelinux.plan({}, { enabled: false }, undefined, false)).toEqual({ steps: [] });
   });
 });

@@ -11,14 +11,13 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import {
-  type DirectoryBefore,
-  type DirectoryWant,
-  hostDirectory,
-} from "../../../provider/concerns/host-directory";
+import type { DirectoryBefore, DirectoryWant } from "../../../provider/concerns/directory-facts";
+import { hostDirectory } from "../../../provider/concerns/host-directory";
 import type { Fact } from "../../../provider/engine/concern";
+import { untilFailure } from "../../../provider/engine/script";
+import { sh } from "../../../provider/formats/shell";
 import { device, domainOf, specOf } from "../sample";
-import { does, runFact, runSteps } from "../shell-machine";
+import { does, runFact, runScript, runSteps } from "../shell-machine";
 
 type Seen = Parameters<typeof hostDirectory.plan>[1];
 
@@ -36,7 +35,7 @@ const root = {
   group: "root",
   mode: 0o755,
   inode: "11",
-  device: "fe00",
+  born: "1763877000",
 };
 const above = [
   { ...root, path: "/foo", acl: false },
@@ -135,7 +134,7 @@ describe("plan", () => {
       [keep, "chown /foo/bar from 0:0 to 107:107"],
     ],
   ])("%s", (_, args, seen, steps) => {
-    const plan = hostDirectory.plan(want(args), seenOf(seen), undefined);
+    const plan = hostDirectory.plan(want(args), seenOf(seen), undefined, false);
     expect(plan.refuse ?? []).toEqual([]);
     expect(does(plan)).toEqual(steps);
   });
@@ -146,7 +145,7 @@ describe("plan", () => {
     gid: 0,
     mode: "0755",
     inode: "11",
-    device: "fe00",
+    born: "1763877000",
     attributes: {},
     ...more,
   });
@@ -188,8 +187,8 @@ describe("plan", () => {
       "sourceMoved",
       {},
       {},
-      found({ device: "fe01" }),
-      "/foo/bar is not the directory of first contact: inode 11 on file system fe00, it was 11 on fe01",
+      found({ born: "1763870000" }),
+      "/foo/bar is not the directory of first contact: inode 11 made at 1763877000, it was 11 made at 1763870000",
       "mount the file system that it was on; if the change was meant, destroy the share and create it again",
     ],
     [
@@ -247,7 +246,7 @@ describe("plan", () => {
       "give directory.group as a number",
     ],
   ])("refuses with %s: %j", (code, args, seen, before, what, remedy) => {
-    expect(hostDirectory.plan(want(args), seenOf(seen), before)).toEqual({
+    expect(hostDirectory.plan(want(args), seenOf(seen), before, before !== undefined)).toEqual({
       refuse: [{ code, what, remedy }],
       steps: [],
     });
@@ -259,12 +258,17 @@ describe("plan", () => {
     ["an access list may let it through", { acl: true, mode: 0o700 }],
   ])("a directory above: %s", (_, more) => {
     const parents = [{ ...root, path: "/foo", acl: false, ...more }];
-    expect(hostDirectory.plan(want(), seenOf({ parents }), undefined).refuse).toBeUndefined();
+    expect(hostDirectory.plan(want(), seenOf({ parents }), undefined, false).refuse).toBeUndefined();
   });
 
   test("QEMU of a session is its user: no label is asked for", () => {
     const seen = seenOf({ persistent: domainOf([], { dacLabel: undefined }) });
-    const plan = hostDirectory.plan(want({ host: { libvirtUri: "qemu:///session" } }), seen, undefined);
+    const plan = hostDirectory.plan(
+      want({ host: { libvirtUri: "qemu:///session" } }),
+      seen,
+      undefined,
+      false,
+    );
     expect(plan.refuse ?? []).toEqual([]);
     expect(does(plan)).toEqual([keep, "chown /foo/bar from 0:0 to 1000:1001"]);
   });
@@ -367,8 +371,8 @@ describe("restore", () => {
       ["/foo/bar is not the directory that was shared: its owner was left as it is"],
     ],
     [
-      "not one on another file system",
-      { entry: { ...qemu, device: "fe01" } },
+      "not one that was made later, with its inode",
+      { entry: { ...qemu, born: "1763879000" } },
       undefined,
       {},
       [],
@@ -399,12 +403,12 @@ describe("restore", () => {
       ["/foo/bar, which this share made, stays: the running QEMU has it open until its next power cycle"],
     ],
     [
-      "our own, declared by another device",
+      "our own, still declared",
       { entry: qemu, persistent: domainOf([{ ...device, tag: "other" }]) },
       { created: true },
       {},
       [],
-      ["/foo/bar, which this share made, stays: web1 has another device for it"],
+      ["/foo/bar, which this share made, stays: the domain still declares it"],
     ],
   ])("%s", (_, seen, then, args, steps, warnings) => {
     const [stepsFound, warningsFound] = restored(seen, then, args);
@@ -450,7 +454,7 @@ describe("on a real directory", () => {
     const first = lookAt(path);
     const before = hostDirectory.remember(wanted, first);
     expect(before).toMatchObject({ created: false, uid: 0, gid: 0, mode: "2750", attributes: {} });
-    runSteps(hostDirectory.plan(wanted, first, undefined).steps);
+    runSteps(hostDirectory.plan(wanted, first, undefined, false).steps);
     const second = lookAt(path);
     expect(second.entry).toMatchObject({ kind: "directory", uid: 64055, gid: 108, mode: 0o2750 });
     expect(second.attributes).toEqual({
@@ -458,7 +462,7 @@ describe("on a real directory", () => {
       "user.virtfs.gid": "0x00000000",
       "user.virtfs.mode": "0xe8450000",
     });
-    expect(does(hostDirectory.plan(wanted, second, before))).toEqual([]);
+    expect(does(hostDirectory.plan(wanted, second, before, true))).toEqual([]);
     expect(hostDirectory.drift(wanted, second).state).toBe("ok");
     runSteps(hostDirectory.restore(wanted, before, second).steps);
     expect(lookAt(path)).toEqual(first);
@@ -469,18 +473,39 @@ describe("on a real directory", () => {
     const wanted = want({ source: path, directory: { mode: "0770" } });
     const first = lookAt(path);
     expect(first.attributes).toEqual({});
-    runSteps(hostDirectory.plan(wanted, first, undefined).steps);
+    runSteps(hostDirectory.plan(wanted, first, undefined, false).steps);
     const made = lookAt(path);
     expect(made.entry).toMatchObject({ uid: 64055, gid: 108, mode: 0o770 });
     runSteps(hostDirectory.restore(wanted, { created: true }, made).steps);
     expect(existsSync(path)).toBe(false);
   });
 
+  test.each(["user.virtfs.gid", "user.virtfs.mode"])(
+    "%s cannot be set: no attribute is left behind, and the owner stays",
+    (name) => {
+      const path = join(folder, "full");
+      mkdirSync(path);
+      const first = lookAt(path);
+      const { steps } = hostDirectory.plan(want({ source: path }), first, undefined, false);
+      const full = sh`mark() { :; }
+setfattr() {
+  if [ "$2$3" = ${`-n${name}`} ]; then echo 'No space left on device' >&2; return 1; fi
+  command setfattr "$@"
+}`;
+      const failed = runScript(sh`${full}
+${untilFailure(steps)}
+printf %s "$failed"`);
+      expect(failed.toString()).toBe("0");
+      expect(lookAt(path)).toEqual(first);
+    },
+  );
+
   test("one whose parent is not there is refused", () => {
     const plan = hostDirectory.plan(
       want({ source: join(folder, "a/b") }),
       lookAt(join(folder, "a/b")),
       undefined,
+      false,
     );
     expect(plan.refuse?.map(({ code }) => code)).toEqual(["sourceMissing"]);
   });
@@ -510,7 +535,9 @@ describe("on a real directory", () => {
   ])("%s is refused", (_, make, code) => {
     const path = join(folder, "x");
     make(path);
-    expect(hostDirectory.plan(want({ source: path }), lookAt(path), undefined).refuse?.[0]?.code).toBe(code);
+    expect(hostDirectory.plan(want({ source: path }), lookAt(path), undefined, false).refuse?.[0]?.code).toBe(
+      code,
+    );
   });
 
   test("owners are counted, names looked up, access lists seen", () => {

@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Fact, Step } from "../../../provider/engine/concern";
@@ -168,16 +168,13 @@ describe("write", () => {
     });
   });
 
-  test("what the failed step itself had done is undone too", async () => {
+  test("a step that failed because somebody else's thing was there does not remove that thing", async () => {
     const seen = await look(machine, set(fileA));
-    const half = step(
-      "half",
-      sh`echo two > "$folder/a"
-false`,
-      sh`printf one > "$folder/a"`,
-    );
-    const written = await write(machine, set(fileA), seen, [half]);
-    expect([written.kept, contents("a")]).toEqual([0, "one"]);
+    mkdirSync(join(folder, "theirs"));
+    const make = step("make theirs", sh`mkdir "$folder/theirs"`, sh`rmdir "$folder/theirs"`);
+    const written = await write(machine, set(fileA), seen, [setA, make]);
+    expect(written).toMatchObject({ kept: 0, failed: { tried: "make theirs" } });
+    expect([existsSync(join(folder, "theirs")), contents("a")]).toEqual([true, "one"]);
   });
 
   test("a lock that another process holds is an error, and nothing is written", async () => {

@@ -129,11 +129,6 @@ describe("what contradicts is refused before the first change", () => {
       "nothing changed",
     ]);
   });
-
-  test("two shares of one directory may write to it only where that is allowed", async () => {
-    await box.run({ spec: box.spec() });
-    expect((await refused(box.spec({ tag: "other" })))[1]).toBe("nothing changed");
-  });
 });
 
 describe("two shares of one directory", () => {

@@ -1,0 +1,98 @@
+import { randomUUID } from "node:crypto";
+import { parsePowerLog, type PowerJob, powerScript } from "../concerns/domain-power";
+import { type FactSet, type Look, type Machine, perform } from "../engine/place";
+import { PowerGate } from "../engine/power-gate";
+import { type Problem, ShareError } from "../errors";
+import { type Script, sh } from "../formats/shell";
+import type { ShareSpec } from "../spec";
+
+/** What one share needs of its domain's power cycle. */
+export interface PowerAsk {
+  readonly share: ShareSpec;
+  readonly domain: { readonly uuid: string; readonly name: string };
+  readonly machine: Machine;
+  readonly kind: PowerJob["kind"];
+  /** Whether the share's device may be taken out where the domain does not start with it. */
+  readonly removable: boolean;
+  /** Whether the guest is to be looked at afterwards, and so waited for. */
+  readonly waitForAgent: boolean;
+  /** Looked up in the same script, when the cycle is over. */
+  readonly facts: FactSet;
+  readonly onLine: (line: string) => void;
+}
+
+/** How it ended, and what the host looks like now. */
+export interface PowerAnswer {
+  readonly log: string;
+  readonly look: Look;
+}
+
+/** One power cycle for all that ask for it together; the first one's host carries it out. */
+export const powerGate = new PowerGate<PowerAsk, PowerAnswer>(async (asks) => {
+  const [first] = asks;
+  const job: PowerJob = {
+    kind: asks.some((ask) => ask.kind === "force") ? "force" : first.kind,
+    id: randomUUID(),
+    tags: [...new Set(asks.filter((ask) => ask.removable).map((ask) => ask.share.tag))],
+    shutdownMs: Math.max(...asks.map((ask) => ask.share.timeouts.shutdownMs)),
+    agentMs: Math.max(...asks.map((ask) => (ask.waitForAgent ? ask.share.timeouts.bootMs : 0))),
+  };
+  const facts: FactSet = new Map(asks.flatMap((ask) => [...ask.facts]));
+  const script = powerScript(job, preludeOf(first));
+  const { report, look } = await perform(
+    first.machine,
+    facts,
+    `${job.kind} the domain`,
+    script,
+    first.onLine,
+  );
+  if (report.status === 0) return { log: report.stdout.toString("utf8"), look };
+  return { log: `result notBegun ${report.stderr.toString("utf8")}`, look };
+});
+
+/** What a power cycle's end means for one share; undefined: it has what it asked for. */
+export function powerFailure(ask: PowerAsk, log: string): ShareError | undefined {
+  const { result, errors } = parsePowerLog(log);
+  const { share, domain } = ask;
+  const problem = (code: Problem["code"], what: string, remedy?: string): ShareError =>
+    new ShareError({
+      code,
+      layer: "power",
+      machine: ask.machine.transport.machine,
+      what,
+      returned: errors.length > 0 ? errors.join("; ") : result === "died" || result === "notBegun" ? log : "",
+      ...(remedy === undefined ? {} : { remedy }),
+    });
+  switch (result) {
+    case "started":
+      return undefined;
+    case "startedWithout":
+      return problem(
+        "startedWithoutDevice",
+        `${domain.name} did not start with ${share.tag}, and runs again without it: the device was taken out of its definition`,
+        `see that ${share.source} is there and that QEMU can open it, and run up again`,
+      );
+    case "notStarted":
+      return problem(
+        "domainStartFailed",
+        `${domain.name} was shut down and does not start, not even without ${share.tag}`,
+        `start it by hand: virsh start ${domain.name}`,
+      );
+    case "notStopped":
+      return problem(
+        "shutdownTimedOut",
+        `${domain.name} did not shut down within ${share.timeouts.shutdownMs / 1000} s; it still runs, and is started again should it stop after all`,
+        "see what keeps the guest from shutting down, give it longer (timeouts.shutdownMs), or allow power: force",
+      );
+    case "died":
+      return problem("domainStartFailed", `the power job of ${domain.name} ended without a result`);
+    case "notBegun":
+      return problem("stepFailed", `the power job of ${domain.name} could not be started`);
+  }
+}
+
+/** The job runs on after us, so its domain is fixed here and not looked up again. */
+function preludeOf(ask: PowerAsk): Script {
+  return sh`${ask.machine.prelude}
+domain=${ask.domain.uuid} recorded=${ask.domain.uuid}`;
+}

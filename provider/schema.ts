@@ -1,0 +1,258 @@
+import { posix } from "node:path";
+import * as v from "valibot";
+import { nearest } from "./formats/nearest";
+import { formatOctalMode, parseOctalMode } from "./formats/octal-mode";
+import {
+  cacheModes,
+  defaultMsizeBytes,
+  extraOptionNames,
+  maxMsizeBytes,
+  minMsizeBytes,
+  namedOptions,
+} from "./mount-options";
+
+/** What each argument alone may be, its default, and its canonical form. What two may be together: spec.ts. */
+
+// Lengths and characters.
+
+/** Bytes of a tag: QEMU's MAX_TAG_LEN less the final NUL (hw/9pfs/9p.h, 7.2). libvirt does not check it. */
+const maxTagBytes = 31;
+/** Bytes of a path, less the final NUL (Linux PATH_MAX). */
+const maxPathBytes = 4095;
+/** Milliseconds that a time-out may be: a second to a day. */
+const timeoutRange = [1000, 86_400_000] as const;
+
+const controlCharacter = /\p{Cc}/u;
+
+const text = v.pipe(
+  v.string("must be a text"),
+  v.nonEmpty("must not be empty"),
+  v.check((value) => !controlCharacter.test(value), "must not contain control characters"),
+);
+
+const absolutePath = v.pipe(
+  text,
+  v.check((path) => path.startsWith("/"), "must be an absolute path"),
+  v.check((path) => Buffer.byteLength(path) <= maxPathBytes, `must have at most ${maxPathBytes} bytes`),
+  v.transform((path) =>
+    posix
+      .normalize(path)
+      .replace(/^\/+/, "/")
+      .replace(/(.)\/$/, "$1"),
+  ),
+);
+
+/** Directories whose owner or content a share must never take over: the system's own, and the roots of many users' trees. */
+const systemDirectories = [
+  ..."/ /bin /boot /dev /etc /home /lib /lib32 /lib64 /libx32 /lost+found /media /mnt /opt /proc /root /run".split(
+    " ",
+  ),
+  ..."/sbin /srv /sys /tmp /usr /usr/bin /usr/lib /usr/lib64 /usr/local /usr/sbin /usr/share /var /var/cache".split(
+    " ",
+  ),
+  ..."/var/lib /var/lib/libvirt /var/lib/libvirt/images /var/lib/virtio9p /var/log /var/run /var/spool /var/tmp".split(
+    " ",
+  ),
+];
+/** Trees of which no part can be a share, on either side. */
+const systemTrees = [
+  "/bin",
+  "/boot",
+  "/dev",
+  "/etc",
+  "/lib",
+  "/lib64",
+  "/lib32",
+  "/libx32",
+  "/usr/lib32",
+  "/usr/lib64",
+  "/usr/libx32",
+  "/proc",
+  "/sbin",
+  "/sys",
+  "/usr/bin",
+  "/usr/lib",
+  "/usr/sbin",
+];
+
+const isSystem = (path: string): boolean =>
+  systemDirectories.includes(path) || systemTrees.some((tree) => path.startsWith(`${tree}/`));
+
+const source = v.pipe(
+  absolutePath,
+  v.check((path) => !isSystem(path), "is a directory of the system itself: share one that was made for it"),
+);
+
+const mountPoint = v.pipe(
+  absolutePath,
+  v.check(
+    (path) => !isSystem(path),
+    "is a directory of the system itself: mount on one of its own, such as /mnt/NAME",
+  ),
+);
+
+const octal = (most: number) =>
+  v.pipe(
+    v.string('must be octal text, such as "0750"'),
+    v.check(
+      (value) => {
+        const mode = parseOctalMode(value);
+        return mode !== undefined && mode <= most;
+      },
+      `must be an octal mode, such as "0750", of at most ${formatOctalMode(most)}`,
+    ),
+    v.transform((value) => formatOctalMode(parseOctalMode(value) ?? 0)),
+  );
+
+/** A user or group: a name (useradd(8) 4.13, and the dots and `@` of directory services), or a number. */
+const principal = v.pipe(
+  v.union(
+    [v.string(), v.pipe(v.number(), v.integer("must be a name or a whole number"))],
+    "must be a name or a whole number",
+  ),
+  v.transform(String),
+  v.check(
+    (name) => /^(\d{1,10}|[A-Za-z_][A-Za-z0-9_.@\\-]{0,254}\$?)$/.test(name) && !(Number(name) >= 0xffffffff),
+    "must be a name or a number",
+  ),
+  v.transform((name) => (/^\d+$/.test(name) ? String(Number(name)) : name)),
+);
+
+const flag = v.boolean("must be true or false");
+
+const oneOf = <const T extends readonly [string, ...string[]]>(...names: T) =>
+  v.picklist(names, (issue) => {
+    const near = nearest(String(issue.input), names);
+    return `must be one of ${names.join(", ")}${near === undefined ? "" : `: did you mean ${near}?`}`;
+  });
+
+const milliseconds = v.pipe(
+  v.number("must be a number of milliseconds"),
+  v.integer("must be a whole number of milliseconds"),
+  v.minValue(timeoutRange[0], `must be at least ${timeoutRange[0]} ms`),
+  v.maxValue(timeoutRange[1], `must be at most ${timeoutRange[1]} ms`),
+);
+
+/** An object of `@pulumi/command`'s ConnectionArgs; carried, not yet used. */
+const connection = v.record(v.string(), v.unknown());
+
+const extraOption = v.pipe(
+  text,
+  v.check((option) => !/[\s,]/.test(option), "must be one option, without spaces and commas"),
+  v.rawCheck(({ dataset, addIssue }) => {
+    if (!dataset.typed) return;
+    const name = dataset.value.split("=", 1)[0] ?? "";
+    const own = Object.hasOwn(namedOptions, name) ? namedOptions[name] : undefined;
+    if (own !== undefined) addIssue({ message: `${name} has an argument of its own: ${own}` });
+    else if (
+      !(extraOptionNames as readonly string[]).includes(name) &&
+      !/^(x-(?!systemd\.)|comment$)/.test(name)
+    ) {
+      const near = nearest(name, extraOptionNames);
+      addIssue({
+        message: `the kernel knows no option ${name}${near === undefined ? "" : `: did you mean ${near}?`}`,
+      });
+    }
+  }),
+);
+
+const options = v.strictObject({
+  msizeBytes: v.optional(
+    v.pipe(
+      v.number("must be a number of bytes"),
+      v.integer("must be a whole number of bytes"),
+      v.check(
+        (bytes) => bytes === 0 || (bytes >= minMsizeBytes && bytes <= maxMsizeBytes),
+        `must be 0 (the kernel's own) or ${minMsizeBytes} to ${maxMsizeBytes}, the most that virtio carries`,
+      ),
+    ),
+    defaultMsizeBytes,
+  ),
+  cache: v.optional(oneOf(...cacheModes)),
+  access: v.optional(
+    v.pipe(
+      v.string("must be a text"),
+      v.check((value) => /^(user|any|client|\d+)$/.test(value), "must be user, any, client or a numeric uid"),
+    ),
+  ),
+  context: v.optional(
+    v.pipe(
+      text,
+      v.check((value) => /^[^\s"\\]+$/.test(value), "must be one SELinux context"),
+    ),
+  ),
+  netdev: v.optional(flag, true),
+  nofail: v.optional(flag, true),
+  automount: v.optional(flag, false),
+  noexec: v.optional(flag, false),
+  nosuid: v.optional(flag, false),
+  nodev: v.optional(flag, true),
+  extra: v.optional(v.array(extraOption, "must be a list of options"), []),
+});
+
+const guest = v.strictObject({
+  connection: v.optional(connection),
+  mountPoint,
+  options: v.optional(options, {}),
+  mount: v.optional(oneOf("now", "boot"), "now"),
+  owner: v.optional(principal),
+  group: v.optional(principal),
+  mode: v.optional(octal(0o7777)),
+  selinuxBooleans: v.optional(v.array(text, "must be a list of booleans"), []),
+});
+
+/** All arguments of a share. */
+export const share = v.strictObject({
+  source,
+  domain: text,
+  tag: v.pipe(
+    text,
+    v.check((tag) => !tag.includes(","), "must not contain a comma"),
+    v.check((tag) => Buffer.byteLength(tag) <= maxTagBytes, `must have at most ${maxTagBytes} bytes`),
+  ),
+  accessMode: v.optional(oneOf("mapped", "passthrough", "squash"), "mapped"),
+  readOnly: v.optional(flag, false),
+  multidevs: v.optional(oneOf("default", "remap", "forbid", "warn"), "default"),
+  fileMode: v.optional(octal(0o777)),
+  directoryMode: v.optional(octal(0o777)),
+  model: v.optional(oneOf("virtio", "virtio-transitional", "virtio-non-transitional"), "virtio"),
+  otherWriters: v.optional(oneOf("refuse", "allow"), "refuse"),
+  host: v.optional(
+    v.strictObject({
+      connection: v.optional(connection),
+      libvirtUri: v.optional(oneOf("qemu:///system", "qemu:///session"), "qemu:///system"),
+      escalate: v.optional(oneOf("auto", "sudo", "none"), "auto"),
+    }),
+    {},
+  ),
+  directory: v.optional(
+    v.strictObject({
+      create: v.optional(flag, true),
+      owner: v.optional(principal),
+      group: v.optional(principal),
+      mode: v.optional(octal(0o7777)),
+      recursive: v.optional(flag),
+      keepOwners: v.optional(flag),
+      onDelete: v.optional(oneOf("restore", "leave"), "restore"),
+    }),
+    {},
+  ),
+  selinux: v.optional(
+    v.strictObject({
+      manage: v.optional(oneOf("auto", "always", "never"), "auto"),
+      type: v.optional(text),
+      newFiles: v.optional(oneOf("auto", "inherit", "ignore"), "auto"),
+    }),
+    {},
+  ),
+  guest: v.optional(guest),
+  power: v.optional(oneOf("never", "start", "restart", "force"), "never"),
+  timeouts: v.optional(
+    v.strictObject({
+      commandMs: v.optional(milliseconds, 120_000),
+      shutdownMs: v.optional(milliseconds, 120_000),
+      bootMs: v.optional(milliseconds, 300_000),
+    }),
+    {},
+  ),
+});
