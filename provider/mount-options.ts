@@ -20,14 +20,15 @@ export interface MountOptions {
 }
 
 /**
- * Bytes of one 9p message when the program says nothing; docs/decisions/0007-msize.md has the measurements.
- *
- * The virtio transport of the kernel clamps to 512,000 without a word (net/9p/trans_virtio.c, 6.1:
- * `PAGE_SIZE * (VIRTQUEUE_NUM - 3)`).
+ * Bytes of one 9p message when the program says nothing: the largest that mounted and listed in every guest
+ * with fragmented memory (docs/decisions/0007-msize.md), and what Linux takes by itself since 5.16.
  */
-export const defaultMsizeBytes = 512_000;
+export const defaultMsizeBytes = 131_072;
 
-/** The largest message that the virtio transport carries, in bytes; more is silently cut down to it. */
+/**
+ * The largest message that the virtio transport carries, in bytes; more is cut down to it without a word
+ * (net/9p/trans_virtio.c, Linux 6.1: `PAGE_SIZE * (VIRTQUEUE_NUM - 3)`).
+ */
 export const maxMsizeBytes = 512_000;
 
 /** The smallest that the kernel takes (net/9p/client.c, 6.1: "Please specify a msize of at least 4k"). */
@@ -74,7 +75,7 @@ export const namedOptions: Readonly<Record<string, string>> = {
 };
 
 /**
- * The fourth field of the fstab line, sample: `trans=virtio,version=9p2000.L,_netdev,nofail,nodev,msize=512000`.
+ * The fourth field of the fstab line, sample: `trans=virtio,version=9p2000.L,_netdev,nofail,nodev,msize=131072`.
  *
  * With `nofail: false, nodev: false, msizeBytes: 0` it is `trans=virtio,version=9p2000.L,_netdev`.
  */

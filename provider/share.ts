@@ -30,7 +30,7 @@ export interface Virtio9pShareArgs {
   directoryMode?: pulumi.Input<string>;
   /** libvirt's device model. Default `virtio`. */
   model?: pulumi.Input<"virtio" | "virtio-transitional" | "virtio-non-transitional">;
-  /** `refuse`: no second read-write export of the same tree. Default `refuse`. */
+  /** Whether a second read-write export of the same tree is refused. Not enforced in this release. Default `refuse`. */
   otherWriters?: pulumi.Input<"refuse" | "allow">;
   host?: pulumi.Input<HostArgs>;
   directory?: pulumi.Input<DirectoryArgs>;
@@ -66,7 +66,11 @@ export interface DirectoryArgs {
   group?: pulumi.Input<string | number>;
   /** Octal text. Default: untouched; `0755` when created. */
   mode?: pulumi.Input<string>;
-  /** Unset: done where the tree is empty or QEMU's already; a tree of others is an error that counts them. `false`: only the directory itself. */
+  /**
+   * Unset: a tree of others is an error at first contact, which counts them; an empty one, or one that is
+   * QEMU's already, is taken. `false`: only the directory itself, whatever is in it. `true` is not available
+   * in this release.
+   */
   recursive?: pulumi.Input<boolean>;
   /** The guest goes on seeing the owner and mode that the directory had. Default true when mapped and the owner is managed. */
   keepOwners?: pulumi.Input<boolean>;
@@ -89,7 +93,7 @@ export interface GuestArgs {
   /** Absolute; made if missing. System directories, and ones that hold something else, are refused. */
   mountPoint: pulumi.Input<string>;
   options?: pulumi.Input<MountOptionsArgs>;
-  /** `now`: in fstab and mounted. `boot`: in fstab only. Default `now`. */
+  /** `now`: in fstab and mounted. `boot`: in fstab only, mounted by the next boot; destroy unmounts both. Default `now`. */
   mount?: pulumi.Input<"now" | "boot">;
   /** Owner of the share's root as the guest sees it, by name or number; mapped and writable only. Default: untouched. */
   owner?: pulumi.Input<string | number>;
@@ -102,7 +106,7 @@ export interface GuestArgs {
 
 /** Options of the guest's mount; each is validated, for the kernel silently ignores what it does not know. */
 export interface MountOptionsArgs {
-  /** Bytes of one message, 4096 to 512000; 0 writes none, the kernel's own is used. Default 512000. */
+  /** Bytes of one message, 4096 to 512000; 0 writes none, the kernel's own is used. Default 131072. */
   msizeBytes?: pulumi.Input<number>;
   /** Default: none written, the kernel's `none`. `loose` and `fscache` are not coherent with the host. */
   cache?: pulumi.Input<"none" | "readahead" | "mmap" | "loose" | "fscache">;

@@ -7,6 +7,7 @@ import { liveDomain } from "./domain-facts";
 import { isMountedAt, mounts } from "./guest-facts";
 
 interface MountWant {
+  readonly source: string;
   readonly tag: string;
   readonly mountPoint: string;
   readonly options: string;
@@ -55,6 +56,7 @@ export const guestMount: Concern<MountWant, MountSeen, MountBefore> = {
   want: (spec) =>
     spec.guest
       ? {
+          source: spec.source,
           tag: spec.tag,
           mountPoint: spec.guest.mountPoint,
           options: formatMountOptions(spec.guest.options, spec.readOnly),
@@ -62,7 +64,7 @@ export const guestMount: Concern<MountWant, MountSeen, MountBefore> = {
           now: spec.guest.mount === "now",
         }
       : undefined,
-  identity: (want) => `${want.mountPoint} ${want.tag}`,
+  identity: (want) => want.mountPoint,
   facts: (want): Facts<MountSeen> => ({
     mounts,
     mountPoint: mountPointOf(want.mountPoint),
@@ -70,10 +72,12 @@ export const guestMount: Concern<MountWant, MountSeen, MountBefore> = {
     live: liveDomain,
   }),
 
-  plan(want, seen, before) {
+  plan(want, seen, before, known) {
     const at = mountAt(seen.mounts, want.mountPoint);
     const mounted = at && isOurs(at, want);
-    if (at && !mounted && !isAutomount(at)) {
+    // Known: what is mounted there under another tag is this share under its former one.
+    const former = at?.type === "9p" && known;
+    if (at && !mounted && !former && !isAutomount(at)) {
       return {
         refuse: [
           {
@@ -112,7 +116,7 @@ export const guestMount: Concern<MountWant, MountSeen, MountBefore> = {
     if (!want.now || !isLive(want, seen.live)) return { steps: [] };
     if (mounted && differing(want, at).length === 0) return { steps: [] };
     if (want.automount && at && isAutomount(at)) return { steps: [] };
-    if (mounted && seen.holders.length > 0) {
+    if (at && !isAutomount(at) && seen.holders.length > 0) {
       return {
         steps: [],
         warnings: [
@@ -130,7 +134,7 @@ export const guestMount: Concern<MountWant, MountSeen, MountBefore> = {
               },
             ]
           : []),
-        ...(mounted ? [unmountStep(want)] : []),
+        ...(at && !isAutomount(at) ? [unmountStep(want)] : []),
         mountStep(want),
       ],
     };
@@ -146,7 +150,8 @@ export const guestMount: Concern<MountWant, MountSeen, MountBefore> = {
 
   restore(old, before, seen) {
     const at = mountAt(seen.mounts, old.mountPoint);
-    const mounted = at !== undefined && (isOurs(at, old) || isAutomount(at)) && !before.mounted;
+    const ours = at !== undefined && (isOurs(at, old) || isFormer(at, old, seen.live) || isAutomount(at));
+    const mounted = ours && !before.mounted;
     if (mounted && seen.holders.length > 0) {
       return {
         refuse: [
@@ -206,12 +211,20 @@ function isOurs(mount: Mount, want: MountWant): boolean {
   return mount.type === "9p" && mount.source === want.tag;
 }
 
+/** The same directory under a former tag: so it stays mounted when the tag was changed, until a power cycle. */
+function isFormer(mount: Mount, want: MountWant, live: Domain | undefined): boolean {
+  const device = live?.devices9p.find(({ tag }) => tag === mount.source);
+  return mount.type === "9p" && device?.source === want.source;
+}
+
 function isAutomount(mount: Mount): boolean {
   return mount.type === "autofs";
 }
 
 /** Options of every file system that mountinfo shows when they hold, and `ro`, which it shows as ro or rw. */
 const shownFlags = ["ro", "nodev", "nosuid", "noexec", "noatime"];
+/** Not shown where it is the kernel's own: 8 KiB before Linux 5.16, 128 KiB since (net/9p/client.c, DEFAULT_MSIZE). */
+const hiddenMsizes = ["msize=8192", "msize=131072"];
 /** Options with a value that v9fs shows (v9fs_show_options, fs/9p/v9fs.c, 6.1), as it was asked or clamped. */
 const shownValues = ["msize", "access"];
 
@@ -226,9 +239,8 @@ function differing(want: MountWant, at: Mount): string[] {
   const flags = shownFlags.filter((flag) => asked.includes(flag) !== shown.includes(flag));
   const values = asked.filter((option) => {
     const [name = ""] = option.split("=", 1);
-    return (
-      shownValues.includes(name) && shown.some((one) => one.startsWith(`${name}=`)) && !shown.includes(option)
-    );
+    if (!shownValues.includes(name) || shown.includes(option)) return false;
+    return valueOf(shown, name) !== undefined || (name === "msize" && !hiddenMsizes.includes(option));
   });
   const cache = valueOf(asked, "cache") ?? "none";
   const cached = cacheShown(valueOf(shown, "cache"));

@@ -98,8 +98,9 @@ export function parseDomain(xml: string): Domain {
  * Left out is what libvirt cannot plug into a running domain (9p among it, and all controllers but SCSI):
  * there the persistent definition was edited, and waits for that very power cycle.
  *
- * Source: tried one by one with libvirt 9.0 ("live attach of device 'sound' is not supported"; smartcard, nvram,
- * crypto, pstore as in its src/qemu/qemu_hotplug.c and src/conf/domain_conf.h).
+ * Source: libvirt 9.0 refused live attach of 9p, audio, graphics, hub, iommu, memballoon, panic, sound, tpm
+ * and a virtio-serial controller when tried; video, smartcard, nvram, crypto, pstore and the other
+ * controllers are left out as its src/qemu/qemu_hotplug.c has it.
  */
 export function liveOnlyDevices(live: Domain, persistent: Domain): string[] {
   const remaining = [...persistent.deviceKeys];

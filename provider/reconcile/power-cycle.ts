@@ -60,7 +60,8 @@ export function powerFailure(ask: PowerAsk, log: string): ShareError | undefined
       layer: "power",
       machine: ask.machine.transport.machine,
       what,
-      returned: errors.length > 0 ? errors.join("; ") : result === "died" || result === "notBegun" ? log : "",
+      returned:
+        result === "died" || result === "notBegun" ? log.replace(/^result notBegun /, "") : errors.join("; "),
       ...(remedy === undefined ? {} : { remedy }),
     });
   switch (result) {

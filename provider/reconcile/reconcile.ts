@@ -388,7 +388,11 @@ class Run {
     // From here on a lost connection leaves open what was done.
     const before = this.#changed;
     this.#changed = true;
-    const written = await write(machine, facts, seen, steps, this.#teller.step);
+    const written = await write(machine, facts, seen, steps, this.#teller.step).catch((error: unknown) => {
+      // Who did not get the lock has written nothing.
+      if (error instanceof ShareError && error.code === "lockHeld") this.#changed = before;
+      throw error;
+    });
     this.#changed = before || written.kept > 0;
     took(written.look);
     if (written.failed) this.#failure = new ShareError(written.failed);

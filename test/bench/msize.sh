@@ -3,7 +3,7 @@
 # what each still does when the guest's memory is fragmented. Prints markdown; the
 # decision that rests on it is docs/decisions/0007-msize.md.
 #
-#   bash test/bench/msize.sh [ROUNDS [TRIES]]     5 of each by default; 3 to 6 minutes
+#   bash test/bench/msize.sh [ROUNDS [TRIES]]     5 of each by default; some 4 minutes, 16 at most
 #
 # It makes the domain v9p-msize and the directory /srv/v9p-msize, and removes both.
 # The guest's kernel is the newest of the lab's mirror: VIRTIO9P_LAB_MIRROR together
@@ -21,7 +21,7 @@ rounds=${1:-5}
 tries=${2:-5}
 entries=2000
 # Seconds that one part in the guest may take.
-export VIRTIO9P_LAB_EXEC_DEADLINE=400
+export VIRTIO9P_LAB_EXEC_DEADLINE=240
 
 if [[ ! $rounds =~ ^[1-9][0-9]?$ || ! $tries =~ ^[1-9][0-9]?$ ]]; then
   echo "usage: bash test/bench/msize.sh [ROUNDS [TRIES]]" >&2
@@ -213,7 +213,7 @@ for case in "tmpfs 5" "ramfs 7" "ramfs 5"; do
     $1 == "free" && $2 == "after" { left = $8 ", " $9 ", " $10 + $11 + $12 + $13 }
     $1 == "free" { print kind " " $0 >"/dev/stderr" }
     $1 == "try" { n[$2]++; mounted[$2] += $3; listed[$2] += $4; got[$2] += $5; written[$2] += $6 }
-    $1 == "said" { size = $2; $1 = $2 = ""; sub(/^ +/, ""); if (said[size] == "" || /page allocation/) said[size] = $0 }
+    $1 == "said" { m = $2; $1 = $2 = ""; sub(/^ +/, ""); if (said[m] == "" || /page allocation/) said[m] = $0 }
     END {
       of = split(sizes, size, " ")
       for (s = 1; s <= of; s++) {

@@ -60,7 +60,7 @@ describe("a share in a guest with systemd", () => {
     await output("sh", ["-c", `echo from the host > ${source}/hello`]);
     expect(await guest.sh("cat /mnt/foobar/hello")).toBe("from the host\n");
     expect(await guest.sh("grep foobar /etc/fstab")).toBe(
-      "foobar    /mnt/foobar    9p   trans=virtio,version=9p2000.L,_netdev,nofail,nodev,msize=512000 0 0\n",
+      "foobar    /mnt/foobar    9p   trans=virtio,version=9p2000.L,_netdev,nofail,nodev,msize=131072 0 0\n",
     );
   });
 

@@ -9,12 +9,12 @@ function optionsOf(options: Record<string, unknown>, readOnly = false): string {
 
 describe("formatMountOptions", () => {
   test.each([
-    [{}, "trans=virtio,version=9p2000.L,_netdev,nofail,nodev,msize=512000"],
+    [{}, "trans=virtio,version=9p2000.L,_netdev,nofail,nodev,msize=131072"],
     [{ nofail: false, nodev: false, msizeBytes: 0 }, "trans=virtio,version=9p2000.L,_netdev"],
     [{ nofail: false, nodev: false, msizeBytes: 0, netdev: false }, "trans=virtio,version=9p2000.L"],
     [
       { noexec: true, nosuid: true, automount: true, extra: ["noatime", "x-a=b"] },
-      "trans=virtio,version=9p2000.L,_netdev,nofail,nodev,nosuid,noexec,msize=512000,x-systemd.automount,noatime,x-a=b",
+      "trans=virtio,version=9p2000.L,_netdev,nofail,nodev,nosuid,noexec,msize=131072,x-systemd.automount,noatime,x-a=b",
     ],
     [
       { cache: "loose", access: "1000", context: "system_u:object_r:t:s0:c1,c2", msizeBytes: 4096 },
@@ -25,7 +25,7 @@ describe("formatMountOptions", () => {
   });
 
   test("a read-only share is mounted ro", () => {
-    expect(optionsOf({}, true)).toBe("trans=virtio,version=9p2000.L,_netdev,nofail,nodev,ro,msize=512000");
+    expect(optionsOf({}, true)).toBe("trans=virtio,version=9p2000.L,_netdev,nofail,nodev,ro,msize=131072");
   });
 });
 

@@ -29,7 +29,7 @@ describe("defaults", () => {
     expect(specOf({ guest: { mountPoint: "/mnt/foobar" } }).guest).toEqual({
       mountPoint: "/mnt/foobar",
       options: {
-        msizeBytes: 512_000,
+        msizeBytes: 131_072,
         netdev: true,
         nofail: true,
         automount: false,

@@ -20,7 +20,7 @@ const want = (args: Record<string, unknown> = {}, guest: Record<string, unknown>
   if (!entry) throw new Error("no entry");
   return entry;
 };
-const ours = "foobar    /mnt/a    9p   trans=virtio,version=9p2000.L,_netdev,nofail,nodev,msize=512000 0 0";
+const ours = "foobar    /mnt/a    9p   trans=virtio,version=9p2000.L,_netdev,nofail,nodev,msize=131072 0 0";
 
 test("the entry of a share without a guest is none", () => {
   expect(fstabEntryOf(specOf())).toBeUndefined();
@@ -46,7 +46,7 @@ describe("plan", () => {
     ["ours", `${ours}\n`, []],
     [
       "ours in another order and other columns",
-      "foobar /mnt/a/ 9p msize=512000,nodev,nofail,_netdev,version=9p2000.L,trans=virtio\n",
+      "foobar /mnt/a/ 9p msize=131072,nodev,nofail,_netdev,version=9p2000.L,trans=virtio\n",
       [],
     ],
     ["ours with other options", "foobar /mnt/a 9p trans=virtio 0 0\n", ["set the line of /mnt/a in fstab"]],

@@ -15,7 +15,7 @@ const want = (guest: Record<string, unknown> = {}, args: Record<string, unknown>
   return wanted;
 };
 const mountsOf = (...lines: string[]) => parseMountinfo(lines.join("\n"));
-const shown = "36 1 0:45 / /mnt/a rw,nodev,relatime - 9p foobar rw,access=client,msize=512000,trans=virtio";
+const shown = "36 1 0:45 / /mnt/a rw,nodev,relatime - 9p foobar rw,access=client,msize=131072,trans=virtio";
 const autofs = "30 1 0:40 / /mnt/a rw,relatime - autofs systemd-1 rw,fd=1";
 const seenOf = (lines: readonly string[], more: Partial<Seen> = {}): Seen => ({
   mounts: mountsOf(...lines),
@@ -44,7 +44,7 @@ describe("plan", () => {
     ["without nodev", seenOf([shown.replace("nodev,", "")]), [unmount, mount]],
     ["with noexec", seenOf([shown.replace("nodev", "nodev,noexec")]), [unmount, mount]],
     ["read-only", seenOf([shown.replace("rw,nodev", "ro,nodev")]), [unmount, mount]],
-    ["another msize", seenOf([shown.replace("512000", "8192")]), [unmount, mount]],
+    ["another msize", seenOf([shown.replace("131072", "8192")]), [unmount, mount]],
     ["the device is not live", seenOf([], { live: domainOf([]) }), []],
     ["the domain is off", seenOf([], { live: undefined }), []],
     ["an automount that waits", seenOf([autofs]), [mount]],
@@ -60,6 +60,16 @@ describe("plan", () => {
       steps: [],
       warnings: ["/mnt/a keeps its former options until it is unmounted: in use by sleep (412), bash (7)"],
     });
+  });
+
+  test("mounted under another tag: replaced where the share had this mount point, unless it is in use", () => {
+    const lines = [shown.replace("foobar", "former")];
+    expect(does(guestMount.plan(want(), seenOf(lines), undefined, true))).toEqual([unmount, mount]);
+    const busy = guestMount.plan(want(), seenOf(lines, { holders: ["sleep (412)"] }), undefined, true);
+    expect([busy.refuse, busy.steps, busy.warnings]).toEqual([undefined, [], [expect.any(String)]]);
+    const ext4 = seenOf(["36 1 8:1 / /mnt/a rw - ext4 /dev/vdb rw"]);
+    const taken = guestMount.plan(want(), ext4, undefined, true);
+    expect(taken.refuse?.map(({ code }) => code)).toEqual(["mountPointTaken"]);
   });
 
   test("an automount that waits is as wanted where one is", () => {
@@ -165,7 +175,7 @@ describe("drift of cache: what v9fs shows (fs/9p/v9fs.c: names to 6.3, bits in h
 
 test("effectiveOptions", () => {
   expect(effectiveOptions(mountsOf(shown), "foobar", "/mnt/a")).toBe(
-    "rw,nodev,relatime,access=client,msize=512000,trans=virtio",
+    "rw,nodev,relatime,access=client,msize=131072,trans=virtio",
   );
   expect(effectiveOptions(mountsOf(shown), "other", "/mnt/a")).toBe("");
 });

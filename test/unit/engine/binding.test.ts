@@ -18,7 +18,7 @@ const all = [
   "device foobar",
   "modules /etc/modules-load.d/virtio9p.conf",
   "fstab /mnt/a",
-  "mount /mnt/a foobar",
+  "mount /mnt/a",
   "guestOwnership /mnt/a",
 ];
 
@@ -39,8 +39,8 @@ describe("bind", () => {
       "another mount point",
       { guest: { mountPoint: "/mnt/b" } },
       [{ guest: { mountPoint: "/mnt/a" } }],
-      [...all.slice(0, 4), "fstab /mnt/b", "mount /mnt/b foobar"],
-      ["fstab /mnt/a", "mount /mnt/a foobar"],
+      [...all.slice(0, 4), "fstab /mnt/b", "mount /mnt/b"],
+      ["fstab /mnt/a", "mount /mnt/a"],
     ],
     ["the guest is left alone from now on", {}, [full], all.slice(0, 3), all.slice(3)],
     [
@@ -66,7 +66,7 @@ describe("factsOf", () => {
       "record domain device foobar",
       "record domain modules /etc/modules-load.d/virtio9p.conf",
       "record domain fstab /mnt/a",
-      "record domain mount /mnt/a foobar",
+      "record domain mount /mnt/a",
       "record domain guestOwnership /mnt/a",
       "record host directory /old",
     ]);
