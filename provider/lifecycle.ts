@@ -86,14 +86,14 @@ export function diff(outputs: Properties, news: Properties): Difference {
  * share that was renamed without an alias is created, adopting what is there, and then deleted under its
  * old name: that delete must not take down what the create has just adopted.
  */
-const claims = new Set<string>();
+const claims = new Map<string, ShareSpec>();
 
 export async function create(
   inputs: Properties,
 ): Promise<{ readonly id: string; readonly outputs: Properties }> {
   const { spec } = specOf(inputs);
   const outcome = await reconcile(machinesOf(spec, ""), { spec, olds: [], before: {} }, tell(spec));
-  claims.add(claimOf(spec, outcome.observation.info?.uuid ?? ""));
+  claims.set(claimOf(spec, outcome.observation.info?.uuid ?? ""), spec);
   // Its length keeps ids of one domain apart; nothing reads it.
   const id = `${outcome.observation.info?.uuid ?? ""}/${randomBytes(6).toString("hex")}`;
   return { id, outputs: finish(id, inputs, spec, outcome) };
@@ -152,12 +152,21 @@ export async function remove(outputs: Properties): Promise<void> {
   const former = ((outputs["__former"] as readonly Properties[] | undefined) ?? []).map(
     (one) => specOf(one).spec,
   );
-  const machines = machinesOf(spec, uuidIn(outputs));
+  // By UUID: a domain that was renamed since is still the one that has our device.
+  const uuid = uuidIn(outputs);
+  const machines = machinesOf(uuid === "" ? spec : { ...spec, domain: uuid }, uuid);
   const says = tell(spec);
-  if (claims.has(claimOf(spec, uuidIn(outputs)))) {
+  const claimed = claims.get(claimOf(spec, uuid));
+  if (claimed) {
     says.warn(
-      `${spec.tag} of ${spec.domain} was created under another name in this same operation: nothing is taken down`,
+      `${spec.tag} of ${spec.domain} was created under another name in this same operation: only what that one does not want is given back`,
     );
+    const { failure } = await reconcile(
+      machines,
+      { spec: claimed, olds: [spec, ...former], before: beforeOf(outputs) },
+      says,
+    );
+    if (failure) throw failure;
     return;
   }
   const request = { spec: undefined, olds: [spec, ...former], before: beforeOf(outputs) };
@@ -298,7 +307,10 @@ function sameDomain(outputs: Properties, args: Properties): boolean {
 function isFreed(outputs: Properties, observation: Observation): boolean {
   const former = (outputs["__former"] as readonly { source: string }[] | undefined) ?? [];
   const live = observation.host.values.get(liveDomain.key) as Domain | undefined;
-  return former.some(({ source }) => !live?.devices9p.some((device) => device.source === source));
+  return former.some(
+    ({ source }) =>
+      source !== outputs["source"] && !live?.devices9p.some((device) => device.source === source),
+  );
 }
 
 /** Such a change only has to reach the state: no machine is asked. */

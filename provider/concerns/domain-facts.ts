@@ -79,17 +79,23 @@ export const liveDomain: Fact<Domain | undefined> = {
   parse: (output) => (output.trim() === "" ? undefined : parseDomain(output)),
 };
 
-/** Whether libvirt does a job on the domain: a migration, a save, a dump. Sample: `Job type: None`. */
+/** Whether libvirt does a job on the domain: a migration, a save, a dump, a block pull. Sample: `Job type: None`. */
 export const domainJob: Fact<boolean> = {
   key: "domain job",
   place: "host",
   does: "ask for the domain's jobs",
   tools: [virsh],
   // Of a domain that is off, libvirt 9.0 answers with an error.
-  script: sh`[ -z "$domain" ] || vsh domjobinfo "$domain" 2>/dev/null || :`,
+  script: sh`[ -n "$domain" ] || exit 0
+vsh domjobinfo "$domain" 2>/dev/null || :
+if [ "$(vsh domstate "$domain")" != 'shut off' ]; then
+  vsh domblklist "$domain" | while read -r disk _; do
+    case $(vsh blockjob "$domain" "$disk" 2>/dev/null) in *%*) echo 'Job type: Block';; esac
+  done
+fi`,
   parse: (output) => {
-    const type = /^Job type:\s+(\S+)/m.exec(output)?.[1];
-    return type !== undefined && type !== "None" && type !== "Completed";
+    const types = [...output.matchAll(/^Job type:\s+(\S+)/gm)].map((match) => match[1]);
+    return types.some((type) => type !== "None" && type !== "Completed");
   },
 };
 

@@ -126,6 +126,12 @@ function obstacle(seen: PowerSeen, says: string): PowerPlan | undefined {
 /** Seconds for which the job goes on watching a guest that did not stop in time: it was told to, and must come up again. */
 const lateSeconds = 900;
 
+/**
+ * Seconds, beside the time for the shutdown, after which a job that has not ended is no longer followed: a
+ * libvirt that hangs must not hang us. The job itself goes on.
+ */
+const followSeconds = 600;
+
 /** What a power cycle is to do. */
 export interface PowerJob {
   readonly kind: "start" | "restart" | "force";
@@ -161,8 +167,8 @@ else
   setsid /bin/sh "$dir/job" "$dir" </dev/null >/dev/null 2>&1 &
 fi
 ${comment("follow the job's log until its last line")}
-shown=0 quiet=0
-while :; do
+shown=0 quiet=0 last=$(( $(cut -d. -f1 /proc/uptime) + ${Math.ceil(job.shutdownMs / 1000) + followSeconds} ))
+while [ "$(cut -d. -f1 /proc/uptime)" -lt "$last" ]; do
   count=$(wc -l < "$dir/log")
   if [ "$count" -gt "$shown" ]; then
     tail -n +$(( shown + 1 )) "$dir/log" | head -n $(( count - shown )) >&2
@@ -222,29 +228,36 @@ ${job.kind === "start" ? sh`if [ "$(state)" = 'shut off' ]; then start; else say
 
 function restart(job: PowerJob): Script {
   const seconds = Math.ceil(job.shutdownMs / 1000);
-  const late =
-    job.kind === "force"
-      ? sh`say 'cutting the power'; vsh destroy "$domain" >/dev/null 2>&1; wait_off 30 && start || say 'result notStopped'`
-      : sh`say 'result notStopped'
+  const cut = sh`say 'cutting the power'
+  vsh destroy "$domain" >/dev/null 2>&1
+  if wait_off 30; then start; else watch_late; fi`;
+  return sh`watch_late() {
+  say 'result notStopped'
   # It was told to stop, so it must come up again should it stop late; a newer job takes over from here.
+  # The folder goes with the domain's last record: that ends the share, not this duty.
   exec 7>&-
   end=$(( $(now) + ${lateSeconds} ))
-  while [ "$(now)" -lt "$end" ] && [ "$(cat "$dir/current")" = ${job.id} ]; do
+  while [ "$(now)" -lt "$end" ] && { [ ! -e "$dir/current" ] || [ "$(cat "$dir/current")" = ${job.id} ]; }; do
     if [ "$(state)" = 'shut off' ]; then
-      exec 7>>"$dir/lock"
-      flock -n 7 && start
+      if [ -d "$dir" ]; then
+        exec 7>>"$dir/lock"
+        flock -n 7 && start
+      else
+        vsh start "$domain" >/dev/null 2>&1
+      fi
       break
     fi
     sleep 1
-  done`;
-  return sh`say shuttingDown
+  done
+}
+say shuttingDown
 # Beside the wait: libvirt itself waits up to a minute for an agent that does not obey.
 ( error=$(vsh shutdown "$domain" 2>&1) || say "shutdownError $(printf %s "$error" | tr '\n' ' ')" ) 7>&- &
 if wait_off ${seconds}; then
   say off
   start
 else
-  ${late}
+  ${job.kind === "force" ? cut : sh`watch_late`}
 fi`;
 }
 

@@ -54,7 +54,8 @@ export const guestFstab: Concern<FstabEntry, FstabSeen, FstabBefore> = {
     const lines = linesAt(text, want.mountPoint);
     const [first, second] = lines;
     const other = lines.find(({ entry }) => !isOurs(entry, want));
-    const stranger = second ? (other ?? second) : known ? undefined : other;
+    // Ours under a former tag is a 9p line; what is not 9p was put there by somebody else, whatever stood there before.
+    const stranger = second ? (other ?? second) : known && other?.entry.type === "9p" ? undefined : other;
     if (stranger) {
       return {
         refuse: [

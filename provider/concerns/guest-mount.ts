@@ -134,7 +134,7 @@ export const guestMount: Concern<MountWant, MountSeen, MountBefore> = {
               },
             ]
           : []),
-        ...(at && !isAutomount(at) ? [unmountStep(want)] : []),
+        ...(at ? [unmountStep(want)] : []),
         mountStep(want),
       ],
     };

@@ -1,6 +1,6 @@
 import { asWanted, type Concern, type Fact, type Facts, type Json, type Step } from "../engine/concern";
 import { sh } from "../formats/shell";
-import { formatOctalMode, parseOctalMode } from "../formats/octal-mode";
+import { exactMode, formatOctalMode, parseOctalMode } from "../formats/octal-mode";
 import { type Mount, mountAt } from "../formats/mountinfo";
 import type { Domain } from "../formats/domain-xml";
 import { liveDomain } from "./domain-facts";
@@ -132,8 +132,8 @@ function chown(path: string, to: string, root: Root | undefined): Step {
 function chmod(path: string, mode: number, root: Root | undefined): Step {
   return {
     does: `chmod ${path} to ${formatOctalMode(mode)} in the guest`,
-    run: sh`chmod -- ${formatOctalMode(mode)} ${path}`,
-    ...(root ? { undo: sh`chmod -- ${formatOctalMode(root.mode)} ${path}` } : {}),
+    run: sh`chmod -- ${exactMode(mode)} ${path}`,
+    ...(root ? { undo: sh`chmod -- ${exactMode(root.mode)} ${path}` } : {}),
   };
 }
 

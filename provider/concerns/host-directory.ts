@@ -1,6 +1,6 @@
 import { asWanted, type Concern, type Plan, type Step } from "../engine/concern";
 import type { Domain } from "../formats/domain-xml";
-import { formatOctalMode, parseOctalMode } from "../formats/octal-mode";
+import { exactMode, formatOctalMode, parseOctalMode } from "../formats/octal-mode";
 import { lines, sh } from "../formats/shell";
 import { isSame, named, type Owner, reachable, resolveOwner, standing, strangers } from "./directory-checks";
 import {
@@ -144,7 +144,7 @@ function create(want: DirectoryWant, owner: Owner): Step[] {
   return [
     {
       does: `make ${want.path}`,
-      run: sh`mkdir -m ${formatOctalMode(mode)} -- ${want.path}`,
+      run: sh`mkdir -m ${exactMode(mode)} -- ${want.path}`,
       undo: sh`rmdir -- ${want.path}`,
     },
     ...(want.keepOwners ? [keepStep(want.path, root)] : []),
@@ -182,8 +182,8 @@ function chownSteps(path: string, owner: Owner, from: Entry): Step[] {
 function chmodStep(path: string, to: number, from: number): Step {
   return {
     does: `chmod ${path} from ${formatOctalMode(from)} to ${formatOctalMode(to)}`,
-    run: sh`chmod -- ${formatOctalMode(to)} ${path}`,
-    undo: sh`chmod -- ${formatOctalMode(from)} ${path}`,
+    run: sh`chmod -- ${exactMode(to)} ${path}`,
+    undo: sh`chmod -- ${exactMode(from)} ${path}`,
   };
 }
 

@@ -15,3 +15,13 @@ export function parseOctalMode(text: string): number | undefined {
 export function formatOctalMode(mode: number): string {
   return (mode & 0o7777).toString(8).padStart(4, "0");
 }
+
+/**
+ * A mode for chmod(1) and mkdir(1) that says the setuid, setgid and sticky bits too: `00755`.
+ *
+ * GNU chmod keeps setuid and setgid of a directory unless the mode has at least five digits (coreutils 9.1,
+ * "Directories and the Set-User-ID and Set-Group-ID Bits").
+ */
+export function exactMode(mode: number): string {
+  return `0${formatOctalMode(mode)}`;
+}

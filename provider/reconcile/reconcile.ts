@@ -124,8 +124,8 @@ class Run {
       if (!this.#failed()) await exclusively(this.#machines.key, () => this.#giveBackOnHost());
     } catch (error) {
       // Before the first change nothing needs to be recorded: the plain error is the whole truth.
-      if (!this.#changed || !(error instanceof ShareError)) throw error;
-      this.#failure = error;
+      if (!this.#changed) throw error;
+      this.#failure = error instanceof ShareError ? error : this.#unforeseen(error);
     }
     if (this.#failure && !this.#changed) throw this.#failure;
     return {
@@ -137,6 +137,16 @@ class Run {
       changed: this.#changed,
       failure: this.#failure,
     };
+  }
+
+  /** After a change every failure is recorded with what was seen, a fault of our own too. */
+  #unforeseen(error: unknown): ShareError {
+    const { machine } = this.#machines.host.transport;
+    const what = `a fault of this provider: ${String(error)}`;
+    return new ShareError(
+      { code: "transportFailed", layer: "host", machine, what, remedy: "report it" },
+      { cause: error },
+    );
   }
 
   #failed(): boolean {
@@ -217,11 +227,16 @@ class Run {
   #restore(binding: Binding): Plan | undefined {
     const seen = this.#seen(binding);
     const entry = recordIn(binding, this.#observation.host);
-    const before = entry?.before ?? this.#request.before[binding.concern.layer];
+    const before = entry?.before ?? this.#copyOf(binding);
     if (!seen || before === undefined || this.#otherHolders(binding).length > 0) return undefined;
     if (entry && entry.holders.length === this.#otherHolders(binding).length) return undefined;
     if (this.#mustWait(binding)) return undefined;
     return binding.concern.restore(binding.want, before, seen);
+  }
+
+  /** The state's copy speaks of the newest old spec alone, not of those before it. */
+  #copyOf(binding: Binding): Json | undefined {
+    return binding.spec === this.#request.olds[0] ? this.#request.before[binding.concern.layer] : undefined;
   }
 
   #seen(binding: Binding): object | undefined {
@@ -247,8 +262,13 @@ class Run {
   /** The names under which this very share holds records: its own, and those of the specs that it had before. */
   #ownHolders(): ReadonlySet<string> {
     const { spec, olds } = this.#request;
-    const uuid = this.#observation.info?.uuid ?? this.#machines.knownUuid;
-    return new Set([...(spec ? [spec] : []), ...olds].map((one) => `${uuid}/${one.tag}`));
+    // A domain that was defined anew has another UUID than the one that the state and the records know.
+    const uuids = [this.#observation.info?.uuid ?? "", this.#machines.knownUuid].filter(
+      (uuid) => uuid !== "",
+    );
+    return new Set(
+      [...(spec ? [spec] : []), ...olds].flatMap(({ tag }) => uuids.map((uuid) => `${uuid}/${tag}`)),
+    );
   }
 
   #otherHolders(binding: Binding): readonly string[] {
@@ -269,11 +289,12 @@ class Run {
     return live?.devices9p.some((device) => device.source === binding.spec.source) === true;
   }
 
+  /** Of which old specs something is still to be given back: all of them, when it came to a failure. */
   #former(): readonly ShareSpec[] {
+    if (!this.#request.spec) return [];
     const { release } = this.#bindings;
-    return this.#request.spec
-      ? [...new Set(release.filter((one) => this.#mustWait(one)).map((one) => one.spec))]
-      : [];
+    const open = this.#failure ? release : release.filter((one) => this.#mustWait(one));
+    return [...new Set(open.map((one) => one.spec))];
   }
 
   // The steps of each script.
@@ -352,7 +373,7 @@ class Run {
 
   /** The state's copy, where it speaks of the same thing as the new spec. */
   #sameIdentity(binding: Binding): Json | undefined {
-    const same = this.#request.olds.some((old) => {
+    const same = this.#request.olds.slice(0, 1).some((old) => {
       const want: unknown = binding.concern.want(old);
       return want !== undefined && binding.concern.identity(want) === binding.record.identity;
     });

@@ -37,7 +37,7 @@ export function guestAgentTransport(
       const output = await host.run(onHost(virsh, domain.uuid, command, limits), {
         idleMs: limits.idleMs + 15_000,
       });
-      const ended = read(output, machine, limits);
+      const ended = understood(() => read(output, machine, limits), machine);
       // The agent keeps all output until the end: progress can only be told afterwards.
       if (limits.onProgress) ended.stderr.toString("utf8").split("\n").forEach(limits.onProgress);
       return ended;
@@ -83,6 +83,17 @@ done
 }
 main </dev/null
 `.text;
+}
+
+/** The guest's agent is the guest's: what it answers may be anything. */
+function understood(answer: () => Output, machine: string): Output {
+  try {
+    return answer();
+  } catch (error) {
+    if (error instanceof ShareError) throw error;
+    const what = `the guest agent's answer was not understood: ${(error as Error).message}`;
+    throw new ShareError({ layer: "guest", machine, code: "guestUnreachable", what }, { cause: error });
+  }
 }
 
 /** Sample: `{"return":{"exitcode":0,"out-data":"aGkK","exited":true}}` */

@@ -49,6 +49,9 @@ function runProcess(command: readonly string[], script: string, limits: Limits):
         // Whoever left the process group may hold the pipes for as long as it likes.
         child.stdout.destroy();
         child.stderr.destroy();
+        // A child that is root's may never end for us: the call does.
+        child.unref();
+        reject(error);
       }, graceMs);
     };
     const sign = (): void => {

@@ -52,7 +52,7 @@ test("renamed without an alias, created and then deleted in one process: all sta
   await up.remove(first.outputs);
   expect(box.snapshot()).toEqual(shared);
   expect(said).toBe(
-    "foobar: warning: foobar of web1 was created under another name in this same operation: nothing is taken down\n",
+    "foobar: warning: foobar of web1 was created under another name in this same operation: only what that one does not want is given back\n",
   );
 
   said = "";

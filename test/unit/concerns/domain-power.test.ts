@@ -117,7 +117,7 @@ describe("powerScript", () => {
       ["vsh destroy"],
       ["vsh shutdown", "wait_off 2", "+ 900 ))", "= '\\''job-1'\\'' ]", "vsh start"],
     ],
-    ["force", ["+ 900 ))"], ["vsh shutdown", "wait_off 2", "vsh destroy", "wait_off 30"]],
+    ["force", [], ["vsh shutdown", "wait_off 2", "vsh destroy", "wait_off 30", "+ 900 ))"]],
   ] as const)("%s", (kind, never, always) => {
     for (const part of never) expect(text(kind)).not.toContain(part);
     for (const part of always) expect(text(kind)).toContain(part);

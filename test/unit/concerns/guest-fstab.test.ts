@@ -189,3 +189,9 @@ describe("on a real file", () => {
     expect(guestFstab.drift(odd, lookAt()).state).toBe("ok");
   });
 });
+
+test("a line of another type is somebody else's, even where our own stood before", () => {
+  const stranger = "/dev/vdb1 /mnt/a ext4 defaults 0 2\n";
+  const plan = guestFstab.plan(want(), { fstab: stranger }, { line: null, fstab: true }, true);
+  expect(plan.refuse?.map(({ code }) => code)).toEqual(["mountPointTaken"]);
+});

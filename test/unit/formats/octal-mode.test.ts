@@ -1,5 +1,9 @@
+import { execFileSync } from "node:child_process";
+import { chmodSync, mkdtempSync, rmSync, statSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import fc from "fast-check";
-import { formatOctalMode, parseOctalMode } from "../../../provider/formats/octal-mode";
+import { exactMode, formatOctalMode, parseOctalMode } from "../../../provider/formats/octal-mode";
 
 test.each([
   ["770", 0o770],
@@ -37,4 +41,15 @@ test("every mode survives being written and read", () => {
       expect(parseOctalMode(formatOctalMode(mode))).toBe(mode);
     }),
   );
+});
+
+test("an exact mode takes setgid off a directory, which four digits leave on", () => {
+  const folder = mkdtempSync(join(tmpdir(), "virtio9p-mode-"));
+  const modeAfter = (mode: string): number => {
+    chmodSync(folder, 0o2755);
+    execFileSync("chmod", [mode, folder]);
+    return statSync(folder).mode & 0o7777;
+  };
+  expect([modeAfter(formatOctalMode(0o755)), modeAfter(exactMode(0o755))]).toEqual([0o2755, 0o755]);
+  rmSync(folder, { recursive: true });
 });
