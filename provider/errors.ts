@@ -23,6 +23,8 @@ export const errorCodes = [
   "lockHeld",
   "libvirtUnreachable",
   "unknownDomain",
+  /** The domain that has the share has another name now, and another domain has its. */
+  "domainRenamed",
   "transientDomain",
   "qemuWithoutVirtio9p",
   "sourceMissing",
@@ -36,6 +38,10 @@ export const errorCodes = [
   "unknownUser",
   "seLinuxNotAvailable",
   "tagTaken",
+  /** Another export can write to the same tree. */
+  "secondWriter",
+  /** Another resource of the same program is the same share. */
+  "shareClaimed",
   "mountPointTaken",
   "mountPointNotEmpty",
   "mountBusy",

@@ -11,8 +11,11 @@ import { ShareError } from "./errors";
 import type { Domain } from "./formats/domain-xml";
 import { formatFstabEntry } from "./formats/fstab";
 import { teller } from "./progress";
+import { claimedTwice } from "./program";
 import { machinesOf } from "./reconcile/machines";
 import { observe, type Observation } from "./reconcile/observe";
+import { madeHere } from "./reconcile/claims";
+import type { Request } from "./reconcile/plans";
 import { type Outcome, powerOf, reconcile, type Teller } from "./reconcile/reconcile";
 import { driftOf, mountOptionsIn, needsUpdate, statusOf, withValue } from "./reconcile/status";
 import {
@@ -51,7 +54,9 @@ export function check(news: Properties): {
 } {
   const { args, hidden } = split(news);
   const { canonical, failures } = checkArguments(args);
-  return { inputs: { ...canonical, ...hidden }, failures };
+  const urn = urnIn(news);
+  const claimed = urn === undefined ? [] : claimedTwice(urn, canonical);
+  return { inputs: { ...canonical, ...hidden }, failures: [...failures, ...claimed] };
 }
 
 /** What a difference between the state and the program comes to. No I/O; unknown values count as changed. */
@@ -81,19 +86,12 @@ export function diff(outputs: Properties, news: Properties): Difference {
   };
 }
 
-/**
- * Domain and tag of what this process has created. Within one up Pulumi creates before it deletes, so a
- * share that was renamed without an alias is created, adopting what is there, and then deleted under its
- * old name: that delete must not take down what the create has just adopted.
- */
-const claims = new Map<string, ShareSpec>();
-
 export async function create(
   inputs: Properties,
 ): Promise<{ readonly id: string; readonly outputs: Properties }> {
   const { spec } = specOf(inputs);
-  const outcome = await reconcile(machinesOf(spec, ""), { spec, olds: [], before: {} }, tell(spec));
-  claims.set(claimOf(spec, outcome.observation.info?.uuid ?? ""), spec);
+  const request = { spec, olds: [], before: {}, name: nameOf(inputs, spec) };
+  const outcome = await reconcile(machinesOf(spec, ""), request, tell(spec));
   // Its length keeps ids of one domain apart; nothing reads it.
   const id = `${outcome.observation.info?.uuid ?? ""}/${randomBytes(6).toString("hex")}`;
   return { id, outputs: finish(id, inputs, spec, outcome) };
@@ -103,11 +101,8 @@ export async function update(id: string, olds: Properties, inputs: Properties): 
   const { spec } = specOf(inputs);
   if (onlyTimeoutsDiffer(olds, inputs) && !needsUpdate(olds, spec.power)) return { ...olds, ...inputs };
   const machines = machinesOf(spec, uuidIn(olds));
-  const former = ((olds["__former"] as readonly Properties[] | undefined) ?? []).map(
-    (one) => specOf(one).spec,
-  );
-  const request = { spec, olds: [specOf(argumentsIn(olds)).spec, ...former], before: beforeOf(olds) };
-  return finish(id, inputs, spec, await reconcile(machines, request, tell(spec)));
+  const request = { ...fromState(olds), spec, name: nameOf(inputs, spec) };
+  return finish(id, inputs, spec, await reconcile(machines, request, tell(spec)), olds);
 }
 
 /** One look at everything. Undefined: nothing of ours is left on the host. */
@@ -136,6 +131,7 @@ export async function read(
     ...outputs,
     ...statusOf(observation, power, drift),
     layers: isFreed(outputs, observation) ? { ...states, directory: "differs" } : states,
+    domainName: observation.info?.name ?? outputs["domainName"],
     mountOptions: mountOptionsIn(observation, spec),
   };
   const inputs = Object.values(drift)
@@ -149,28 +145,21 @@ export async function read(
 
 export async function remove(outputs: Properties): Promise<void> {
   const { spec } = specOf(argumentsIn(outputs));
-  const former = ((outputs["__former"] as readonly Properties[] | undefined) ?? []).map(
-    (one) => specOf(one).spec,
-  );
-  // By UUID: a domain that was renamed since is still the one that has our device.
-  const uuid = uuidIn(outputs);
-  const machines = machinesOf(uuid === "" ? spec : { ...spec, domain: uuid }, uuid);
+  const machines = machinesOf(spec, uuidIn(outputs));
   const says = tell(spec);
-  const claimed = claims.get(claimOf(spec, uuid));
-  if (claimed) {
+  const former = fromState(outputs);
+  // Within one up Pulumi creates before it deletes.
+  const renamed = madeHere(machines.key, uuidIn(outputs), spec.tag);
+  if (renamed) {
     says.warn(
-      `${spec.tag} of ${spec.domain} was created under another name in this same operation: only what that one does not want is given back`,
+      `${spec.tag} of ${spec.domain} was created under another name in this same operation, as ${renamed.name}: only what that one does not want is given back`,
     );
-    const { failure } = await reconcile(
-      machines,
-      { spec: claimed, olds: [spec, ...former], before: beforeOf(outputs) },
-      says,
-    );
+    const request = { ...former, spec: renamed.spec, name: renamed.name };
+    const { failure } = await reconcile(machines, request, says);
     if (failure) throw failure;
     return;
   }
-  const request = { spec: undefined, olds: [spec, ...former], before: beforeOf(outputs) };
-  const outcome = await reconcile(machines, request, says);
+  const outcome = await reconcile(machines, { ...former, spec: undefined }, says);
   const { guestState } = outcome.observation;
   const entry = fstabEntryOf(spec);
   if (entry && guestState.kind === "off" && "fstab" in beforeOf(outputs)) {
@@ -181,28 +170,48 @@ export async function remove(outputs: Properties): Promise<void> {
   if (outcome.failure) throw outcome.failure;
 }
 
-function claimOf(spec: ShareSpec, domainUuid: string): string {
-  return `${spec.host.libvirtUri} ${domainUuid} ${spec.tag}`;
+/** What the state says of a share: what it wanted, what first contact found, what stood. */
+function fromState(outputs: Properties): Omit<Request, "spec"> {
+  const former = (outputs["__former"] as readonly Properties[] | undefined) ?? [];
+  return {
+    olds: [argumentsIn(outputs), ...former].map((one) => specOf(one).spec),
+    before: beforeOf(outputs),
+    stood: (outputs["__stood"] ?? {}) as Record<string, Json>,
+  };
+}
+
+/** The resource's name: the last part of its URN, `urn:pulumi:prod::kvm::...Virtio9pShare::foobar`; else the tag. */
+function nameOf(inputs: Properties, spec: ShareSpec): string {
+  const urn = inputs["__logUrn"];
+  return typeof urn === "string" ? (urn.split("::").at(-1) ?? spec.tag) : spec.tag;
 }
 
 /** Outputs of a create or an update; throws the partial failure if there was one. */
-function finish(id: string, inputs: Properties, spec: ShareSpec, outcome: Outcome): Properties {
+function finish(
+  id: string,
+  inputs: Properties,
+  spec: ShareSpec,
+  outcome: Outcome,
+  olds: Properties = {},
+): Properties {
   const { observation, bindings } = outcome;
   const drift = driftOf(bindings, observation);
   const entry = fstabEntryOf(spec);
+  const stoodBefore = (olds["__stood"] ?? {}) as Properties;
   const outputs = withoutUndefined({
     ...inputs,
     ...(outcome.failure
       ? { status: "incomplete", statusReason: outcome.failure.code }
       : statusOf(observation, outcome.power, drift)),
     layers: Object.fromEntries(Object.entries(drift).map(([layer, one]) => [layer, one.state])),
-    domainUuid: observation.info?.uuid ?? "",
-    domainName: observation.info?.name ?? "",
+    domainUuid: observation.info?.uuid ?? uuidIn(olds),
+    domainName: observation.info?.name ?? olds["domainName"] ?? "",
     directoryOwner: directoryOwner(outcome),
     fstabEntry: entry ? formatFstabEntry(entry) : "",
     mountOptions: mountOptionsIn(observation, spec),
     before: outcome.before,
     __former: outcome.former.map(withoutConnections),
+    __stood: { ...stoodBefore, ...outcome.standing },
   }) as Properties;
   if (outcome.failure) throw new PartialFailure(id, outputs, outcome.failure);
   return outputs;
@@ -263,7 +272,9 @@ function split(properties: Properties): {
 
 /** What the class hands in for itself; what we keep for ourselves in the outputs is no input. */
 function hiddenInputs(outputs: Properties): Properties {
-  return Object.fromEntries(Object.entries(split(outputs).hidden).filter(([key]) => key !== "__former"));
+  return Object.fromEntries(
+    Object.entries(split(outputs).hidden).filter(([key]) => key !== "__former" && key !== "__stood"),
+  );
 }
 
 function isOutput(key: string): boolean {

@@ -2,6 +2,7 @@ import { posix } from "node:path";
 import * as v from "valibot";
 import { nearest } from "./formats/nearest";
 import { formatOctalMode, parseOctalMode } from "./formats/octal-mode";
+import { isSystemPath } from "./formats/system-path";
 import {
   cacheModes,
   defaultMsizeBytes,
@@ -42,51 +43,18 @@ const absolutePath = v.pipe(
   ),
 );
 
-/** Directories whose owner or content a share must never take over: the system's own, and the roots of many users' trees. */
-const systemDirectories = [
-  ..."/ /bin /boot /dev /etc /home /lib /lib32 /lib64 /libx32 /lost+found /media /mnt /opt /proc /root /run".split(
-    " ",
-  ),
-  ..."/sbin /srv /sys /tmp /usr /usr/bin /usr/lib /usr/lib64 /usr/local /usr/sbin /usr/share /var /var/cache".split(
-    " ",
-  ),
-  ..."/var/lib /var/lib/libvirt /var/lib/libvirt/images /var/lib/virtio9p /var/log /var/run /var/spool /var/tmp".split(
-    " ",
-  ),
-];
-/** Trees of which no part can be a share, on either side. */
-const systemTrees = [
-  "/bin",
-  "/boot",
-  "/dev",
-  "/etc",
-  "/lib",
-  "/lib64",
-  "/lib32",
-  "/libx32",
-  "/usr/lib32",
-  "/usr/lib64",
-  "/usr/libx32",
-  "/proc",
-  "/sbin",
-  "/sys",
-  "/usr/bin",
-  "/usr/lib",
-  "/usr/sbin",
-];
-
-const isSystem = (path: string): boolean =>
-  systemDirectories.includes(path) || systemTrees.some((tree) => path.startsWith(`${tree}/`));
-
 const source = v.pipe(
   absolutePath,
-  v.check((path) => !isSystem(path), "is a directory of the system itself: share one that was made for it"),
+  v.check(
+    (path) => !isSystemPath(path),
+    "is a directory of the system itself: share one that was made for it",
+  ),
 );
 
 const mountPoint = v.pipe(
   absolutePath,
   v.check(
-    (path) => !isSystem(path),
+    (path) => !isSystemPath(path),
     "is a directory of the system itself: mount on one of its own, such as /mnt/NAME",
   ),
 );

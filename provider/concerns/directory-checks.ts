@@ -1,6 +1,6 @@
 import type { Refusal } from "../engine/concern";
 import { formatOctalMode } from "../formats/octal-mode";
-import type { DirectoryBefore, DirectorySeen, DirectoryWant, Entry } from "./directory-facts";
+import type { DirectoryBefore, DirectorySeen, DirectoryWant, Entry, Stood } from "./directory-facts";
 
 /** Whose a share's directory is to be, and everything for which it is refused. Pure. */
 
@@ -47,11 +47,12 @@ function qemuLabel(
   return seen.live?.dacLabel ?? seen.persistent?.dacLabel ?? (domain && seen.baselabels(domain.type));
 }
 
-/** Is the directory there, and the one that it was? */
+/** Is the directory there, and the one that it was at first contact, or when we last saw it? */
 export function standing(
   want: DirectoryWant,
   seen: DirectorySeen,
   before: DirectoryBefore | undefined,
+  stood: Stood | undefined,
 ): Refusal[] {
   const { entry, realPath } = seen;
   if (realPath !== want.path) {
@@ -64,13 +65,13 @@ export function standing(
     ];
   }
   if (!entry) {
-    if (before && !before.created) {
+    if (stood ?? (before && !before.created)) {
       return [
         {
           code: "sourceVanished",
-          what: `${want.path} was there at first contact and is not now`,
+          what: `${want.path} was there ${stood ? "after the last operation" : "at first contact"} and is not now`,
           remedy:
-            "mount its file system, or put the directory back; it is not made anew, for that would hide the loss",
+            "mount its file system, or put the directory back; it is not made anew, for that would hide the loss (if it was meant: pulumi up --replace)",
         },
       ];
     }
@@ -92,11 +93,12 @@ export function standing(
       { code: "sourceNotDirectory", what: `${want.path} is not a directory`, remedy: "share a directory" },
     ];
   }
-  if (before && !before.created && !isSame(entry, before)) {
+  const then = before && !before.created ? before : stood;
+  if (then && !isSame(entry, then)) {
     return [
       {
         code: "sourceMoved",
-        what: `${want.path} is not the directory of first contact: inode ${entry.inode} made at ${entry.born}, it was ${before.inode} made at ${before.born}`,
+        what: `${want.path} is not the directory that it was: inode ${entry.inode} made at ${entry.born}, it was ${then.inode} made at ${then.born}`,
         remedy:
           "mount the file system that it was on; if the change was meant, destroy the share and create it again",
       },

@@ -71,6 +71,9 @@ export type DirectoryBefore =
       readonly attributes: VirtfsAttributes;
     };
 
+/** The directory that an operation left standing, by which the next one knows it. */
+export type Stood = { readonly path: string; readonly inode: string; readonly born: string };
+
 /** Everything that is asked about a share's directory, and about whom its QEMU runs as. */
 export function directoryFacts(want: DirectoryWant): Facts<DirectorySeen> {
   return {
@@ -87,7 +90,8 @@ export function directoryFacts(want: DirectoryWant): Facts<DirectorySeen> {
   };
 }
 
-function entryOf(path: string): Fact<Entry | undefined> {
+/** The directory itself, as it stands. */
+export function entryOf(path: string): Fact<Entry | undefined> {
   return {
     key: `entry ${path}`,
     place: "host",

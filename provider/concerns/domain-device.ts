@@ -1,11 +1,23 @@
-import { asWanted, type Concern, type Facts, type Json, type Refusal, type Step } from "../engine/concern";
+import {
+  alone,
+  type Concern,
+  type Context,
+  type Facts,
+  type Json,
+  type Refusal,
+  type Step,
+} from "../engine/concern";
 import { sh } from "../formats/shell";
 import { type Device9p, type Domain, formatDevice9p, sameDevice } from "../formats/domain-xml";
+import type { Mount } from "../formats/mountinfo";
+import { type HostExports, hostExports, hostMounts, secondWriters } from "./second-writer";
 import { type DomainInfo, domainInfo, emulatorHas9p, liveDomain, persistentDomain } from "./domain-facts";
 
 interface DeviceWant {
   readonly domain: string;
   readonly device: Device9p;
+  /** Nobody else may write to the same tree. */
+  readonly onlyWriter: boolean;
 }
 
 interface DeviceSeen {
@@ -13,6 +25,9 @@ interface DeviceSeen {
   readonly persistent: Domain | undefined;
   readonly live: Domain | undefined;
   readonly has9p: boolean | undefined;
+  /** Asked for the only writer. */
+  readonly exports?: HostExports;
+  readonly mounts?: readonly Mount[];
 }
 
 /** The device that stood under the tag at first contact, as the XML that libvirt takes; null: none. */
@@ -29,7 +44,8 @@ type DeviceBefore = {
  * QEMU is the power cycle's business. libvirt knows no update of a filesystem either: a changed one is
  * taken out and put in.
  *
- * Refuses with `unknownDomain`, `transientDomain`, `qemuWithoutVirtio9p`, `tagTaken`.
+ * Refuses with `unknownDomain`, `domainRenamed`, `transientDomain`, `qemuWithoutVirtio9p`, `tagTaken`,
+ * `secondWriter`.
  * Source: libvirt 9.0 formatdomain.html#filesystems, virsh(1).
  */
 export const domainDevice: Concern<DeviceWant, DeviceSeen, DeviceBefore> = {
@@ -39,17 +55,22 @@ export const domainDevice: Concern<DeviceWant, DeviceSeen, DeviceBefore> = {
   down: "hostDetach",
   scope: "domain",
 
-  want: (spec) => ({ domain: spec.domain, device: wantedDevice(spec) }),
+  want: (spec) => ({
+    domain: spec.domain,
+    device: wantedDevice(spec),
+    onlyWriter: spec.otherWriters === "refuse" && !spec.readOnly,
+  }),
   identity: (want) => want.device.tag,
-  facts: (): Facts<DeviceSeen> => ({
+  facts: (want): Facts<DeviceSeen> => ({
     info: domainInfo,
     persistent: persistentDomain,
     live: liveDomain,
     has9p: emulatorHas9p,
+    ...(want.onlyWriter ? { exports: hostExports, mounts: hostMounts } : {}),
   }),
 
-  plan(want, seen, _before, known) {
-    const refuse = domainProblems(want, seen);
+  plan(want, seen, _before, known, context = alone) {
+    const refuse = [...domainProblems(want, seen), ...otherWriters(want, seen, context)];
     if (refuse.length > 0) return { refuse, steps: [] };
     const same = (seen.persistent?.devices9p ?? []).filter((device) => device.tag === want.device.tag);
     const other = seen.persistent?.otherFilesystems.find((filesystem) => filesystem.tag === want.device.tag);
@@ -94,14 +115,13 @@ export const domainDevice: Concern<DeviceWant, DeviceSeen, DeviceBefore> = {
   drift(want, seen) {
     const now = seen.persistent?.devices9p.find((device) => device.tag === want.device.tag);
     if (!seen.persistent) return { state: "unknown", args: {}, notes: [] };
-    if (!now)
-      return {
-        state: "missing",
-        args: {},
-        notes: [`${seen.persistent.name} has no filesystem ${want.device.tag}`],
-      };
+    const notes = [...renamed(want, seen), ...otherWriters(want, seen, alone).map(({ what }) => what)];
+    if (!now) {
+      const missing = `${seen.persistent.name} has no filesystem ${want.device.tag}`;
+      return { state: "missing", args: {}, notes: [missing, ...notes] };
+    }
     const args = differences(want.device, now);
-    return Object.keys(args).length === 0 ? asWanted : { state: "differs", args, notes: [] };
+    return { state: Object.keys(args).length === 0 ? "ok" : "differs", args, notes };
   },
 };
 
@@ -128,6 +148,25 @@ export function wantedDevice(spec: {
   };
 }
 
+/** The domain goes by its UUID; that it is not called as the program calls it is said. */
+function renamed(want: DeviceWant, { info }: DeviceSeen): string[] {
+  if (!info || info.name === want.domain || info.uuid === want.domain.toLowerCase()) return [];
+  const other =
+    info.namesake === undefined ? "" : `; ${want.domain} is another domain now (${info.namesake})`;
+  return [`the domain ${want.domain} is called ${info.name} now: write that, or its UUID, as domain${other}`];
+}
+
+/** Needs to be known by the tags that the share has or had: its own device is no second writer. */
+function otherWriters(want: DeviceWant, seen: DeviceSeen, context: Context): Refusal[] {
+  if (!seen.exports || !seen.mounts) return [];
+  const { source, tag } = want.device;
+  return secondWriters(
+    { source, tag, domain: seen.info?.name ?? want.domain },
+    { exports: seen.exports, mounts: seen.mounts, domainUuid: seen.info?.uuid },
+    { ...context, tags: new Set([...context.tags, tag]) },
+  );
+}
+
 function domainProblems(want: DeviceWant, seen: DeviceSeen): Refusal[] {
   if (!seen.info) {
     return [
@@ -135,6 +174,15 @@ function domainProblems(want: DeviceWant, seen: DeviceSeen): Refusal[] {
         code: "unknownDomain",
         what: `libvirt has no domain ${want.domain}`,
         remedy: "give domain by its exact name or UUID, as `virsh list --all --uuid --name` shows them",
+      },
+    ];
+  }
+  if (seen.info.namesake !== undefined) {
+    return [
+      {
+        code: "domainRenamed",
+        what: `the domain that has this share is called ${seen.info.name} now (${seen.info.uuid}), and ${want.domain} is another one (${seen.info.namesake})`,
+        remedy: `give domain as "${seen.info.name}", or as its UUID; to move the share to the new ${want.domain}, run pulumi up --replace`,
       },
     ];
   }

@@ -29,16 +29,21 @@ export interface DomainInfo {
   readonly state: string;
   readonly persistent: boolean;
   readonly managedSave: boolean;
+  /** Another domain has the name that the program gives, since this one was renamed: that one's UUID. */
+  readonly namesake: string | undefined;
 }
 
-/** Sample: `UUID: 5a...`, `Name: web1`, `State: running`, `Persistent: yes`, `Managed save: no`. */
+/** Sample: `UUID: 5a...`, `Name: web1`, `State: running`, `Persistent: yes`, `Managed save: no`, `Namesake: `. */
 export const domainInfo: Fact<DomainInfo | undefined> = {
   key: "domain info",
   place: "host",
+  perDomain: true,
   does: "look at the domain's state",
   guard: true,
   tools: [virsh],
-  script: sh`[ -z "$domain" ] || vsh dominfo "$domain" | grep -E '^(UUID|Name|State|Persistent|Managed save):'`,
+  script: sh`[ -n "$domain" ] || exit 0
+vsh dominfo "$domain" | grep -E '^(UUID|Name|State|Persistent|Managed save):'
+printf 'Namesake: %s\n' "$namesake"`,
   parse(output) {
     const fields = new Map(
       output
@@ -54,6 +59,7 @@ export const domainInfo: Fact<DomainInfo | undefined> = {
       state: fields.get("State") ?? "",
       persistent: fields.get("Persistent") === "yes",
       managedSave: fields.get("Managed save") === "yes",
+      namesake: fields.get("Namesake") || undefined,
     };
   },
 };
@@ -62,6 +68,7 @@ export const domainInfo: Fact<DomainInfo | undefined> = {
 export const persistentDomain: Fact<Domain | undefined> = {
   key: "persistent domain",
   place: "host",
+  perDomain: true,
   does: "read the domain's persistent definition",
   guard: true,
   tools: [virsh],
@@ -73,6 +80,7 @@ export const persistentDomain: Fact<Domain | undefined> = {
 export const liveDomain: Fact<Domain | undefined> = {
   key: "live domain",
   place: "host",
+  perDomain: true,
   does: "read the running domain's definition",
   tools: [virsh],
   script: sh`if [ -n "$domain" ] && [ "$(vsh domstate "$domain")" != 'shut off' ]; then vsh dumpxml "$domain"; fi`,
@@ -83,6 +91,7 @@ export const liveDomain: Fact<Domain | undefined> = {
 export const domainJob: Fact<boolean> = {
   key: "domain job",
   place: "host",
+  perDomain: true,
   does: "ask for the domain's jobs",
   tools: [virsh],
   // Of a domain that is off, libvirt 9.0 answers with an error.
@@ -108,6 +117,7 @@ fi`,
 export const dacBaselabels: Fact<(domainType: string) => { user: string; group: string } | undefined> = {
   key: "dac baselabels",
   place: "host",
+  perDomain: true,
   does: "ask libvirt whom it runs QEMU as",
   tools: [virsh],
   script: sh`if [ -n "$domain" ] && vsh dumpxml "$domain" | grep -q "<seclabel [^>]*model='dac'"; then exit 0; fi
@@ -123,6 +133,7 @@ vsh capabilities`,
 export const emulatorHas9p: Fact<boolean | undefined> = {
   key: "emulator has 9p",
   place: "host",
+  perDomain: true,
   does: "ask the domain's emulator for virtio-9p",
   tools: [virsh],
   script: sh`[ -n "$domain" ] || exit 0

@@ -2,13 +2,16 @@ import { asWanted, type Concern, type Plan, type Step } from "../engine/concern"
 import type { Domain } from "../formats/domain-xml";
 import { exactMode, formatOctalMode, parseOctalMode } from "../formats/octal-mode";
 import { lines, sh } from "../formats/shell";
+import { isSystemPath } from "../formats/system-path";
 import { isSame, named, type Owner, reachable, resolveOwner, standing, strangers } from "./directory-checks";
 import {
   type DirectoryBefore,
   directoryFacts,
   type DirectorySeen,
   type DirectoryWant,
+  entryOf,
   type Entry,
+  type Stood,
   type VirtfsAttributes,
 } from "./directory-facts";
 
@@ -48,9 +51,17 @@ export const hostDirectory: Concern<DirectoryWant, DirectorySeen, DirectoryBefor
 
   facts: directoryFacts,
 
-  plan(want, seen, before) {
+  around: (want) =>
+    directoriesAbove(want.path).map((path) => ({ ...want, ...untouched, path, giveBack: true })),
+
+  plan(want, seen, before, _known, context) {
     const { owner, refuse: unknown } = resolveOwner(want, seen);
-    const refuse = [...unknown, ...standing(want, seen, before), ...reachable(want, seen, owner, before)];
+    const stood = context?.stood["directory"] as Stood | undefined;
+    const refuse = [
+      ...unknown,
+      ...standing(want, seen, before, stood?.path === want.path ? stood : undefined),
+      ...reachable(want, seen, owner, before),
+    ];
     if (refuse.length > 0) return { refuse, steps: [] };
     const others =
       before === undefined || want.recursive === false ? undefined : strangers(want, seen, owner.uid);
@@ -80,7 +91,8 @@ export const hostDirectory: Concern<DirectoryWant, DirectorySeen, DirectoryBefor
 
   restore(old, before, seen) {
     const entry = seen.entry;
-    if (!entry || !old.giveBack) return { steps: [] };
+    if (!old.giveBack) return { steps: [], forgets: true };
+    if (!entry) return { steps: [] };
     if (before.created) return giveUpOwn(old, seen);
     if (entry.kind !== "directory" || !isSame(entry, before)) {
       return {
@@ -99,6 +111,7 @@ export const hostDirectory: Concern<DirectoryWant, DirectorySeen, DirectoryBefor
                 does: `give ${path} back to ${before.uid}:${before.gid}`,
                 run: sh`chown -h -- ${`${before.uid}:${before.gid}`} ${path}`,
                 undo: sh`chown -h -- ${`${entry.uid}:${entry.gid}`} ${path}`,
+                changes: [entryOf(path).key],
               },
             ]
           : []),
@@ -127,7 +140,27 @@ export const hostDirectory: Concern<DirectoryWant, DirectorySeen, DirectoryBefor
     };
     return Object.keys(args).length === 0 ? asWanted : { state: "differs", args, notes: [] };
   },
+
+  standing: ({ entry, realPath }) =>
+    entry && ({ path: realPath, inode: entry.inode, born: entry.born } satisfies Stood),
 };
+
+/** What a share asks of a directory that it merely lies in. */
+const untouched = {
+  create: false,
+  owner: undefined,
+  group: undefined,
+  mode: undefined,
+  keepOwners: false,
+} as const;
+
+/** Every directory above that could be a share itself, the nearest first. */
+function directoriesAbove(path: string): string[] {
+  const parts = path.split("/").slice(1, -1);
+  return parts
+    .map((_, index) => `/${parts.slice(0, parts.length - index).join("/")}`)
+    .filter((above) => !isSystemPath(above));
+}
 
 function create(want: DirectoryWant, owner: Owner): Step[] {
   const mode = want.mode ?? createdMode;
@@ -146,6 +179,7 @@ function create(want: DirectoryWant, owner: Owner): Step[] {
       does: `make ${want.path}`,
       run: sh`mkdir -m ${exactMode(mode)} -- ${want.path}`,
       undo: sh`rmdir -- ${want.path}`,
+      changes: [entryOf(want.path).key],
     },
     ...(want.keepOwners ? [keepStep(want.path, root)] : []),
     ...chownSteps(want.path, owner, root),
@@ -175,6 +209,7 @@ function chownSteps(path: string, owner: Owner, from: Entry): Step[] {
       does: `chown ${path} from ${was} to ${to}`,
       run: sh`chown -h -- ${to} ${path}`,
       undo: sh`chown -h -- ${was} ${path}`,
+      changes: [entryOf(path).key],
     },
   ];
 }
@@ -184,6 +219,7 @@ function chmodStep(path: string, to: number, from: number): Step {
     does: `chmod ${path} from ${formatOctalMode(from)} to ${formatOctalMode(to)}`,
     run: sh`chmod -- ${exactMode(to)} ${path}`,
     undo: sh`chmod -- ${exactMode(from)} ${path}`,
+    changes: [entryOf(path).key],
   };
 }
 
@@ -252,6 +288,7 @@ function giveUpOwn(old: DirectoryWant, seen: DirectorySeen): Plan {
       {
         does: `remove ${old.path}, which is empty and was made by this share`,
         run: sh`rmdir -- ${old.path}`,
+        changes: [entryOf(old.path).key],
       },
     ],
   };

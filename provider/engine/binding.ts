@@ -1,7 +1,7 @@
 import type { ShareSpec } from "../spec";
 import type { AnyConcern, Fact, Json } from "./concern";
 import type { FactSet, Look } from "./place";
-import { type RecordEntry, recordOf, type RecordPlace } from "./record";
+import { holdersInside, type RecordEntry, recordOf, type RecordPlace, whereRecorded } from "./record";
 
 /** One concern bound to what one spec wants of it: to be ensured, or to be given back. */
 export interface Binding {
@@ -11,12 +11,15 @@ export interface Binding {
   readonly record: RecordPlace;
   /** What the concern asks of the machines, by its own names. */
   readonly facts: Readonly<Record<string, Fact<unknown>>>;
+  /** Something larger that `spec` only has its own thing in: held where another share has it, never made. */
+  readonly around: boolean;
 }
 
-/** What is to be ensured for the new spec, and what only the old ones wanted. */
+/** What is to be ensured for the new spec, what only the old ones wanted, and what the new one lies in. */
 export interface Bindings {
   readonly ensure: readonly Binding[];
   readonly release: readonly Binding[];
+  readonly around: readonly Binding[];
 }
 
 /** Every layer of `spec`, and every layer of `olds` that `spec` does not want in that identity. */
@@ -26,14 +29,15 @@ export function bind(
   olds: readonly ShareSpec[],
 ): Bindings {
   const ensure = spec ? bindAll(concerns, spec) : [];
-  const taken = new Set(ensure.map((binding) => keyOf(binding.record)));
+  const around = spec ? bindAround(concerns, spec) : [];
+  const taken = new Set([...ensure, ...around].map((binding) => keyOf(binding.record)));
   const release = olds
-    .flatMap((old) => bindAll(concerns, old))
+    .flatMap((old) => [...bindAll(concerns, old), ...bindAround(concerns, old)])
     .filter((binding) => {
       const key = keyOf(binding.record);
       return !taken.has(key) && taken.add(key);
     });
-  return { ensure, release };
+  return { ensure, release, around };
 }
 
 /** Every fact that the bindings ask for in one place, each once, records included. */
@@ -42,9 +46,10 @@ export function factsOf(
   place: "host" | "guest",
   more: readonly Fact<unknown>[] = [],
 ): FactSet {
-  const all = [...bindings.ensure, ...bindings.release].flatMap((binding) => [
+  const all = [...bindings.ensure, ...bindings.release, ...bindings.around].flatMap((binding) => [
     ...Object.values(binding.facts),
     recordOf(binding.record),
+    ...(binding.around || binding.concern.around === undefined ? [] : [insideOf(binding)]),
   ]);
   return new Map([...more, ...all].filter((fact) => fact.place === place).map((fact) => [fact.key, fact]));
 }
@@ -64,6 +69,15 @@ export function recordIn(binding: Binding, host: Look): RecordEntry | undefined 
   return host.values.get(recordOf(binding.record).key) as RecordEntry | undefined;
 }
 
+/** Who has something that lies inside what a binding is about. */
+export function holdersInsideOf(binding: Binding, host: Look): readonly string[] {
+  return (host.values.get(insideOf(binding).key) ?? []) as readonly string[];
+}
+
+function insideOf({ concern, record }: Binding): Fact<readonly string[]> {
+  return holdersInside(concern.layer, record.identity);
+}
+
 /** What first contact found, by layer: the copy that the outputs carry. */
 export type BeforeCopy = Readonly<Record<string, Json>>;
 
@@ -72,7 +86,27 @@ function bindAll(concerns: readonly AnyConcern[], spec: ShareSpec): Binding[] {
     const want: unknown = concern.want(spec);
     if (want === undefined) return [];
     const record = { layer: concern.layer, identity: concern.identity(want), scope: concern.scope };
-    return [{ concern, want, spec, record, facts: concern.facts(want) as Record<string, Fact<unknown>> }];
+    const facts = concern.facts(want) as Record<string, Fact<unknown>>;
+    return [{ concern, want, spec, record, facts, around: false }];
+  });
+}
+
+function bindAround(concerns: readonly AnyConcern[], spec: ShareSpec): Binding[] {
+  return concerns.flatMap((concern) => {
+    const want: unknown = concern.want(spec);
+    if (want === undefined) return [];
+    return (concern.around?.(want) ?? []).map((larger: unknown) => {
+      const record = { layer: concern.layer, identity: concern.identity(larger), scope: concern.scope };
+      const facts = Object.entries(concern.facts(larger) as Record<string, Fact<unknown>>);
+      return {
+        concern,
+        want: larger,
+        spec,
+        record,
+        facts: Object.fromEntries(facts.map(([name, fact]) => [name, whereRecorded(fact, record)])),
+        around: true,
+      };
+    });
   });
 }
 

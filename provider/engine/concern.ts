@@ -42,6 +42,8 @@ export interface Fact<T> {
   readonly parse: (output: string, bytes: Buffer) => T;
   /** Plans rest on it: it is looked up again, under the lock, just before a write. */
   readonly guard?: boolean;
+  /** Its script uses `$domain` or `$recorded`: another domain is another fact. */
+  readonly perDomain?: boolean;
   /** Programs that the script needs. */
   readonly tools?: readonly Tool[];
   /** What a non-zero exit means, where it has a name of its own. */
@@ -67,6 +69,11 @@ export interface Step {
   readonly undo?: Script;
   /** What its failure is called, where that has a name of its own; else `stepFailed`. */
   readonly code?: Problem["code"];
+  /**
+   * Keys of the facts whose value it changes so that a plan made before it holds no more: a plan of
+   * another share that rests on one of them is not carried out in the same script, but made anew.
+   */
+  readonly changes?: readonly string[];
   /** Whose step it is; the engine fills it in. */
   readonly layer?: Layer;
 }
@@ -79,6 +86,8 @@ export interface Plan {
   readonly refuse?: readonly Refusal[];
   readonly steps: readonly Step[];
   readonly warnings?: readonly string[];
+  /** Of what is given back: nobody wants it back, so what first contact found can be forgotten. */
+  readonly forgets?: boolean;
 }
 
 /** How a machine differs from what is wanted. */
@@ -99,6 +108,19 @@ export interface Drift {
 export type UpPhase = "host" | "guestBoot" | "guestLive";
 export type DownPhase = "guest" | "hostDetach" | "hostLast";
 
+/** What is known of a share beside what its machines show. */
+export interface Context {
+  /** The tags under which this very share has, or had, its device. */
+  readonly tags: ReadonlySet<string>;
+  /** Shares that this process makes at the same time on the same host, each with its resource's name. */
+  readonly others: readonly { readonly name: string; readonly spec: ShareSpec }[];
+  /** By layer, what the last operation saw standing, in the concern's own form. */
+  readonly stood: Readonly<Record<string, Json>>;
+}
+
+/** The context of a share that is alone, at first contact. */
+export const alone: Context = { tags: new Set(), others: [], stood: {} };
+
 /**
  * One layer of a share: what is wanted, what is there, how to get from one to the other, and back.
  *
@@ -117,12 +139,19 @@ export interface Concern<Want, Seen extends object, Before extends Json> {
   /** When this changes, the old one is restored and a new one ensured. */
   identity(want: Want): string;
   facts(want: Want): Facts<Seen>;
+  /**
+   * Larger things of the same kind, which this one lies in: where a share has one of them, it stays as it
+   * is as long as this one stands.
+   */
+  around?(want: Want): readonly Want[];
   /** `known`: the state says that this share had this very identity before, so what is there is ours to repair. */
-  plan(want: Want, seen: Seen, before: Before | undefined, known: boolean): Plan;
+  plan(want: Want, seen: Seen, before: Before | undefined, known: boolean, context?: Context): Plan;
   /** What first contact found, in the form of the record. */
   remember(want: Want, seen: Seen): Before;
   restore(want: Want, before: Before, seen: Seen): Plan;
   drift(want: Want, seen: Seen): Drift;
+  /** What of it a later operation must find again, in a form of its own; undefined: nothing stands. */
+  standing?(seen: Seen): Json | undefined;
 }
 
 /** A concern whose types are known to itself alone: how the engine holds them all in one list. */

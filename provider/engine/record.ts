@@ -6,11 +6,16 @@ import { lines, type Script, sh } from "../formats/shell";
 /**
  * What first contact found of one thing, kept on the host as long as a share holds it.
  *
- * Sample: `{"version":1,"layer":"directory","identity":"/foo/bar","before":{"created":true},
- * "holders":["5a0c.../foobar"]}`. A holder is a domain's UUID and a tag.
+ * A line for the thing, and one for each holder, so that one more is one line more:
+ *
+ * ```
+ * {"version":2,"layer":"directory","identity":"/foo/bar","before":{"created":true}}
+ * "5a0c2f9e-6f0b-4f0e-9a53-0d5d5f6f3b11/foobar"
+ * "inside 5a0c2f9e-6f0b-4f0e-9a53-0d5d5f6f3b11/nested"
+ * ```
+ * A holder is a domain's UUID and a tag; `inside` one has something that lies in this.
  */
 export interface RecordEntry {
-  readonly version: 1;
   readonly layer: Layer;
   readonly identity: string;
   readonly before: Json;
@@ -24,9 +29,12 @@ export interface RecordPlace {
   readonly scope: "host" | "domain";
 }
 
+/** The form of the records that this release writes and reads. */
+const version = 2;
+
 /**
- * Shell variables of the host's prelude: `$records`, root-only, outlives a boot. `$recorded` is the
- * domain's UUID as libvirt has it, or as the state knew it when it is gone.
+ * Shell variables of the host's prelude: `$records`, root-only, outlives a boot; and of a domain's scope:
+ * `$recorded`, the domain's UUID as libvirt has it, or as the state knew it when it is gone.
  *
  * Where libvirt is the user's own session the records are the user's (XDG Base Directory 0.8).
  */
@@ -41,6 +49,7 @@ export function recordOf(at: RecordPlace): Fact<RecordEntry | undefined> {
   return {
     key: `record ${at.scope} ${at.layer} ${at.identity}`,
     place: "host",
+    perDomain: at.scope === "domain",
     does: `read the record of ${at.layer} ${at.identity}`,
     guard: true,
     script: sh`if [ -e ${pathOf(at)} ]; then cat -- ${pathOf(at)}; fi`,
@@ -54,26 +63,116 @@ export function recordOf(at: RecordPlace): Fact<RecordEntry | undefined> {
 }
 
 /**
- * Writes an entry so that it is on the disk before the next step runs: a crash finds the old one or
- * the new one. `former` is what undo puts back.
+ * The holders of everything of a layer that lies inside a path; empty: no share has anything there.
+ *
+ * Found by the text of their identity: a quote inside a JSON string is always escaped, so nothing else in
+ * a record can look like it.
  */
-export function writeRecord(at: RecordPlace, entry: RecordEntry, former: RecordEntry | undefined): Step {
+export function holdersInside(layer: Layer, path: string): Fact<readonly string[]> {
+  const identity = `"identity":${JSON.stringify(`${path}/`).slice(0, -1)}`;
   return {
-    does: `remember what was found of ${at.layer} ${at.identity}`.trim(),
-    run: save(at, entry),
-    undo: former ? save(at, former) : remove(at),
+    key: `records inside ${path}`,
+    place: "host",
+    does: `see whether shares have something inside ${path}`,
+    guard: true,
+    script: sh`for file in "$records"/host/${layer}-*.json; do
+  if [ -e "$file" ] && head -n 1 -- "$file" | grep -qF -- ${identity}; then tail -n +2 -- "$file"; fi
+done`,
+    parse: (output) =>
+      [...new Set(holdersIn(output.split("\n")))].filter((holder) => !holder.startsWith(insidePrefix)),
+  };
+}
+
+/** The same fact, looked up only where there is a record; elsewhere its script prints nothing. */
+export function whereRecorded<T>(fact: Fact<T>, at: RecordPlace): Fact<T> {
+  if (fact.perDomain === true) return fact;
+  return {
+    ...fact,
+    key: `${fact.key} where recorded`,
+    script: sh`[ -e ${pathOf(at)} ] || exit 0
+${fact.script}`,
+  };
+}
+
+const insidePrefix = "inside ";
+
+/** The holder that holds a thing because it has something that lies in it. */
+export function insideHolder(holder: string): string {
+  return `${insidePrefix}${holder}`;
+}
+
+/** Whether a holder holds only because of something that lies in the thing. */
+export function isInside(holder: string): boolean {
+  return holder.startsWith(insidePrefix);
+}
+
+/**
+ * Writes an entry for the first time, so that it is on the disk before the next step runs: a crash finds
+ * it whole or not at all.
+ */
+export function makeRecord(at: RecordPlace, before: Json, holders: readonly string[]): Step {
+  const { layer, identity } = at;
+  const text = [JSON.stringify({ version, layer, identity, before }), ...holders.map(quoted)];
+  return {
+    does: `remember what was found of ${named(at)}`,
+    run: sh`mkdir -p -m 0700 -- "$records" ${folderOf(at)}
+printf '%s\n' ${text} > ${pathOf(at)}.new
+${putInPlace(at)}`,
+    undo: remove(at),
+    changes: [recordOf(at).key],
+  };
+}
+
+/** Adds holders to an entry, whoever else does at the same time; those of `leaving` go. */
+export function joinRecord(
+  at: RecordPlace,
+  joining: readonly string[],
+  leaving: readonly string[] = [],
+): Step {
+  return {
+    does: `hold what was found of ${named(at)}`,
+    run: rewrite(at, joining, leaving),
+    undo: rewrite(at, leaving, joining),
+    ...(leaving.length > 0 ? { changes: [recordOf(at).key] } : {}),
+  };
+}
+
+/** Takes holders out of an entry that others still hold. */
+export function leaveRecord(at: RecordPlace, leaving: readonly string[]): Step {
+  return {
+    does: `let go of what was found of ${named(at)}, which others still hold`,
+    run: rewrite(at, [], leaving),
+    undo: rewrite(at, leaving, []),
+    changes: [recordOf(at).key],
   };
 }
 
 /** Removes an entry, and the folders that it was the last in. */
 export function removeRecord(at: RecordPlace): Step {
-  return { does: `forget what was found of ${at.layer} ${at.identity}`.trim(), run: remove(at) };
+  return {
+    does: `forget what was found of ${named(at)}`,
+    run: remove(at),
+    changes: [recordOf(at).key],
+  };
 }
 
-function save(at: RecordPlace, entry: RecordEntry): Script {
-  return sh`mkdir -p -m 0700 -- "$records" ${folderOf(at)}
-printf '%s\n' ${JSON.stringify(entry)} > ${pathOf(at)}.new
-sync ${pathOf(at)}.new
+function named(at: RecordPlace): string {
+  return `${at.layer} ${at.identity}`.trim();
+}
+
+function quoted(holder: string): string {
+  return JSON.stringify(holder);
+}
+
+/** All lines but those of who leaves or is there already, and the joining ones. */
+function rewrite(at: RecordPlace, joining: readonly string[], leaving: readonly string[]): Script {
+  return sh`{ grep -vxF -e ${[...joining, ...leaving].map(quoted).join("\n")} -- ${pathOf(at)} || :
+${joining.length === 0 ? sh`:` : sh`printf '%s\n' ${joining.map(quoted)}`}; } > ${pathOf(at)}.new
+${putInPlace(at)}`;
+}
+
+function putInPlace(at: RecordPlace): Script {
+  return sh`sync ${pathOf(at)}.new
 mv -f -- ${pathOf(at)}.new ${pathOf(at)}
 sync ${folderOf(at)}`;
 }
@@ -104,15 +203,20 @@ function pathOf(at: RecordPlace): Script {
 }
 
 function parse(text: string): RecordEntry | undefined {
+  const [first = "", ...rest] = text.split("\n");
   try {
-    const entry = JSON.parse(text) as Partial<RecordEntry>;
-    return entry.version === 1 && entry.before !== undefined && Array.isArray(entry.holders)
-      ? (entry as RecordEntry)
-      : undefined;
+    const entry = JSON.parse(first) as RecordEntry & { readonly version: number };
+    if (entry.version !== version) return undefined;
+    const { layer, identity, before } = entry;
+    return { layer, identity, before, holders: holdersIn(rest) };
   } catch (error) {
     if (error instanceof SyntaxError) return undefined;
     throw error;
   }
+}
+
+function holdersIn(lines: readonly string[]): string[] {
+  return lines.filter((line) => line !== "").map((line) => JSON.parse(line) as string);
 }
 
 function unreadable(at: RecordPlace): ShareError {

@@ -60,21 +60,22 @@ mark end ${name} $?`,
 
 /**
  * Snippets that change something: the first failure stops the rest, and what was done before it is
- * undone, backwards. Names are `step-0` and up, `undo-0` and up. Leaves `$failed` empty or not.
+ * undone, backwards. Names are `step-0` and up, `undo-0` and up, behind `prefix`, for a script may hold
+ * several such lists. Leaves `$failed` empty or not.
  *
  * `|| exit` cannot be left to `set -e`: a shell ignores that inside a tested subshell (POSIX.1-2017,
  * set), so each snippet is run in the open and its status taken.
  */
-export function untilFailure(steps: readonly (Snippet & { readonly undo?: Script })[]): Script {
+export function untilFailure(steps: readonly (Snippet & { readonly undo?: Script })[], prefix = ""): Script {
   const attempts = steps.map(
     (step, index) => sh`if [ -z "$failed" ]; then
 ${comment(step.does)}
-mark begin ${`step-${index}`}
+mark begin ${`${prefix}step-${index}`}
 ( set -e
 ${step.run}
 )
 status=$?
-mark end ${`step-${index}`} $status
+mark end ${`${prefix}step-${index}`} $status
 if [ $status -eq 0 ]; then done=${index + 1}; else failed=${index}; fi
 fi`,
   );
@@ -85,11 +86,11 @@ fi`,
       step.undo
         ? sh`if [ $done -gt ${index} ]; then
 ${comment(`undo: ${step.does}`)}
-mark begin ${`undo-${index}`}
+mark begin ${`${prefix}undo-${index}`}
 ( set -e
 ${step.undo}
 )
-mark end ${`undo-${index}`} $?
+mark end ${`${prefix}undo-${index}`} $?
 fi`
         : sh`:`,
     );

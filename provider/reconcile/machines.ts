@@ -4,10 +4,14 @@ import { type Script, sh } from "../formats/shell";
 import type { ShareSpec } from "../spec";
 import { guestAgentTransport } from "../transport/guest-agent";
 import { localTransport } from "../transport/local";
+import type { Machine } from "../engine/place";
 import type { Machines } from "./observe";
 
 /** Seconds that a write waits for another process's lock on the same machine. */
 const lockSeconds = 60;
+
+/** Shares that one script in a guest may serve: its agent takes no command of more than 128 KiB. */
+const mostInGuest = 10;
 
 /**
  * The machines of one share: this one as its KVM host, and the guest through its agent.
@@ -18,44 +22,72 @@ export function machinesOf(spec: ShareSpec, knownUuid: string): Machines {
   const { libvirtUri, escalate } = spec.host;
   const transport = localTransport(libvirtUri === "qemu:///session" ? "none" : escalate);
   const idleMs = spec.timeouts.commandMs;
+  const key = `${transport.machine} ${libvirtUri} ${escalate}`;
   return {
-    key: `${transport.machine} ${libvirtUri}`,
+    key,
     knownUuid,
     host: {
       place: "host",
+      key,
       transport,
       idleMs,
-      prelude: hostPrelude(libvirtUri, spec.domain, knownUuid),
+      prelude: hostPrelude(libvirtUri),
+      scope: domainScope(spec.domain, knownUuid),
       lock: hostLock,
       programs: ["flock", "sha256sum"],
+      most: Infinity,
     },
     guest: (domain) => ({
       place: "guest",
+      key: `${key} ${domain.uuid}`,
       transport: guestAgentTransport(transport, sh`virsh -q -c ${libvirtUri}`, domain),
       idleMs,
       prelude: sh`:`,
+      scope: { key: "", enter: sh`:`, beforeWrite: sh`:` },
       lock: guestLock,
       programs: ["sha256sum"],
+      most: mostInGuest,
     }),
   };
 }
 
 /**
- * Finds the domain by its exact name or its UUID, never by libvirt's running number: `virsh` takes a
- * domain named "4" for the one with the id 4, so only the UUID is used after this.
+ * `find_domain` finds a domain by the UUID that the state knows, else by its exact name or the UUID that is
+ * written, and never by libvirt's running number: `virsh` takes a domain named "4" for the one with the
+ * id 4, so only the UUID is used after this.
+ *
+ * It sets `$domain`; `$namesake`, another domain that has the written name; and `$recorded`, the UUID under
+ * which the domain's records are: a former one where it was defined anew, until they are carried over.
  */
-function hostPrelude(libvirtUri: string, domain: string, knownUuid: string): Script {
+function hostPrelude(libvirtUri: string): Script {
   return sh`vsh() { virsh -q -c ${libvirtUri} "$@"; }
 ${recordsDirectory(libvirtUri)}
 listing=$(vsh list --all --uuid --name 2>&1)
-listed=$? domain=''
-if [ "$listed" = 0 ]; then
-  domain=$(printf '%s\n' "$listing" | while read -r uuid name; do
-    if [ "$name" = ${domain} ] || [ "$uuid" = ${domain.toLowerCase()} ]; then printf %s "$uuid"; break; fi
-  done)
-fi
-recorded=$domain
-[ -n "$recorded" ] || recorded=${knownUuid}`;
+listed=$?
+find_domain() { # KNOWN-UUID WRITTEN WRITTEN-UUID
+  known='' written='' namesake=''
+  if [ "$listed" = 0 ]; then
+    while read -r uuid name; do
+      if [ "$uuid" = "$1" ]; then known=$uuid; fi
+      if [ "$name" = "$2" ] || [ "$uuid" = "$3" ]; then written=$uuid; fi
+    done <<LISTING
+$listing
+LISTING
+  fi
+  domain=$known
+  if [ -z "$known" ]; then domain=$written; elif [ -n "$written" ] && [ "$written" != "$known" ]; then namesake=$written; fi
+  recorded=$domain
+  if [ -z "$domain" ] || { [ -n "$1" ] && [ -d "$records/domains/$1" ] && ! [ -d "$records/domains/$domain" ]; }; then recorded=$1; fi
+}`;
+}
+
+function domainScope(domain: string, knownUuid: string): Machine["scope"] {
+  return {
+    key: `${knownUuid} ${domain}`,
+    enter: sh`find_domain ${knownUuid} ${domain} ${domain.toLowerCase()}`,
+    // A domain that was defined anew takes its records with it.
+    beforeWrite: sh`if [ -n "$domain" ] && [ "$recorded" != "$domain" ] && mv -T -- "$records/domains/$recorded" "$records/domains/$domain"; then recorded=$domain; fi`,
+  };
 }
 
 const waitForLock = sh`flock -w ${lockSeconds} 9 || { echo 'another process holds the lock of this machine' >&2; exit ${lockHeldStatus}; }`;

@@ -2,11 +2,12 @@ import { domainInfo, libvirt, type DomainInfo, liveDomain } from "../concerns/do
 import { powerFacts } from "../concerns/domain-power";
 import { type Problem, ShareError } from "../errors";
 import { type Bindings, factsOf } from "../engine/binding";
-import { look, type Look, type Machine } from "../engine/place";
+import type { Look, Machine } from "../engine/place";
+import { look } from "../engine/wave";
 
 /** The two machines of a share. */
 export interface Machines {
-  /** Serialises shares of one host within this process. */
+  /** Tells the libvirt of one host from another. */
   readonly key: string;
   readonly host: Machine;
   /** The domain's UUID as the state has it; empty: not known yet. */
@@ -29,7 +30,7 @@ export type GuestState =
 
 /** Looks at the host, and then at the guest if a binding asks for it: at most two remote commands. */
 export async function observe(machines: Machines, bindings: Bindings): Promise<Observation> {
-  const host = await look(machines.host, hostFacts(bindings));
+  const host = await look({ machine: machines.host, facts: hostFacts(bindings) });
   return observeGuest(machines, bindings, host);
 }
 
@@ -43,7 +44,7 @@ export async function observeGuest(machines: Machines, bindings: Bindings, host:
     return { host, info, guest: undefined, guestState: { kind: "unreachable", problem: state.problem } };
   if (!state.machine) return { host, info, guest: undefined, guestState: { kind: "off" } };
   try {
-    return { host, info, guest: await look(state.machine, facts), guestState: { kind: "seen" } };
+    return { host, info, guest: await look({ machine: state.machine, facts }), guestState: { kind: "seen" } };
   } catch (error) {
     const problem = error instanceof ShareError ? error.problems[0] : undefined;
     if (problem?.code !== "guestUnreachable" && problem?.code !== "guestAgentRefusesExec") throw error;

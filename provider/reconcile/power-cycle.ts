@@ -25,7 +25,11 @@ export interface PowerAsk {
 export interface PowerAnswer {
   readonly log: string;
   readonly look: Look;
+  /** Which cycle of the domain it was in this process, from 1. */
+  readonly count: number;
 }
+
+const counts = new Map<string, number>();
 
 /** One power cycle for all that ask for it together; the first one's host carries it out. */
 export const powerGate = new PowerGate<PowerAsk, PowerAnswer>(async (asks) => {
@@ -40,14 +44,15 @@ export const powerGate = new PowerGate<PowerAsk, PowerAnswer>(async (asks) => {
   const facts: FactSet = new Map(asks.flatMap((ask) => [...ask.facts]));
   const script = powerScript(job, preludeOf(first));
   const { report, look } = await perform(
-    first.machine,
-    facts,
+    { machine: first.machine, facts },
     `${job.kind} the domain`,
     script,
     first.onLine,
   );
-  if (report.status === 0) return { log: report.stdout.toString("utf8"), look };
-  return { log: `result notBegun ${report.stderr.toString("utf8")}`, look };
+  const count = (counts.get(first.domain.uuid) ?? 0) + 1;
+  counts.set(first.domain.uuid, count);
+  if (report.status === 0) return { log: report.stdout.toString("utf8"), look, count };
+  return { log: `result notBegun ${report.stderr.toString("utf8")}`, look, count };
 });
 
 /** What a power cycle's end means for one share; undefined: it has what it asked for. */

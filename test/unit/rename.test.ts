@@ -52,7 +52,7 @@ test("renamed without an alias, created and then deleted in one process: all sta
   await up.remove(first.outputs);
   expect(box.snapshot()).toEqual(shared);
   expect(said).toBe(
-    "foobar: warning: foobar of web1 was created under another name in this same operation: only what that one does not want is given back\n",
+    "foobar: warning: foobar of web1 was created under another name in this same operation, as foobar: only what that one does not want is given back\n",
   );
 
   said = "";
@@ -64,7 +64,7 @@ test("another tag is another share: its delete is carried out", async () => {
   const { create, remove } = newProcess();
   const before = box.snapshot();
   const old = await newProcess().create(inputsOf());
-  const next = await create(inputsOf({ tag: "next", guest: { mountPoint: box.path("guest/mnt/b") } }));
+  const next = await create(inputsOf({ tag: "next", otherWriters: "allow", guest: { mountPoint: box.path("guest/mnt/b") } }));
   await remove(old.outputs);
   expect([box.has("persistent/foobar"), box.has("persistent/next"), said]).toEqual([false, true, ""]);
   await newProcess().remove(next.outputs);

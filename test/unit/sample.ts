@@ -33,6 +33,7 @@ export const info: DomainInfo = {
   state: "running",
   persistent: true,
   managedSave: false,
+  namesake: undefined,
 };
 
 export function domainOf(devices9p: readonly Device9p[], more: Partial<Domain> = {}): Domain {

@@ -4,7 +4,7 @@ import { device, domainOf, info, specOf } from "../sample";
 import { does } from "../shell-machine";
 
 type Seen = Parameters<typeof domainDevice.plan>[1];
-const want = { domain: "web1", device };
+const want = { domain: "web1", device, onlyWriter: true };
 const seenOf = (devices: readonly Device9p[], more: Partial<Seen> = {}): Seen => ({
   info,
   persistent: domainOf(devices),

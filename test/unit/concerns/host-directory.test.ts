@@ -181,14 +181,14 @@ describe("plan", () => {
       { entry: undefined },
       found(),
       "/foo/bar was there at first contact and is not now",
-      "mount its file system, or put the directory back; it is not made anew, for that would hide the loss",
+      "mount its file system, or put the directory back; it is not made anew, for that would hide the loss (if it was meant: pulumi up --replace)",
     ],
     [
       "sourceMoved",
       {},
       {},
       found({ born: "1763870000" }),
-      "/foo/bar is not the directory of first contact: inode 11 made at 1763877000, it was 11 made at 1763870000",
+      "/foo/bar is not the directory that it was: inode 11 made at 1763877000, it was 11 made at 1763870000",
       "mount the file system that it was on; if the change was meant, destroy the share and create it again",
     ],
     [

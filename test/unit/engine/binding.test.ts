@@ -26,7 +26,7 @@ describe("bind", () => {
   test.each<[string, Record<string, unknown> | undefined, Record<string, unknown>[], string[], string[]]>([
     ["create", full, [], all, []],
     ["create, host only", {}, [], all.slice(0, 3), []],
-    ["delete", undefined, [full], [], all],
+    ["delete", undefined, [full], [], [...all, "directory /foo"]],
     ["an update that changes nothing", full, [full], all, []],
     [
       "another source",
@@ -69,6 +69,7 @@ describe("factsOf", () => {
       "record domain mount /mnt/a",
       "record domain guestOwnership /mnt/a",
       "record host directory /old",
+      "record host directory /foo",
     ]);
     expect(host.filter(({ key }) => key === "live domain")).toHaveLength(1);
     expect(new Set(guest.map(({ place }) => place))).toEqual(new Set(["guest"]));

@@ -2,7 +2,8 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Fact, Step } from "../../../provider/engine/concern";
-import { type FactSet, look, type Machine, perform, write } from "../../../provider/engine/place";
+import { type FactSet, type Look, type Machine, perform } from "../../../provider/engine/place";
+import * as wave from "../../../provider/engine/wave";
 import { type Script, sh } from "../../../provider/formats/shell";
 import { localTransport } from "../../../provider/transport/local";
 
@@ -19,6 +20,9 @@ beforeEach(() => {
 flock -w 1 9 || { echo 'locked' >&2; exit 75; }`,
     programs: ["flock", "sha256sum"],
     idleMs: 10_000,
+    key: folder,
+    scope: { key: "", enter: sh`:`, beforeWrite: sh`:` },
+    most: 3,
   };
 });
 afterEach(() => {
@@ -41,6 +45,9 @@ const caught = (work: Promise<unknown>): Promise<unknown> =>
     () => "nothing was thrown",
     (error: unknown) => error,
   );
+const look = (of: Machine, facts: FactSet) => wave.look({ machine: of, facts });
+const write = (of: Machine, facts: FactSet, seen: Look, steps: Step[], onStep?: (does: string) => void) =>
+  wave.write({ machine: of, facts, seen, steps, onStep });
 const contents = (name: string): string => readFileSync(join(folder, name), "utf8");
 
 describe("look", () => {
@@ -125,7 +132,7 @@ describe("write", () => {
     const seen = await look(machine, set(fileA));
     writeFileSync(join(folder, "a"), "other");
     const written = await write(machine, set(fileA), seen, [setA]);
-    expect(written).toEqual({ stale: true, failed: undefined, kept: 0, look: seen });
+    expect(written).toMatchObject({ stale: "changed", failed: undefined, kept: 0 });
     expect(contents("a")).toBe("other");
   });
 
@@ -191,14 +198,32 @@ describe("write", () => {
     await holder;
   }, 10_000);
 
-  test("writes at the same time take turns: the later one finds its plan out of date", async () => {
+  test("writes at the same time go in one script: a plan that rests on what another changes is deferred", async () => {
     const seen = await look(machine, set(fileA));
-    const slow = step("set a", sh`sleep 0.3; printf two > "$folder/a"`);
-    const both = await Promise.all([
-      write(machine, set(fileA), seen, [slow]),
-      write(machine, set(fileA), seen, [slow]),
+    const changing = { ...step("set a", sh`printf two > "$folder/a"`), changes: ["a"] };
+    const [first, second] = await Promise.all([
+      write(machine, set(fileA), seen, [changing]),
+      write(machine, set(fileA), seen, [changing]),
     ]);
-    expect(both.map(({ stale }) => stale).sort()).toEqual([false, true]);
+    expect([first.stale, second.stale]).toEqual([false, "deferred"]);
+  });
+
+  test("a plan that was made before this process wrote is deferred, and not counted against somebody else", async () => {
+    const seen = await look(machine, set(fileA));
+    await write(machine, set(fileA), seen, [setA]);
+    expect((await write(machine, set(fileA), seen, [setA])).stale).toBe("deferred");
+  });
+
+  test("each share's steps fail for themselves", async () => {
+    const seen = await look(machine, set(fileA));
+    const fileB = fact("b", sh`cat "$folder/b" 2>/dev/null || :`);
+    const [bad, good] = await Promise.all([
+      write(machine, set(fileA), seen, [setA, step("break", sh`false`)]),
+      write(machine, set(fileB), await look(machine, set(fileB)), [step("make b", sh`echo b > "$folder/b"`)]),
+    ]);
+    expect([bad.failed?.tried, bad.kept]).toEqual(["break", 0]);
+    expect([good.failed, good.kept, good.look.values.get("b")]).toEqual([undefined, 1, "b\n"]);
+    expect(contents("a")).toBe("one");
   });
 });
 
@@ -206,7 +231,7 @@ describe("perform", () => {
   test("runs one script, tells its standard error, and looks after it", async () => {
     const told: string[] = [];
     const job = sh`echo working >&2; printf done; printf two > "$folder/a"; exit 5`;
-    const { report, look: after } = await perform(machine, set(fileA), "work", job, (line) =>
+    const { report, look: after } = await perform({ machine, facts: set(fileA) }, "work", job, (line) =>
       told.push(line),
     );
     expect([report.status, report.stdout.toString(), report.stderr.toString()]).toEqual([

@@ -12,10 +12,17 @@ function gateOf() {
   return { cycles, gate };
 }
 
+/** A call for a domain of one and the same host. */
+function at(gate: PowerGate<string, string>, domain: string) {
+  const visit = gate.enter("kvm1");
+  visit.isFor(domain);
+  return visit;
+}
+
 describe("PowerGate", () => {
   test("one call alone is served at once", async () => {
     const { gate, cycles } = gateOf();
-    const visit = gate.enter("web1");
+    const visit = at(gate, "web1");
     expect(await visit.ask("a")).toBe("a");
     visit.leave();
     expect(cycles).toEqual([["a"]]);
@@ -23,7 +30,7 @@ describe("PowerGate", () => {
 
   test("calls in flight share one cycle: it waits until all have asked", async () => {
     const { gate, cycles } = gateOf();
-    const [a, b] = [gate.enter("web1"), gate.enter("web1")];
+    const [a, b] = [at(gate, "web1"), at(gate, "web1")];
     const first = a.ask("a");
     await tick();
     expect(cycles).toEqual([]);
@@ -32,7 +39,7 @@ describe("PowerGate", () => {
 
   test("or have left without asking", async () => {
     const { gate, cycles } = gateOf();
-    const [a, b] = [gate.enter("web1"), gate.enter("web1")];
+    const [a, b] = [at(gate, "web1"), at(gate, "web1")];
     const first = a.ask("a");
     await tick();
     b.leave();
@@ -43,15 +50,26 @@ describe("PowerGate", () => {
 
   test("another domain is not waited for", async () => {
     const { gate } = gateOf();
-    gate.enter("web2");
-    expect(await gate.enter("web1").ask("a")).toBe("a");
+    at(gate, "web2");
+    expect(await at(gate, "web1").ask("a")).toBe("a");
+  });
+
+  test("a call that has not said its domain yet is waited for", async () => {
+    const { gate, cycles } = gateOf();
+    const [a, b, c] = [at(gate, "web1"), gate.enter("kvm1"), gate.enter("kvm1")];
+    const first = a.ask("a");
+    b.isFor("web2");
+    await tick();
+    expect(cycles).toEqual([]);
+    c.isFor("web1");
+    expect(await Promise.all([first, c.ask("c")])).toEqual(["a+c", "a+c"]);
   });
 
   test("a later call takes a cycle of its own, when the ones before it are through", async () => {
     const { gate, cycles } = gateOf();
-    const a = gate.enter("web1");
+    const a = at(gate, "web1");
     expect(await a.ask("a")).toBe("a");
-    const b = gate.enter("web1");
+    const b = at(gate, "web1");
     const second = b.ask("b");
     await tick();
     expect(cycles).toEqual([["a"]]);
@@ -66,7 +84,7 @@ describe("PowerGate", () => {
       turn += 1;
       return turn === 1 ? Promise.reject(new Error("no")) : Promise.resolve("yes");
     });
-    const [a, b] = [gate.enter("web1"), gate.enter("web1")];
+    const [a, b] = [at(gate, "web1"), at(gate, "web1")];
     expect(await Promise.allSettled([a.ask("a"), b.ask("b")])).toEqual([
       { status: "rejected", reason: new Error("no") },
       { status: "rejected", reason: new Error("no") },

@@ -15,7 +15,8 @@ import { join } from "node:path";
 import { type Device9p, formatDevice9p } from "../../../provider/formats/domain-xml";
 import { type Script, sh } from "../../../provider/formats/shell";
 import type { Machines } from "../../../provider/reconcile/observe";
-import { type Outcome, reconcile, type Request } from "../../../provider/reconcile/reconcile";
+import type { Request } from "../../../provider/reconcile/plans";
+import { type Outcome, reconcile } from "../../../provider/reconcile/reconcile";
 import type { ShareSpec } from "../../../provider/spec";
 import { localTransport } from "../../../provider/transport/local";
 import type { Transport } from "../../../provider/transport/transport";
@@ -135,18 +136,24 @@ export class Sandbox {
       knownUuid: uuid,
       host: {
         place: "host",
+        key: this.folder,
+        scope: { key: "", enter: sh`namesake='' domain=${uuid} recorded=${uuid}`, beforeWrite: sh`:` },
+        most: Infinity,
         transport: {
           machine: host.machine,
           run: (script, limits) => host.run(this.#killed("host", script), limits),
         },
         idleMs: 20_000,
         prelude: sh`${this.#libvirt()}
-records=${this.path("records")} listed=0 listing='' domain=${uuid} recorded=${uuid}`,
+records=${this.path("records")} listed=0 listing=''`,
         lock,
         programs: ["flock", "sha256sum"],
       },
       guest: () => ({
         place: "guest",
+        key: `${this.folder} guest`,
+        scope: { key: "", enter: sh`:`, beforeWrite: sh`:` },
+        most: 10,
         transport: this.#guestTransport(host),
         idleMs: 20_000,
         prelude: this.#guestTools(),
@@ -181,7 +188,7 @@ records=${this.path("records")} listed=0 listing='' domain=${uuid} recorded=${uu
   }
 
   #killed(place: "host" | "guest", script: string): string {
-    const begin = `mark begin 'step-${this.killBefore?.step ?? ""}'`;
+    const begin = `mark begin '0-step-${this.killBefore?.step ?? ""}'`;
     if (this.killBefore?.place !== place || !script.includes(begin)) return script;
     this.killBefore = undefined;
     return script.replace(begin, `kill -9 $$\n${begin}`);
@@ -213,14 +220,16 @@ umount() {
     return sh`log() { printf '%s\n' "$*" >> ${this.#log}; }
 tag() { sed -n "s/.*<target dir='\([^']*\)'.*/\1/p"; }
 xml() {
-  echo "<domain type='kvm'><name>web1</name><uuid>${uuid}</uuid><devices>"
-  cat ${this.path()}/"$1"/* 2>/dev/null
+  printf '%s\n' "<domain type='kvm'>" '  <name>web1</name>' ${`  <uuid>${uuid}</uuid>`} '  <devices>'
+  cat ${this.path()}/"$1"/* 2>/dev/null | sed 's/^/    /'
   if [ "$1" = live ]; then state=" state='connected'"; else state=; fi
-  echo "<channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'$state/></channel></devices>"
-  echo "<seclabel type='static' model='dac'><label>+64055:+108</label></seclabel></domain>"
+  echo "    <channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'$state/></channel>"
+  printf '%s\n' '  </devices>' "  <seclabel type='static' model='dac'><label>+64055:+108</label></seclabel>" '</domain>'
 }
 vsh() {
   case "$1 $*" in
+    list*) echo ${uuid};;
+    'dumpxml --inactive '*';'*) xml persistent; xml live;;
     dominfo*) printf 'UUID: %s\nName: web1\nState: %s\nPersistent: yes\nManaged save: no\n' ${uuid} "$(cat ${this.path("state")})";;
     domstate*) cat ${this.path("state")};;
     domjobinfo*) echo 'Job type: None';;

@@ -1,0 +1,54 @@
+import { childOf, childrenOf, parseXml, textOf, type XmlElement } from "./xml-element";
+
+/** One `<filesystem>` by which a domain has a host directory, over 9p or virtiofs. */
+export interface DomainExport {
+  readonly domain: string;
+  readonly uuid: string;
+  readonly driver: "9p" | "virtiofs";
+  readonly source: string;
+  readonly tag: string;
+  readonly readOnly: boolean;
+}
+
+/**
+ * Reads the domains of a libvirt, reduced to the lines that matter, live and persistent ones after each other:
+ *
+ * ```
+ * <domain>
+ *   <name>web1</name>
+ *   <uuid>5a0c2f9e-6f0b-4f0e-9a53-0d5d5f6f3b11</uuid>
+ *     <filesystem type='mount' accessmode='mapped'>
+ *       <source dir='/foo/bar'/>
+ *       <target dir='foobar'/>
+ *     </filesystem>
+ * </domain>
+ * ```
+ * An export that a domain has both live and persistent stands once in the answer. Throws an Error for what is
+ * no XML. Source: libvirt 9.0 formatdomain.html#filesystems; a readonly virtiofs since libvirt 11.0.
+ */
+export function parseDomainExports(text: string): DomainExport[] {
+  const all = text
+    .split(/^<\/domain>\n/m)
+    .filter((piece) => piece.trim() !== "")
+    .flatMap((piece) => exportsOf(parseXml(`${piece}</domain>`)));
+  return [...new Map(all.map((one) => [JSON.stringify(one), one])).values()];
+}
+
+function exportsOf(domain: XmlElement): DomainExport[] {
+  return childrenOf(domain, "filesystem").flatMap((filesystem) => {
+    const { type = "mount" } = filesystem.attributes;
+    const driver = childOf(filesystem, "driver")?.attributes["type"] ?? "path";
+    const source = childOf(filesystem, "source")?.attributes["dir"];
+    if (type !== "mount" || (driver !== "path" && driver !== "virtiofs") || source === undefined) return [];
+    return [
+      {
+        domain: textOf(domain, "name") ?? "",
+        uuid: textOf(domain, "uuid") ?? "",
+        driver: driver === "path" ? "9p" : driver,
+        source,
+        tag: childOf(filesystem, "target")?.attributes["dir"] ?? "",
+        readOnly: childOf(filesystem, "readonly") !== undefined,
+      },
+    ];
+  });
+}

@@ -1,0 +1,77 @@
+import { type Failure, hasUnknown } from "./spec";
+
+/**
+ * The shares of the program, as far as this process has checked them. Pulumi checks every resource of a
+ * program in every preview and up, one after another and in one process, so the later of two that cannot
+ * both be is refused before anything is looked at.
+ */
+const checked = new Map<string, readonly Claim[]>();
+
+/** What a share has for itself alone. */
+interface Claim {
+  readonly property: string;
+  /** Equal for what can be only once. */
+  readonly key: string;
+  /** What is wrong when `name` has it too. */
+  readonly reason: (name: string) => string;
+}
+
+/**
+ * What a share of the program claims that another one has claimed already: its tag in the domain, or its
+ * mount point in that guest. Each failure names the other.
+ *
+ * `urn` tells a resource that is checked twice from two that are one share. Values that are not known yet
+ * claim nothing; a domain that one gives by name and the other by UUID is told apart only when it is seen
+ * (error `shareClaimed`).
+ */
+export function claimedTwice(urn: string, args: Readonly<Record<string, unknown>>): readonly Failure[] {
+  const claims = claimsOf(args);
+  checked.set(urn, claims);
+  const others = [...checked].filter(([other]) => other !== urn);
+  return claims.flatMap(({ property, key, reason }) => {
+    const [other] = others.find(([, theirs]) => theirs.some((one) => one.key === key)) ?? [];
+    return other === undefined ? [] : [{ property, reason: reason(nameIn(other, urn)) }];
+  });
+}
+
+function claimsOf(args: Readonly<Record<string, unknown>>): Claim[] {
+  const { domain, tag, host, guest } = args;
+  if (hasUnknown([domain, tag, host])) return [];
+  const at = keyOf([hostOf(host), String(domain).toLowerCase()]);
+  const mountPoint = (guest as { mountPoint?: unknown } | undefined)?.mountPoint;
+  return [
+    {
+      property: "tag",
+      key: keyOf([at, "tag", tag]),
+      reason: (name) => `is that of the share ${name} in the same domain: two resources cannot be one share`,
+    },
+    ...(mountPoint === undefined || hasUnknown(mountPoint)
+      ? []
+      : [
+          {
+            property: "guest.mountPoint",
+            key: keyOf([at, "mount", mountPoint]),
+            reason: (name: string) => `is where the share ${name} of the same domain is mounted`,
+          },
+        ]),
+  ];
+}
+
+/** Who the host is, whatever the credentials. */
+function hostOf(host: unknown): unknown {
+  const { connection, libvirtUri } = (host ?? {}) as {
+    readonly connection?: { readonly host?: unknown; readonly port?: unknown; readonly user?: unknown };
+    readonly libvirtUri?: unknown;
+  };
+  return [connection?.host ?? null, connection?.port ?? null, connection?.user ?? null, libvirtUri];
+}
+
+function keyOf(parts: readonly unknown[]): string {
+  return JSON.stringify(parts);
+}
+
+/** The last part of a URN, and all of it where that is what two have in common. */
+function nameIn(urn: string, than: string): string {
+  const [name, other] = [urn, than].map((one) => one.split("::").at(-1) ?? one);
+  return name === undefined || name === other ? urn : name;
+}

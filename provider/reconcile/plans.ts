@@ -1,0 +1,317 @@
+import { liveDomain } from "../concerns/domain-facts";
+import {
+  type BeforeCopy,
+  type Binding,
+  type Bindings,
+  holdersInsideOf,
+  recordIn,
+  seenBy,
+} from "../engine/binding";
+import type { Context, DownPhase, Json, Plan, Step, UpPhase } from "../engine/concern";
+import {
+  holdersInside,
+  insideHolder,
+  isInside,
+  joinRecord,
+  leaveRecord,
+  makeRecord,
+  removeRecord,
+} from "../engine/record";
+import type { Problem } from "../errors";
+import type { Domain } from "../formats/domain-xml";
+import type { ShareSpec } from "../spec";
+import type { Machines, Observation } from "./observe";
+
+/** What is to be done: towards `spec`, away from `olds`. One function serves create, update and delete. */
+export interface Request {
+  /** Undefined: nothing is wanted any more. */
+  readonly spec: ShareSpec | undefined;
+  /** What was wanted before; what `spec` wants no more is given back. */
+  readonly olds: readonly ShareSpec[];
+  /** What first contact found, as the state has it: used where the host has no record. */
+  readonly before: BeforeCopy;
+  /** By layer, what the last operation saw standing, as the state has it. */
+  readonly stood?: Readonly<Record<string, Json>>;
+  /** The resource's name in the program, for errors that name two; default the tag. */
+  readonly name?: string;
+}
+
+/**
+ * What has to be done for one share, by one observation: pure, and made anew after each look.
+ *
+ * Whose what is there now is: only a record that this share holds, or the state, says that it may be our
+ * own work. Another share's record says what first contact found, and nothing of what this one may change.
+ */
+export class Plans {
+  /** What first contact found, by layer: the record's where there is one, else what this look is the first to see. */
+  readonly before: BeforeCopy;
+  readonly #warnings = new Set<string>();
+
+  constructor(
+    private readonly machines: Machines,
+    private readonly request: Request,
+    private readonly bindings: Bindings,
+    private readonly observation: Observation,
+    before: BeforeCopy,
+    private readonly others: Context["others"],
+  ) {
+    this.before = { ...before, ...this.#found() };
+  }
+
+  /** What a person should know of the plans that were asked for so far. */
+  get warnings(): readonly string[] {
+    return [...this.#warnings];
+  }
+
+  /** All that is known to fail. */
+  problems(): Problem[] {
+    const { ensure, release } = this.bindings;
+    return [
+      ...ensure.map((binding) => [binding, this.#plan(binding)] as const),
+      ...release.map((binding) => [binding, this.#restore(binding)] as const),
+    ].flatMap(([binding, plan]) =>
+      (plan?.refuse ?? []).map((refusal) => ({
+        layer: binding.concern.layer,
+        machine: this.#machineName(binding),
+        ...refusal,
+      })),
+    );
+  }
+
+  /** In the guest, what is wanted no more. */
+  guestDown(): Step[] {
+    return this.#steps(this.bindings.release, "down", ["guest"]).reverse().flat();
+  }
+
+  /** In the guest, what is wanted. */
+  guestUp(): Step[] {
+    return this.#steps(this.bindings.ensure, "up", ["guestBoot", "guestLive"]).flat();
+  }
+
+  /** On the host: the records first, the new directory, the former device out, the new one in. */
+  host(): Step[] {
+    const ensure = this.#steps(this.bindings.ensure, "up", ["host"]);
+    const steps = [
+      ...(ensure[0] ?? []),
+      ...this.#steps(this.bindings.release, "down", ["hostDetach"]).flat(),
+      ...ensure.slice(1).flat(),
+    ];
+    const changing = steps.length + this.guestDown().length + this.guestUp().length > 0;
+    return [...this.#recordSteps(changing), ...steps];
+  }
+
+  /** Last on the way down: directories, and the records of all that was given back. */
+  giveBack(): Step[] {
+    return this.#giveBackOf(this.bindings.release.filter((binding) => !binding.around));
+  }
+
+  /** Behind that, when what lay in it is gone: what a share gave up earlier, and left to the last one inside. */
+  giveBackAround(): Step[] {
+    return this.#giveBackOf(this.bindings.release.filter((binding) => binding.around));
+  }
+
+  /** Of which old specs something is still to be given back; all of them, after a failure. */
+  former(failed: boolean): readonly ShareSpec[] {
+    if (!this.request.spec) return [];
+    const { release } = this.bindings;
+    const open = failed ? release : release.filter((one) => !one.around && this.#mustWait(one));
+    return [...new Set(open.map((one) => one.spec))];
+  }
+
+  /** By layer, what stands now, in the form in which a later operation is told of it. */
+  standing(): Readonly<Record<string, Json>> {
+    const found = this.bindings.ensure.flatMap((binding) => {
+      const seen = this.#seen(binding);
+      const stands: unknown = seen && binding.concern.standing?.(seen);
+      return stands === undefined ? [] : [[binding.concern.layer, stands as Json] as const];
+    });
+    return Object.fromEntries(found);
+  }
+
+  // Plans of single bindings.
+
+  #plan(binding: Binding): Plan | undefined {
+    const seen = this.#seen(binding);
+    const known = this.#sameIdentity(binding) !== undefined;
+    return (
+      seen && binding.concern.plan(binding.want, seen, this.#knownBefore(binding), known, this.#context())
+    );
+  }
+
+  #context(): Context {
+    const { spec, olds, stood = {} } = this.request;
+    const specs = [...(spec ? [spec] : []), ...olds];
+    return { tags: new Set(specs.map(({ tag }) => tag)), others: this.others, stood };
+  }
+
+  /** Nothing when others hold it, or when we never changed it. */
+  #restore(binding: Binding): Plan | undefined {
+    const seen = this.#seen(binding);
+    const entry = recordIn(binding, this.observation.host);
+    const before = entry?.before ?? this.#copyOf(binding);
+    const others = this.#otherHolders(binding);
+    if (!seen || before === undefined || this.#mustWait(binding)) return undefined;
+    if (entry && entry.holders.length === others.length) return undefined;
+    if (others.length > 0) {
+      const { layer, identity } = binding.record;
+      return {
+        steps: [],
+        warnings: [`${layer} ${identity} is left as it is, for ${others.join(", ")} still has it`],
+      };
+    }
+    return binding.concern.restore(binding.want, before, seen);
+  }
+
+  /** The state's copy speaks of the newest old spec alone, and of its own things. */
+  #copyOf(binding: Binding): Json | undefined {
+    if (binding.around || binding.spec !== this.request.olds[0]) return undefined;
+    return this.request.before[binding.concern.layer];
+  }
+
+  #seen(binding: Binding): object | undefined {
+    return seenBy(binding, this.observation.host, this.observation.guest);
+  }
+
+  #knownBefore(binding: Binding): Json | undefined {
+    const entry = recordIn(binding, this.observation.host);
+    const own = this.#ownHolders();
+    return entry?.holders.some((holder) => own.has(holder)) === true
+      ? entry.before
+      : this.#sameIdentity(binding);
+  }
+
+  /** The state's copy, where it speaks of the same thing as the new spec. */
+  #sameIdentity(binding: Binding): Json | undefined {
+    const same = this.request.olds.slice(0, 1).some((old) => {
+      const want: unknown = binding.concern.want(old);
+      return want !== undefined && binding.concern.identity(want) === binding.record.identity;
+    });
+    return same ? this.request.before[binding.concern.layer] : undefined;
+  }
+
+  #found(): BeforeCopy {
+    const found = this.bindings.ensure.flatMap((binding) => {
+      const { layer } = binding.concern;
+      const seen = this.#seen(binding);
+      const known = recordIn(binding, this.observation.host)?.before ?? this.#sameIdentity(binding);
+      if (known !== undefined) return [[layer, known] as const];
+      return seen ? [[layer, binding.concern.remember(binding.want, seen) as Json] as const] : [];
+    });
+    return Object.fromEntries(found);
+  }
+
+  // Holders.
+
+  #holder(binding: Binding): string {
+    const holder = `${this.observation.info?.uuid ?? this.machines.knownUuid}/${binding.spec.tag}`;
+    return binding.around ? insideHolder(holder) : holder;
+  }
+
+  /** The names under which this very share holds records: its own, and those of the specs that it had before. */
+  #ownHolders(): ReadonlySet<string> {
+    const { spec, olds } = this.request;
+    // A domain that was defined anew has another UUID than the one that the state and the records know.
+    const uuids = [this.observation.info?.uuid ?? "", this.machines.knownUuid].filter((uuid) => uuid !== "");
+    const own = [...(spec ? [spec] : []), ...olds].flatMap(({ tag }) =>
+      uuids.map((uuid) => `${uuid}/${tag}`),
+    );
+    return new Set([...own, ...own.map(insideHolder)]);
+  }
+
+  #otherHolders(binding: Binding): readonly string[] {
+    const holders = recordIn(binding, this.observation.host)?.holders ?? [];
+    const own = this.#ownHolders();
+    return holders.filter((holder) => !own.has(holder));
+  }
+
+  /**
+   * In an update: a directory that the running QEMU still has is given back when it lets go, and what
+   * is in a guest that cannot be looked at when it can.
+   */
+  #mustWait(binding: Binding): boolean {
+    if (!this.request.spec) return false;
+    if (binding.concern.place === "guest") return this.#seen(binding) === undefined;
+    if (binding.concern.layer !== "directory") return false;
+    const live = this.observation.host.values.get(liveDomain.key) as Domain | undefined;
+    return live?.devices9p.some((device) => device.source === binding.spec.source) === true;
+  }
+
+  // Steps.
+
+  /** A list of steps for each binding, in the order of the concerns. */
+  #steps(
+    bindings: readonly Binding[],
+    way: "up" | "down",
+    phases: readonly (UpPhase | DownPhase)[],
+  ): Step[][] {
+    return bindings
+      .filter((binding) => phases.includes(binding.concern[way]))
+      .map((binding) => {
+        const plan = way === "up" ? this.#plan(binding) : this.#restore(binding);
+        for (const text of plan?.warnings ?? []) this.#warnings.add(text);
+        return (plan?.steps ?? []).map((step) => ({ ...step, layer: binding.concern.layer }));
+      });
+  }
+
+  /**
+   * Before the first change, what was found of every layer that could be looked at goes into the record;
+   * and a share joins a record that another one holds, even where it finds nothing to change. A layer
+   * that remembers nothing (null) has nothing to give back.
+   */
+  #recordSteps(changing: boolean): Step[] {
+    return [...this.bindings.ensure, ...this.bindings.around].flatMap((binding) => {
+      const entry = recordIn(binding, this.observation.host);
+      const before = entry?.before ?? this.before[binding.concern.layer] ?? null;
+      if (!this.#seen(binding) || (!entry && (binding.around || !changing || before === null))) return [];
+      const holder = this.#holder(binding);
+      const inside = holdersInsideOf(binding, this.observation.host).map(insideHolder);
+      const holders = [holder, ...inside.filter((other) => !this.#ownHolders().has(other))];
+      const { layer } = binding.concern;
+      if (!entry) {
+        const step = makeRecord(binding.record, before, holders);
+        return [{ ...step, layer, changes: [...(step.changes ?? []), ...this.#keysAround(binding)] }];
+      }
+      const own = entry.holders.filter((one) => this.#ownHolders().has(one) && one !== holder);
+      const joining = holders.filter((one) => !entry.holders.includes(one));
+      return joining.length + own.length === 0
+        ? []
+        : [{ ...joinRecord(binding.record, joining, own), layer }];
+    });
+  }
+
+  /** Whoever makes the record of something larger at the same time has to hear of this one. */
+  #keysAround({ concern, want }: Binding): string[] {
+    return (concern.around?.(want) ?? []).map(
+      (larger: unknown) => holdersInside(concern.layer, concern.identity(larger)).key,
+    );
+  }
+
+  #giveBackOf(bindings: readonly Binding[]): Step[] {
+    return [
+      ...this.#steps(bindings, "down", ["hostLast"]).reverse().flat(),
+      ...bindings.flatMap((binding) => this.#forget(binding)),
+    ];
+  }
+
+  #forget(binding: Binding): Step[] {
+    const seen = this.#seen(binding);
+    const entry = recordIn(binding, this.observation.host);
+    if (!entry || this.#mustWait(binding)) return [];
+    const others = this.#otherHolders(binding);
+    const { layer } = binding.concern;
+    if (others.length === entry.holders.length) return [];
+    const unwanted =
+      others.every(isInside) &&
+      seen &&
+      binding.concern.restore(binding.want, entry.before, seen).forgets === true;
+    if (others.length === 0 || unwanted === true) return [{ ...removeRecord(binding.record), layer }];
+    const leaving = entry.holders.filter((holder) => !others.includes(holder));
+    return [{ ...leaveRecord(binding.record, leaving), layer }];
+  }
+
+  #machineName(binding: Binding): string {
+    const { info } = this.observation;
+    if (binding.concern.place === "guest" && info) return this.machines.guest(info).transport.machine;
+    return this.machines.host.transport.machine;
+  }
+}
