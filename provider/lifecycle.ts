@@ -7,13 +7,14 @@ import { type BeforeCopy, bind, recordIn, seenBy } from "./engine/binding";
 import { liveDomain } from "./concerns/domain-facts";
 import { concerns } from "./concerns/concerns";
 import type { Json } from "./engine/concern";
-import { ShareError } from "./errors";
+import { type ErrorCode, ShareError } from "./errors";
 import type { Domain } from "./formats/domain-xml";
 import { formatFstabEntry } from "./formats/fstab";
-import { teller } from "./progress";
+import { sh } from "./formats/shell";
+import { Progress } from "./progress";
 import { machinesOf } from "./reconcile/machines";
 import { observe, type Observation } from "./reconcile/observe";
-import { type Outcome, powerOf, reconcile, type Teller } from "./reconcile/reconcile";
+import { type Outcome, powerOf, reconcile } from "./reconcile/reconcile";
 import { driftOf, mountOptionsIn, needsUpdate, statusOf, withValue } from "./reconcile/status";
 import {
   checkArguments,
@@ -90,16 +91,23 @@ const claims = new Map<string, ShareSpec>();
 
 export async function create(
   inputs: Properties,
+  progress = new Progress(),
 ): Promise<{ readonly id: string; readonly outputs: Properties }> {
   const { spec } = specOf(inputs);
-  const outcome = await reconcile(machinesOf(spec, ""), { spec, olds: [], before: {} }, tell(spec));
+  const request = { spec, olds: [], before: {} };
+  const outcome = await reconcile(machinesOf(spec, ""), request, progress.teller(spec.tag));
   claims.set(claimOf(spec, outcome.observation.info?.uuid ?? ""), spec);
   // Its length keeps ids of one domain apart; nothing reads it.
   const id = `${outcome.observation.info?.uuid ?? ""}/${randomBytes(6).toString("hex")}`;
   return { id, outputs: finish(id, inputs, spec, outcome) };
 }
 
-export async function update(id: string, olds: Properties, inputs: Properties): Promise<Properties> {
+export async function update(
+  id: string,
+  olds: Properties,
+  inputs: Properties,
+  progress = new Progress(),
+): Promise<Properties> {
   const { spec } = specOf(inputs);
   if (onlyTimeoutsDiffer(olds, inputs) && !needsUpdate(olds, spec.power)) return { ...olds, ...inputs };
   const machines = machinesOf(spec, uuidIn(olds));
@@ -107,18 +115,19 @@ export async function update(id: string, olds: Properties, inputs: Properties): 
     (one) => specOf(one).spec,
   );
   const request = { spec, olds: [specOf(argumentsIn(olds)).spec, ...former], before: beforeOf(olds) };
-  return finish(id, inputs, spec, await reconcile(machines, request, tell(spec)));
+  return finish(id, inputs, spec, await reconcile(machines, request, progress.teller(spec.tag)));
 }
 
 /** One look at everything. Undefined: nothing of ours is left on the host. */
 export async function read(
   outputs: Properties,
+  progress = new Progress(),
 ): Promise<{ readonly outputs: Properties; readonly inputs: Properties } | undefined> {
   const declared = argumentsIn(outputs);
   const { spec } = specOf(declared);
   const bindings = bind(concerns, spec, []);
   const observation = await observe(machinesOf(spec, uuidIn(outputs)), bindings);
-  const says = tell(spec);
+  const says = progress.teller(spec.tag);
   const drift = driftOf(bindings, observation);
   const holder = `${uuidIn(outputs)}/${spec.tag}`;
   const held = bindings.ensure.some((one) => recordIn(one, observation.host)?.holders.includes(holder));
@@ -147,7 +156,7 @@ export async function read(
   };
 }
 
-export async function remove(outputs: Properties): Promise<void> {
+export async function remove(outputs: Properties, progress = new Progress()): Promise<void> {
   const { spec } = specOf(argumentsIn(outputs));
   const former = ((outputs["__former"] as readonly Properties[] | undefined) ?? []).map(
     (one) => specOf(one).spec,
@@ -155,7 +164,7 @@ export async function remove(outputs: Properties): Promise<void> {
   // By UUID: a domain that was renamed since is still the one that has our device.
   const uuid = uuidIn(outputs);
   const machines = machinesOf(uuid === "" ? spec : { ...spec, domain: uuid }, uuid);
-  const says = tell(spec);
+  const says = progress.teller(spec.tag);
   const claimed = claims.get(claimOf(spec, uuid));
   if (claimed) {
     says.warn(
@@ -165,12 +174,12 @@ export async function remove(outputs: Properties): Promise<void> {
       machines,
       { spec: claimed, olds: [spec, ...former], before: beforeOf(outputs) },
       says,
-    );
+    ).catch(withWayOut(urnIn(outputs)));
     if (failure) throw failure;
     return;
   }
   const request = { spec: undefined, olds: [spec, ...former], before: beforeOf(outputs) };
-  const outcome = await reconcile(machines, request, says);
+  const outcome = await reconcile(machines, request, says).catch(withWayOut(urnIn(outputs)));
   const { guestState } = outcome.observation;
   const entry = fstabEntryOf(spec);
   if (entry && guestState.kind === "off" && "fstab" in beforeOf(outputs)) {
@@ -179,6 +188,29 @@ export async function remove(outputs: Properties): Promise<void> {
     );
   }
   if (outcome.failure) throw outcome.failure;
+}
+
+/** With these ends a look at a host that may be gone for good. */
+const hostUnreachable: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  "libvirtUnreachable",
+  "transportFailed",
+  "sudoNeedsPassword",
+  "toolMissing",
+]);
+
+/** Throws on; says, where the host could not be looked at, how to take the share out of the state alone. */
+function withWayOut(urn: string | undefined): (error: unknown) => never {
+  return (error) => {
+    const [first, ...rest] = error instanceof ShareError ? error.problems : [];
+    if (!first || first.layer === "guest" || !hostUnreachable.has(first.code)) throw error;
+    const command =
+      urn === undefined
+        ? "pulumi state delete, with the URN that pulumi stack --show-urns shows"
+        : sh`pulumi state delete ${urn}`.text;
+    const wayOut = `to give it up without touching the host: ${command}`;
+    const remedy = first.remedy === undefined ? wayOut : `${first.remedy}; ${wayOut}`;
+    throw new ShareError([{ ...first, remedy }, ...rest], { cause: error });
+  };
 }
 
 function claimOf(spec: ShareSpec, domainUuid: string): string {
@@ -342,6 +374,8 @@ function uuidIn(outputs: Properties): string {
   return typeof uuid === "string" ? uuid : "";
 }
 
-function tell(spec: ShareSpec): Teller {
-  return teller(spec.tag);
+/** The share's URN, which the class hands in, for no call of a dynamic provider is told it; an older state has none. */
+export function urnIn(properties: Properties): string | undefined {
+  const urn = properties["__logUrn"];
+  return typeof urn === "string" && urn.startsWith("urn:") ? urn : undefined;
 }

@@ -4,6 +4,7 @@ import { type Script, sh } from "../formats/shell";
 import type { ShareSpec } from "../spec";
 import { guestAgentTransport } from "../transport/guest-agent";
 import { localTransport } from "../transport/local";
+import { told } from "../transport/told";
 import type { Machines } from "./observe";
 
 /** Seconds that a write waits for another process's lock on the same machine. */
@@ -16,7 +17,8 @@ const lockSeconds = 60;
  */
 export function machinesOf(spec: ShareSpec, knownUuid: string): Machines {
   const { libvirtUri, escalate } = spec.host;
-  const transport = localTransport(libvirtUri === "qemu:///session" ? "none" : escalate);
+  const here = localTransport(libvirtUri === "qemu:///session" ? "none" : escalate);
+  const transport = told(here, spec.tag, "asItComes");
   const idleMs = spec.timeouts.commandMs;
   return {
     key: `${transport.machine} ${libvirtUri}`,
@@ -31,7 +33,7 @@ export function machinesOf(spec: ShareSpec, knownUuid: string): Machines {
     },
     guest: (domain) => ({
       place: "guest",
-      transport: guestAgentTransport(transport, sh`virsh -q -c ${libvirtUri}`, domain),
+      transport: told(guestAgentTransport(here, sh`virsh -q -c ${libvirtUri}`, domain), spec.tag, "atOnce"),
       idleMs,
       prelude: sh`:`,
       lock: guestLock,
