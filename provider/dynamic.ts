@@ -4,9 +4,13 @@
  *
  * Source: @pulumi/pulumi 3.259, cmd/dynamic-provider/index.js.
  */
+import { engineLog } from "./engine-log";
 import * as lifecycle from "./lifecycle";
+import { Progress } from "./progress";
 
 type Properties = lifecycle.Properties;
+
+const display = engineLog(process.argv);
 
 export function check(_olds: Properties, news: Properties) {
   return lifecycle.check(news);
@@ -17,24 +21,36 @@ export function diff(_id: string, olds: Properties, news: Properties) {
 }
 
 export async function create(inputs: Properties) {
-  const { id, outputs } = await orPartial(lifecycle.create(inputs), inputs);
+  const work = told(inputs, (progress) => lifecycle.create(inputs, progress));
+  const { id, outputs } = await orPartial(work, inputs);
   return { id, outs: outputs };
 }
 
 export async function read(id: string, outputs: Properties) {
-  const found = await orQuiet(lifecycle.read(outputs));
+  const found = await orQuiet(told(outputs, (progress) => lifecycle.read(outputs, progress)));
   // Without an id the resource is gone.
   return found ? { id, props: found.outputs, inputs: found.inputs } : {};
 }
 
 export async function update(id: string, olds: Properties, inputs: Properties) {
-  return { outs: await orPartial(lifecycle.update(id, olds, inputs), inputs) };
+  const work = told(inputs, (progress) => lifecycle.update(id, olds, inputs, progress));
+  return { outs: await orPartial(work, inputs) };
 }
 
 export async function remove(_id: string, outputs: Properties): Promise<void> {
-  await orQuiet(lifecycle.remove(outputs));
+  await orQuiet(told(outputs, (progress) => lifecycle.remove(outputs, progress)));
 }
 export { remove as delete };
+
+/** A call does not end before a person was told all of it: the engine closes a row when its call is done. */
+async function told<T>(share: Properties, work: (progress: Progress) => Promise<T>): Promise<T> {
+  const progress = new Progress(lifecycle.urnIn(share), display);
+  try {
+    return await work(progress);
+  } finally {
+    await progress.delivered();
+  }
+}
 
 /** A partial failure in the form of the provider process: only `reasons` is shown, and `__provider` must be repeated. */
 async function orPartial<T>(work: Promise<T>, inputs: Properties): Promise<T> {

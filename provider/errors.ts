@@ -118,12 +118,14 @@ export function formatProblem(problem: Problem): string {
  * A guest chooses file names on the host, and so what lands in an error.
  */
 export function printable(text: string): string {
-  const escaped = text
-    .trim()
-    .replace(
-      /(?![\n\t])[\p{Cc}\p{Cf}]/gu,
-      (character) => `\\x${(character.codePointAt(0) ?? 0).toString(16).padStart(2, "0")}`,
-    )
-    .replace(/\n/g, "\n      ");
+  const escaped = printableLines(text.trim()).replace(/\n/g, "\n      ");
   return escaped.length > 1000 ? `${escaped.slice(0, 1000)} ... (${escaped.length} characters)` : escaped;
+}
+
+/** The same for text of many lines that is shown whole: line ends and tabs stay, no length is too long. */
+export function printableLines(text: string): string {
+  return text.replace(
+    /(?![\n\t])[\p{Cc}\p{Cf}]/gu,
+    (character) => `\\x${(character.codePointAt(0) ?? 0).toString(16).padStart(2, "0")}`,
+  );
 }

@@ -7,16 +7,17 @@ import { type BeforeCopy, bind, recordIn, seenBy } from "./engine/binding";
 import { liveDomain } from "./concerns/domain-facts";
 import { concerns } from "./concerns/concerns";
 import type { Json } from "./engine/concern";
-import { ShareError } from "./errors";
+import { type ErrorCode, ShareError } from "./errors";
 import type { Domain } from "./formats/domain-xml";
 import { formatFstabEntry } from "./formats/fstab";
-import { teller } from "./progress";
+import { sh } from "./formats/shell";
 import { claimedTwice } from "./program";
+import { Progress } from "./progress";
+import { madeHere } from "./reconcile/claims";
 import { machinesOf } from "./reconcile/machines";
 import { observe, type Observation } from "./reconcile/observe";
-import { madeHere } from "./reconcile/claims";
 import type { Request } from "./reconcile/plans";
-import { type Outcome, powerOf, reconcile, type Teller } from "./reconcile/reconcile";
+import { type Outcome, powerOf, reconcile } from "./reconcile/reconcile";
 import { driftOf, mountOptionsIn, needsUpdate, statusOf, withValue } from "./reconcile/status";
 import {
   checkArguments,
@@ -88,32 +89,39 @@ export function diff(outputs: Properties, news: Properties): Difference {
 
 export async function create(
   inputs: Properties,
+  progress = new Progress(),
 ): Promise<{ readonly id: string; readonly outputs: Properties }> {
   const { spec } = specOf(inputs);
   const request = { spec, olds: [], before: {}, name: nameOf(inputs, spec) };
-  const outcome = await reconcile(machinesOf(spec, ""), request, tell(spec));
+  const outcome = await reconcile(machinesOf(spec, ""), request, progress.teller(spec.tag));
   // Its length keeps ids of one domain apart; nothing reads it.
   const id = `${outcome.observation.info?.uuid ?? ""}/${randomBytes(6).toString("hex")}`;
   return { id, outputs: finish(id, inputs, spec, outcome) };
 }
 
-export async function update(id: string, olds: Properties, inputs: Properties): Promise<Properties> {
+export async function update(
+  id: string,
+  olds: Properties,
+  inputs: Properties,
+  progress = new Progress(),
+): Promise<Properties> {
   const { spec } = specOf(inputs);
   if (onlyTimeoutsDiffer(olds, inputs) && !needsUpdate(olds, spec.power)) return { ...olds, ...inputs };
   const machines = machinesOf(spec, uuidIn(olds));
   const request = { ...fromState(olds), spec, name: nameOf(inputs, spec) };
-  return finish(id, inputs, spec, await reconcile(machines, request, tell(spec)), olds);
+  return finish(id, inputs, spec, await reconcile(machines, request, progress.teller(spec.tag)), olds);
 }
 
 /** One look at everything. Undefined: nothing of ours is left on the host. */
 export async function read(
   outputs: Properties,
+  progress = new Progress(),
 ): Promise<{ readonly outputs: Properties; readonly inputs: Properties } | undefined> {
   const declared = argumentsIn(outputs);
   const { spec } = specOf(declared);
   const bindings = bind(concerns, spec, []);
   const observation = await observe(machinesOf(spec, uuidIn(outputs)), bindings);
-  const says = tell(spec);
+  const says = progress.teller(spec.tag);
   const drift = driftOf(bindings, observation);
   const holder = `${uuidIn(outputs)}/${spec.tag}`;
   const held = bindings.ensure.some((one) => recordIn(one, observation.host)?.holders.includes(holder));
@@ -143,11 +151,12 @@ export async function read(
   };
 }
 
-export async function remove(outputs: Properties): Promise<void> {
+export async function remove(outputs: Properties, progress = new Progress()): Promise<void> {
   const { spec } = specOf(argumentsIn(outputs));
   const machines = machinesOf(spec, uuidIn(outputs));
-  const says = tell(spec);
+  const says = progress.teller(spec.tag);
   const former = fromState(outputs);
+  const wayOut = withWayOut(urnIn(outputs));
   // Within one up Pulumi creates before it deletes.
   const renamed = madeHere(machines.key, uuidIn(outputs), spec.tag);
   if (renamed) {
@@ -155,11 +164,11 @@ export async function remove(outputs: Properties): Promise<void> {
       `${spec.tag} of ${spec.domain} was created under another name in this same operation, as ${renamed.name}: only what that one does not want is given back`,
     );
     const request = { ...former, spec: renamed.spec, name: renamed.name };
-    const { failure } = await reconcile(machines, request, says);
+    const { failure } = await reconcile(machines, request, says).catch(wayOut);
     if (failure) throw failure;
     return;
   }
-  const outcome = await reconcile(machines, { ...former, spec: undefined }, says);
+  const outcome = await reconcile(machines, { ...former, spec: undefined }, says).catch(wayOut);
   const { guestState } = outcome.observation;
   const entry = fstabEntryOf(spec);
   if (entry && guestState.kind === "off" && "fstab" in beforeOf(outputs)) {
@@ -168,6 +177,29 @@ export async function remove(outputs: Properties): Promise<void> {
     );
   }
   if (outcome.failure) throw outcome.failure;
+}
+
+/** With these ends a look at a host that may be gone for good. */
+const hostUnreachable: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  "libvirtUnreachable",
+  "transportFailed",
+  "sudoNeedsPassword",
+  "toolMissing",
+]);
+
+/** Throws on; says, where the host could not be looked at, how to take the share out of the state alone. */
+function withWayOut(urn: string | undefined): (error: unknown) => never {
+  return (error) => {
+    const [first, ...rest] = error instanceof ShareError ? error.problems : [];
+    if (!first || first.layer === "guest" || !hostUnreachable.has(first.code)) throw error;
+    const command =
+      urn === undefined
+        ? "pulumi state delete, with the URN that pulumi stack --show-urns shows"
+        : sh`pulumi state delete ${urn}`.text;
+    const wayOut = `to give it up without touching the host: ${command}`;
+    const remedy = first.remedy === undefined ? wayOut : `${first.remedy}; ${wayOut}`;
+    throw new ShareError([{ ...first, remedy }, ...rest], { cause: error });
+  };
 }
 
 /** What the state says of a share: what it wanted, what first contact found, what stood. */
@@ -182,8 +214,7 @@ function fromState(outputs: Properties): Omit<Request, "spec"> {
 
 /** The resource's name: the last part of its URN, `urn:pulumi:prod::kvm::...Virtio9pShare::foobar`; else the tag. */
 function nameOf(inputs: Properties, spec: ShareSpec): string {
-  const urn = inputs["__logUrn"];
-  return typeof urn === "string" ? (urn.split("::").at(-1) ?? spec.tag) : spec.tag;
+  return urnIn(inputs)?.split("::").at(-1) ?? spec.tag;
 }
 
 /** Outputs of a create or an update; throws the partial failure if there was one. */
@@ -353,6 +384,8 @@ function uuidIn(outputs: Properties): string {
   return typeof uuid === "string" ? uuid : "";
 }
 
-function tell(spec: ShareSpec): Teller {
-  return teller(spec.tag);
+/** The share's URN, which the class hands in, for no call of a dynamic provider is told it; an older state has none. */
+export function urnIn(properties: Properties): string | undefined {
+  const urn = properties["__logUrn"];
+  return typeof urn === "string" && urn.startsWith("urn:") ? urn : undefined;
 }

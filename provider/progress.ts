@@ -1,23 +1,94 @@
-import type { Teller } from "./reconcile/reconcile";
 import { printable } from "./errors";
+import { parseLogLevel } from "./formats/log-level";
+import type { Teller } from "./reconcile/reconcile";
+
+/** Something that can show a line in the row that one resource has in Pulumi's own output. */
+export interface Display {
+  /**
+   * `step`: shown until the next one, and gone when the call is done. `warning`: stays in the diagnostics.
+   * Resolves with what kept it from being shown, if anything did. Never rejects: it is a courtesy.
+   */
+  show(urn: string, kind: "step" | "warning", text: string): Promise<Error | undefined>;
+}
+
+/** Milliseconds that the end of a call may wait for all that was not shown yet: as long as one line may take. */
+const lastLinesMs = 500;
 
 /**
- * What a person sees while a share is worked on: lines on standard error, which Pulumi shows in the
- * diagnostics without saying whose they are; so each begins with the share's tag.
+ * What a person sees of one call while it works.
  *
- * Steps are shown where `VIRTIO9P_LOG` is `steps`; warnings always.
+ * Steps and warnings go to the share's own row, where there is a display and the share's URN is known.
+ * Elsewhere warnings are lines on standard error, which Pulumi shows without saying whose they are; so
+ * each begins with the share's tag. When the display fails once, it is left alone for the rest of the call.
+ *
+ * `VIRTIO9P_LOG` = `steps` or `scripts` prints each step on standard error too, for without a terminal
+ * Pulumi does not show what is gone when the call is done.
  */
-export function teller(tag: string): Teller {
-  const verbose = process.env["VIRTIO9P_LOG"] === "steps";
-  const say = (text: string): void => {
-    process.stderr.write(`${printable(text)}\n`);
-  };
-  return {
-    step: (does) => {
-      if (verbose) say(`${tag}: ${does}`);
-    },
-    warn: (text) => {
-      say(`${tag}: warning: ${text}`);
-    },
-  };
+export class Progress {
+  readonly #urn: string;
+  readonly #verbose: boolean;
+  #display: Display | undefined;
+  /** Each line waits for the one before it, so that their order holds. */
+  #told: Promise<void> | undefined;
+  #endsAt = Infinity;
+
+  constructor(urn?: string, display?: Display) {
+    const { steps, problem } = parseLogLevel(process.env["VIRTIO9P_LOG"]);
+    this.#urn = urn ?? "";
+    this.#verbose = steps;
+    this.#display = urn === undefined ? undefined : display;
+    if (problem !== undefined) warnOnce(problem);
+  }
+
+  /** Tells of the share that has this tag. */
+  teller(tag: string): Teller {
+    return {
+      step: (does) => {
+        if (this.#verbose) say(`${tag}: ${does}`);
+        this.#tell("step", does, () => undefined);
+      },
+      warn: (text) => {
+        // The tag stands in both: `pulumi --diff` shows a warning without its resource.
+        this.#tell("warning", `${tag}: ${text}`, () => {
+          say(`${tag}: warning: ${text}`);
+        });
+      },
+    };
+  }
+
+  /** Resolves when every line was shown or given up; a call must not end before. */
+  async delivered(): Promise<void> {
+    this.#endsAt = performance.now() + lastLinesMs;
+    await this.#told;
+  }
+
+  #tell(kind: "step" | "warning", text: string, otherwise: () => void): void {
+    if (!this.#display && !this.#told) {
+      otherwise();
+      return;
+    }
+    this.#told = (this.#told ?? Promise.resolve()).then(async () => {
+      const display = performance.now() < this.#endsAt ? this.#display : undefined;
+      if (display) {
+        const hindrance = await display.show(this.#urn, kind, printable(text));
+        if (!hindrance) return;
+        if (this.#verbose) say(`virtio9p: Pulumi shows no more of this call: ${hindrance.message}`);
+      }
+      this.#display = undefined;
+      otherwise();
+    });
+  }
+}
+
+const warned = new Set<string>();
+
+/** What is wrong with the environment belongs to no share, and is said once in a process. */
+function warnOnce(problem: string): void {
+  if (warned.has(problem)) return;
+  warned.add(problem);
+  say(`virtio9p: warning: ${problem}`);
+}
+
+function say(text: string): void {
+  process.stderr.write(`${printable(text)}\n`);
 }

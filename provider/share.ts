@@ -186,19 +186,28 @@ export class Virtio9pShare extends pulumi.CustomResource {
   declare public readonly tag: pulumi.Output<string>;
 
   constructor(name: string, args: Virtio9pShareArgs, options?: pulumi.CustomResourceOptions) {
+    const type = "pulumi-nodejs:dynamic/virtio9p:Virtio9pShare";
     const outputs = Object.fromEntries(
       ["status", "statusReason", "layers", "domainUuid", "domainName", "directoryOwner"]
         .concat("fstabEntry", "mountOptions", "before")
         .map((output) => [output, undefined]),
     );
     const inputs = { ...args, tag: args.tag ?? name, host: wrap(args.host), guest: wrap(args.guest) };
-    super(
-      "pulumi-nodejs:dynamic/virtio9p:Virtio9pShare",
-      name,
-      { ...inputs, ...outputs, __provider: providerText },
-      options,
-    );
+    const hidden = { __provider: providerText, __logUrn: urnOf(name, type, options?.parent) };
+    super(type, name, { ...inputs, ...outputs, ...hidden }, options);
   }
+}
+
+/**
+ * The resource's own URN, by which the provider process can show a line in its row. No call of a dynamic
+ * provider is told it, and a resource cannot take its own output as input.
+ *
+ * A promise and not the output: that would make the share depend on its parent, and on its siblings with it.
+ */
+function urnOf(name: string, type: string, parent: pulumi.Resource | undefined): Promise<string> {
+  return new Promise((resolve) => {
+    pulumi.createUrn(name, type, parent).apply(resolve);
+  });
 }
 
 /**

@@ -5,6 +5,7 @@ import type { ShareSpec } from "../spec";
 import { guestAgentTransport } from "../transport/guest-agent";
 import { localTransport } from "../transport/local";
 import type { Machine } from "../engine/place";
+import { told } from "../transport/told";
 import type { Machines } from "./observe";
 
 /** Seconds that a write waits for another process's lock on the same machine. */
@@ -20,7 +21,8 @@ const mostInGuest = 10;
  */
 export function machinesOf(spec: ShareSpec, knownUuid: string): Machines {
   const { libvirtUri, escalate } = spec.host;
-  const transport = localTransport(libvirtUri === "qemu:///session" ? "none" : escalate);
+  const here = localTransport(libvirtUri === "qemu:///session" ? "none" : escalate);
+  const transport = told(here, spec.tag, "asItComes");
   const idleMs = spec.timeouts.commandMs;
   const key = `${transport.machine} ${libvirtUri} ${escalate}`;
   return {
@@ -40,7 +42,7 @@ export function machinesOf(spec: ShareSpec, knownUuid: string): Machines {
     guest: (domain) => ({
       place: "guest",
       key: `${key} ${domain.uuid}`,
-      transport: guestAgentTransport(transport, sh`virsh -q -c ${libvirtUri}`, domain),
+      transport: told(guestAgentTransport(here, sh`virsh -q -c ${libvirtUri}`, domain), spec.tag, "atOnce"),
       idleMs,
       prelude: sh`:`,
       scope: { key: "", enter: sh`:`, beforeWrite: sh`:` },

@@ -1,4 +1,4 @@
-import { formatProblem, printable, type Problem, ShareError } from "../../provider/errors";
+import { formatProblem, printable, printableLines, type Problem, ShareError } from "../../provider/errors";
 
 const problem: Problem = {
   code: "mountBusy",
@@ -63,5 +63,15 @@ describe("printable", () => {
     ["x".repeat(1001), `${"x".repeat(1000)} ... (1001 characters)`],
   ])("%j", (text, expected) => {
     expect(printable(text)).toBe(expected);
+  });
+});
+
+describe("printableLines", () => {
+  test.each([
+    ["  a\tb\n\n", "  a\tb\n\n"],
+    ["a\r\n\x1b[2J\u202e", "a\\x0d\n\\x1b[2J\\x202e"],
+    ["x".repeat(2000), "x".repeat(2000)],
+  ])("%j", (text, expected) => {
+    expect(printableLines(text)).toBe(expected);
   });
 });
