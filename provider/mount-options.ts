@@ -34,8 +34,23 @@ export const maxMsizeBytes = 512_000;
 /** The smallest that the kernel takes (net/9p/client.c, 6.1: "Please specify a msize of at least 4k"). */
 export const minMsizeBytes = 4096;
 
+/** Whether `msizeBytes` may be this: 0 writes no option, and leaves it to the kernel. */
+export function isMsizeBytes(bytes: number): boolean {
+  return bytes === 0 || (Number.isInteger(bytes) && bytes >= minMsizeBytes && bytes <= maxMsizeBytes);
+}
+
 /** `cache=` of fs/9p/v9fs.c, 6.1 and later. */
 export const cacheModes = ["none", "readahead", "mmap", "loose", "fscache"] as const;
+
+/** `access=` of fs/9p/v9fs.c, 6.1: for each user, for all as one, as the client decides, for one uid alone. */
+export function isAccess(text: string): boolean {
+  return /^(user|any|client|\d+)$/.test(text);
+}
+
+/** `context=` of mount(8): one SELinux context; it stands in double quotes, for it may have commas. */
+export function isContext(text: string): boolean {
+  return /^[^\s"\\]+$/.test(text);
+}
 
 /**
  * Names that `extra` may hold, with or without `=value`: what v9fs and its transports read (Documentation/
@@ -52,6 +67,26 @@ export const extraOptionNames = [
   ...["x-systemd.required-by", "x-systemd.requires-mounts-for", "x-systemd.idle-timeout"],
   ...["x-systemd.device-timeout", "x-systemd.mount-timeout", "x-systemd.rw-only"],
 ] as const;
+
+/** Whether `extra` knows the name of an option: one of {@link extraOptionNames}, or one for comments (fstab(5)). */
+export function isExtraName(name: string): boolean {
+  return (extraOptionNames as readonly string[]).includes(name) || /^(x-(?!systemd\.)|comment$)/.test(name);
+}
+
+/** Whether every double quote of a text is closed; one that is not would take the options behind it in. */
+export function hasPairedQuotes(text: string): boolean {
+  return text.split('"').length % 2 === 1;
+}
+
+/** Whether an option may stand in `extra`. */
+export function isExtraOption(option: string): boolean {
+  return isExtraName(nameOf(option)) && !/[\s,\p{Cc}]/u.test(option) && hasPairedQuotes(option);
+}
+
+/** The name of an option, `msize` of `msize=8192`. */
+export function nameOf(option: string): string {
+  return option.split("=", 1)[0] ?? "";
+}
 
 /** Options that have an argument of their own, and so have no place in `extra`, each with its argument. */
 export const namedOptions: Readonly<Record<string, string>> = {
@@ -99,4 +134,69 @@ export function formatMountOptions(options: MountOptions, readOnly: boolean): st
     ...on(options.automount, "x-systemd.automount"),
     ...options.extra,
   ].join(",");
+}
+
+/** What a line without any option gives. */
+const noOptions: MountOptions = {
+  msizeBytes: 0,
+  cache: undefined,
+  access: undefined,
+  context: undefined,
+  netdev: false,
+  nofail: false,
+  automount: false,
+  noexec: false,
+  nosuid: false,
+  nodev: false,
+  extra: [],
+};
+
+/** Options without a value of their own, and what they say; `ro` and `rw` belong to `readOnly`. */
+const wholeOptions: ReadonlyMap<string, Partial<MountOptions>> = new Map([
+  ["trans=virtio", {}],
+  ["version=9p2000.L", {}],
+  ["ro", {}],
+  ["rw", {}],
+  ["_netdev", { netdev: true }],
+  ["nofail", { nofail: true }],
+  ["x-systemd.automount", { automount: true }],
+  ["noexec", { noexec: true }],
+  ["exec", { noexec: false }],
+  ["nosuid", { nosuid: true }],
+  ["suid", { nosuid: false }],
+  ["nodev", { nodev: true }],
+  ["dev", { nodev: false }],
+]);
+
+/**
+ * The fourth field of an fstab line as arguments, the inverse of {@link formatMountOptions}; `ro` is left out.
+ *
+ * Of an option that stands there twice the last counts, as for mount(8). What no other argument takes, a
+ * value that cannot be among it, is in `extra`, whether {@link isExtraOption} holds for it or not.
+ */
+export function parseMountOptions(text: string): MountOptions {
+  return splitMountOptions(text).reduce<MountOptions>(
+    (options, option) => ({
+      ...options,
+      ...(wholeOptions.get(option) ?? valueOption(option) ?? { extra: [...options.extra, option] }),
+    }),
+    noOptions,
+  );
+}
+
+/** Splits at the commas that are not inside double quotes (util-linux 2.38, libmount/src/optstr.c). */
+export function splitMountOptions(text: string): string[] {
+  return text.match(/(?:"[^"]*"|[^,])+/g) ?? [];
+}
+
+/** An option with a value, if its argument takes that value. */
+function valueOption(option: string): Partial<MountOptions> | undefined {
+  const name = nameOf(option);
+  const value = option.slice(name.length + 1).replace(/^"(.*)"$/, "$1");
+  if (name === "msize" && /^[1-9]\d*$/.test(value) && isMsizeBytes(Number(value)))
+    return { msizeBytes: Number(value) };
+  if (name === "cache" && (cacheModes as readonly string[]).includes(value)) return { cache: value };
+  if (name === "access" && isAccess(value)) return { access: value };
+  if (name === "context" && isContext(value)) return { context: value };
+  return undefined;
 }

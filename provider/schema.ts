@@ -7,8 +7,14 @@ import {
   cacheModes,
   defaultMsizeBytes,
   extraOptionNames,
+  hasPairedQuotes,
+  isAccess,
+  isContext,
+  isExtraName,
+  isMsizeBytes,
   maxMsizeBytes,
   minMsizeBytes,
+  nameOf,
   namedOptions,
 } from "./mount-options";
 
@@ -107,15 +113,13 @@ const connection = v.record(v.string(), v.unknown());
 const extraOption = v.pipe(
   text,
   v.check((option) => !/[\s,]/.test(option), "must be one option, without spaces and commas"),
+  v.check(hasPairedQuotes, "must have each double quote closed: what follows would be taken into it"),
   v.rawCheck(({ dataset, addIssue }) => {
     if (!dataset.typed) return;
-    const name = dataset.value.split("=", 1)[0] ?? "";
+    const name = nameOf(dataset.value);
     const own = Object.hasOwn(namedOptions, name) ? namedOptions[name] : undefined;
     if (own !== undefined) addIssue({ message: `${name} has an argument of its own: ${own}` });
-    else if (
-      !(extraOptionNames as readonly string[]).includes(name) &&
-      !/^(x-(?!systemd\.)|comment$)/.test(name)
-    ) {
+    else if (!isExtraName(name)) {
       const near = nearest(name, extraOptionNames);
       addIssue({
         message: `the kernel knows no option ${name}${near === undefined ? "" : `: did you mean ${near}?`}`,
@@ -130,7 +134,7 @@ const options = v.strictObject({
       v.number("must be a number of bytes"),
       v.integer("must be a whole number of bytes"),
       v.check(
-        (bytes) => bytes === 0 || (bytes >= minMsizeBytes && bytes <= maxMsizeBytes),
+        isMsizeBytes,
         `must be 0 (the kernel's own) or ${minMsizeBytes} to ${maxMsizeBytes}, the most that virtio carries`,
       ),
     ),
@@ -138,17 +142,9 @@ const options = v.strictObject({
   ),
   cache: v.optional(oneOf(...cacheModes)),
   access: v.optional(
-    v.pipe(
-      v.string("must be a text"),
-      v.check((value) => /^(user|any|client|\d+)$/.test(value), "must be user, any, client or a numeric uid"),
-    ),
+    v.pipe(v.string("must be a text"), v.check(isAccess, "must be user, any, client or a numeric uid")),
   ),
-  context: v.optional(
-    v.pipe(
-      text,
-      v.check((value) => /^[^\s"\\]+$/.test(value), "must be one SELinux context"),
-    ),
-  ),
+  context: v.optional(v.pipe(text, v.check(isContext, "must be one SELinux context"))),
   netdev: v.optional(flag, true),
   nofail: v.optional(flag, true),
   automount: v.optional(flag, false),

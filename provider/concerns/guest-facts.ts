@@ -21,8 +21,16 @@ export const mounts: Fact<readonly Mount[]> = {
  * level of backslashes away.
  */
 export function isMountedAt(path: string): Script {
-  const escaped = path.replace(/[\s\\]/g, (one) => `\\\\${one.charCodeAt(0).toString(8).padStart(3, "0")}`);
-  return sh`awk -v at=${escaped} '$5 == at { found = 1 } END { exit !found }' /proc/self/mountinfo`;
+  return sh`awk -v at=${escapedForAwk(path)} '$5 == at { found = 1 } END { exit !found }' /proc/self/mountinfo`;
+}
+
+/** The same, for a 9p file system on top of what else is mounted there. */
+export function isShareMountedAt(path: string): Script {
+  return sh`awk -v at=${escapedForAwk(path)} '$5 == at { found = / - 9p / } END { exit !found }' /proc/self/mountinfo`;
+}
+
+function escapedForAwk(path: string): string {
+  return path.replace(/[\s\\]/g, (one) => `\\\\${one.charCodeAt(0).toString(8).padStart(3, "0")}`);
 }
 
 /** `uname -r`, sample: `6.1.0-40-amd64`. */

@@ -11,7 +11,7 @@ import {
   replaceLine,
   type Splice,
 } from "../formats/fstab";
-import { formatMountOptions } from "../mount-options";
+import { formatMountOptions, isExtraOption, type MountOptions, parseMountOptions } from "../mount-options";
 import type { ShareSpec } from "../spec";
 
 interface FstabSeen {
@@ -102,7 +102,7 @@ export const guestFstab: Concern<FstabEntry, FstabSeen, FstabBefore> = {
     if (sameEntry(line.entry, want)) return asWanted;
     return {
       state: "differs",
-      args: {},
+      args: argumentsThatDiffer(line.entry, want),
       notes: [`the guest's fstab has "${line.text}", wanted is "${formatFstabEntry(want)}"`],
     };
   },
@@ -133,6 +133,26 @@ function isOurs(entry: FstabEntry, want: FstabEntry): boolean {
 function sameEntry(a: FstabEntry, b: FstabEntry): boolean {
   const sorted = (entry: FstabEntry): string => entry.options.split(",").sort().join(",");
   return isOurs(a, b) && sorted(a) === sorted(b) && a.dump === b.dump && a.pass === b.pass;
+}
+
+/**
+ * What the line says, by argument of `guest.options`; null where it leaves one out that has no default.
+ *
+ * Only values that the arguments take: these go into the state as inputs, and with `ignoreChanges` through
+ * check again. What has no argument (`ro`, the two last fields, an option that `extra` refuses) is left to
+ * the note, which quotes the line.
+ */
+function argumentsThatDiffer(line: FstabEntry, want: FstabEntry): Readonly<Record<string, Json>> {
+  const wanted = parseMountOptions(want.options);
+  const parsed = parseMountOptions(line.options);
+  const seen: MountOptions = { ...parsed, extra: parsed.extra.filter(isExtraOption) };
+  const sorted = (value: MountOptions[keyof MountOptions]): string =>
+    JSON.stringify(Array.isArray(value) ? [...(value as readonly string[])].sort() : (value ?? null));
+  return Object.fromEntries(
+    (Object.keys(wanted) as (keyof MountOptions)[])
+      .filter((key) => sorted(seen[key]) !== sorted(wanted[key]))
+      .map((key) => [`guest.options.${key}`, seen[key] ?? null]),
+  );
 }
 
 /** Writes the edit beside the file and renames it over: a reader sees the old file or the new one. */

@@ -1,10 +1,28 @@
-import { asWanted, type Concern, type Fact, type Facts, type Json, type Step } from "../engine/concern";
+import {
+  asWanted,
+  type Concern,
+  type Drift,
+  type Facts,
+  type Json,
+  type Plan,
+  type Step,
+} from "../engine/concern";
 import { type Script, sh } from "../formats/shell";
 import type { Domain } from "../formats/domain-xml";
 import { type Mount, mountAt } from "../formats/mountinfo";
 import { formatMountOptions } from "../mount-options";
 import { liveDomain } from "./domain-facts";
-import { isMountedAt, mounts } from "./guest-facts";
+import { isMountedAt, isShareMountedAt, kernelRelease, mounts } from "./guest-facts";
+import {
+  type Difference,
+  flagsOf,
+  formatFlags,
+  formatMounted,
+  mountDifferences,
+  type MountFlags,
+  wantedFlags,
+} from "./mount-differences";
+import { type Holder, holdersOf, type MountPoint, mountPointOf } from "./mount-facts";
 
 interface MountWant {
   readonly source: string;
@@ -16,17 +34,11 @@ interface MountWant {
   readonly now: boolean;
 }
 
-interface MountPoint {
-  readonly kind: "missing" | "directory" | "other";
-  readonly empty: boolean;
-  /** The nearest directory above that is there. */
-  readonly firstMissing: string | undefined;
-}
-
 interface MountSeen {
   readonly mounts: readonly Mount[];
   readonly mountPoint: MountPoint;
-  readonly holders: readonly string[];
+  readonly holders: readonly Holder[];
+  readonly release: string;
   readonly live: Domain | undefined;
 }
 
@@ -41,7 +53,8 @@ type MountBefore = {
  * The share mounted in the guest, with the options that were asked for.
  *
  * Mounted by its line in fstab, so that what is tried now is what the next boot does. Never unmounted
- * lazily or by force: whoever holds it is named.
+ * lazily or by force: whoever holds it is named. Where only flags differ it is remounted, in use or not;
+ * what takes an unmount waits until nobody holds it.
  *
  * Refuses with `mountPointTaken`, `mountPointNotEmpty`; on the way back with `mountBusy`.
  * Source: mount(8), umount(8) of util-linux 2.38; fs/9p/v9fs.c, Linux 6.1.
@@ -69,6 +82,7 @@ export const guestMount: Concern<MountWant, MountSeen, MountBefore> = {
     mounts,
     mountPoint: mountPointOf(want.mountPoint),
     holders: holdersOf(want.mountPoint),
+    release: kernelRelease,
     live: liveDomain,
   }),
 
@@ -114,13 +128,17 @@ export const guestMount: Concern<MountWant, MountSeen, MountBefore> = {
       };
     }
     if (!want.now || !isLive(want, seen.live)) return { steps: [] };
-    if (mounted && differing(want, at).length === 0) return { steps: [] };
     if (want.automount && at && isAutomount(at)) return { steps: [] };
-    if (at && !isAutomount(at) && seen.holders.length > 0) {
+    if (mounted) {
+      const differences = differencesOf(want, at, seen);
+      const waiting = differences.filter((one) => mustWait(one, seen));
+      const inPlace = differences.every(({ byRemount }) => byRemount) || waiting.length > 0;
+      if (inPlace) return remountPlan(want, at, seen, differences, waiting);
+    } else if (at && !isAutomount(at) && seen.holders.length > 0) {
       return {
         steps: [],
         warnings: [
-          `${want.mountPoint} keeps its former options until it is unmounted: in use by ${seen.holders.join(", ")}`,
+          `${want.mountPoint} stays mounted from ${at.source} until it is unmounted: in use by ${namesOf(seen.holders)}`,
         ],
       };
     }
@@ -134,7 +152,7 @@ export const guestMount: Concern<MountWant, MountSeen, MountBefore> = {
               },
             ]
           : []),
-        ...(at ? [unmountStep(want)] : []),
+        ...(at ? [unmountStep(want, at, seen)] : []),
         mountStep(want),
       ],
     };
@@ -157,7 +175,7 @@ export const guestMount: Concern<MountWant, MountSeen, MountBefore> = {
         refuse: [
           {
             code: "mountBusy",
-            what: `${old.mountPoint} is in use in the guest by ${seen.holders.join(", ")}`,
+            what: `${old.mountPoint} is in use in the guest by ${namesOf(seen.holders)}`,
             remedy: "stop them, and try again: a share is never unmounted lazily or by force",
           },
         ],
@@ -167,7 +185,7 @@ export const guestMount: Concern<MountWant, MountSeen, MountBefore> = {
     const made = before.firstMissing;
     return {
       steps: [
-        ...(mounted ? [unmountStep(old)] : []),
+        ...(mounted ? [unmountStep(old, at, seen)] : []),
         ...(made !== null && seen.mountPoint.kind === "directory"
           ? [{ does: `remove ${old.mountPoint}, if it is empty`, run: removeMade(old.mountPoint, made) }]
           : []),
@@ -181,15 +199,15 @@ export const guestMount: Concern<MountWant, MountSeen, MountBefore> = {
     if (!at || !(isOurs(at, want) || (want.automount && isAutomount(at)))) {
       return { state: "missing", args: {}, notes: [`${want.mountPoint} is not mounted in the guest`] };
     }
-    const options = differing(want, at);
-    return isAutomount(at) || options.length === 0
-      ? asWanted
-      : {
-          state: "differs",
-          args: {},
-          notes: [`${want.mountPoint} differs in its mount options: ${options.join(", ")}`],
-          busy: seen.holders.length > 0,
-        };
+    const differences = isAutomount(at) ? [] : differencesOf(want, at, seen);
+    if (differences.length === 0) return asWanted;
+    const list = (side: "shown" | "wanted"): string => differences.map((one) => one[side]).join(", ");
+    return {
+      state: "differs",
+      args: Object.assign({}, ...differences.map(({ args }) => args)) as Drift["args"],
+      notes: [`${want.mountPoint} is mounted with ${list("shown")}; wanted is ${list("wanted")}`],
+      busy: differences.every((one) => mustWait(one, seen)),
+    };
   },
 };
 
@@ -221,52 +239,73 @@ function isAutomount(mount: Mount): boolean {
   return mount.type === "autofs";
 }
 
-/** Options of every file system that mountinfo shows when they hold, and `ro`, which it shows as ro or rw. */
-const shownFlags = ["ro", "nodev", "nosuid", "noexec", "noatime"];
-/** Not shown where it is the kernel's own: 8 KiB before Linux 5.16, 128 KiB since (net/9p/client.c, DEFAULT_MSIZE). */
-const hiddenMsizes = ["msize=8192", "msize=131072"];
-/** Options with a value that v9fs shows (v9fs_show_options, fs/9p/v9fs.c, 6.1), as it was asked or clamped. */
-const shownValues = ["msize", "access"];
+function differencesOf(want: MountWant, at: Mount, seen: MountSeen): Difference[] {
+  const isAutomounted = isAutomount(lowestAt(seen.mounts, at.mountPoint) ?? at);
+  return mountDifferences(want.options, at, isAutomounted, seen.release);
+}
+
+/** Of several mounts that lie on each other, the first. */
+function lowestAt(seen: readonly Mount[], mountPoint: string): Mount | undefined {
+  return seen.find((mount) => mount.mountPoint === mountPoint);
+}
+
+/** Whether somebody's use of the mount keeps a difference as it is. */
+function mustWait(difference: Difference, seen: MountSeen): boolean {
+  if (!difference.byRemount) return seen.holders.length > 0;
+  return difference.wanted === "ro" && seen.holders.some(({ writes }) => writes);
+}
+
+/** Changes the flags that can be changed now, and says what waits and for whom. */
+function remountPlan(
+  want: MountWant,
+  at: Mount,
+  seen: MountSeen,
+  differences: readonly Difference[],
+  waiting: readonly Difference[],
+): Plan {
+  const now = differences.filter((one) => one.byRemount && !waiting.includes(one));
+  const ro = waiting.some(({ wanted }) => wanted === "ro") ? flagsOf(at).ro : wantedFlags(want.options).ro;
+  return {
+    steps: now.length > 0 ? [remountStep(want, at, now, { ...wantedFlags(want.options), ro })] : [],
+    ...(waiting.length > 0
+      ? {
+          warnings: [
+            `${want.mountPoint} keeps ${waiting.map(({ shown }) => shown).join(", ")} until nobody uses it, wanted is ${waiting.map(({ wanted }) => wanted).join(", ")}: in use by ${namesOf(seen.holders)}`,
+          ],
+        }
+      : {}),
+  };
+}
+
+function namesOf(holders: readonly Holder[]): string {
+  return holders.map(({ who }) => who).join(", ");
+}
+
+/** Flags of a file system that a remount without `bind` takes away unless they are named. */
+const fileSystemFlags = ["sync", "dirsync", "mand", "lazytime"];
 
 /**
- * What the mount has too little or too much: flags that must hold exactly, and values that were asked for.
+ * Changes flags of the mount, and nothing else.
  *
- * What the kernel does not show cannot be compared; fstab has it.
+ * By `bind`, which leaves the file system's own flags alone: a plain remount takes `sync` from it, which v9fs
+ * sets without a cache, and reports success for `msize`, `cache` and `access` without changing them (tried on
+ * Linux 6.1 with util-linux 2.38 and busybox 1.35). Only a file system that is itself read-only takes a
+ * plain one to become writable. Source and mount point are both given, or fstab and the present options
+ * would be mixed in (mount(8)).
  */
-function differing(want: MountWant, at: Mount): string[] {
-  const asked = want.options.split(",");
-  const shown = [...at.mountOptions, ...at.superOptions];
-  const flags = shownFlags.filter((flag) => asked.includes(flag) !== shown.includes(flag));
-  const values = asked.filter((option) => {
-    const [name = ""] = option.split("=", 1);
-    if (!shownValues.includes(name) || shown.includes(option)) return false;
-    return valueOf(shown, name) !== undefined || (name === "msize" && !hiddenMsizes.includes(option));
-  });
-  const cache = valueOf(asked, "cache") ?? "none";
-  const cached = cacheShown(valueOf(shown, "cache"));
-  return [
-    ...flags.map((flag) => (asked.includes(flag) ? flag : `(without) ${flag}`)),
-    ...values,
-    ...(cache === cached ? [] : [`cache=${cache}`]),
-  ];
-}
-
-function valueOf(options: readonly string[], name: string): string | undefined {
-  return options.find((option) => option.startsWith(`${name}=`))?.slice(name.length + 1);
-}
-
-/** Linux 6.4 and later show the cache as the bits of enum p9_cache_bits (fs/9p/v9fs.h), earlier ones by name. */
-const cacheBits: Readonly<Record<string, string>> = {
-  "0": "none",
-  "1": "readahead",
-  "5": "mmap",
-  f: "loose",
-  "8f": "fscache",
-};
-
-function cacheShown(value: string | undefined): string {
-  const known = value?.replace(/^0x/, "") ?? "none";
-  return cacheBits[known] ?? known;
+function remountStep(want: MountWant, at: Mount, now: readonly Difference[], flags: MountFlags): Step {
+  const isPlain = at.superOptions.includes("ro") && !flags.ro;
+  const kept = at.superOptions.filter((option) => fileSystemFlags.includes(option));
+  const remount = (to: MountFlags): Script => {
+    const options = ["remount", ...(isPlain ? kept : ["bind"]), formatFlags(to)].join(",");
+    return sh`mount -t 9p -o ${options} -- ${at.source} ${want.mountPoint}`;
+  };
+  return {
+    does: `remount ${want.mountPoint} in the guest with ${now.map(({ wanted }) => wanted).join(", ")}`,
+    code: "mountFailed",
+    run: remount(flags),
+    undo: remount(flagsOf(at)),
+  };
 }
 
 function mountStep(want: MountWant): Step {
@@ -274,23 +313,47 @@ function mountStep(want: MountWant): Step {
     does: `mount ${want.mountPoint} in the guest`,
     code: "mountFailed",
     run: want.automount
-      ? sh`systemctl restart "$(systemd-escape --path --suffix=automount -- ${want.mountPoint})"`
+      ? sh`systemctl restart "${automountUnit(want.mountPoint)}"`
       : // A guest that has just booted may be mounting it itself.
         sh`${isMountedAt(want.mountPoint)} || mount -- ${want.mountPoint} || ${isMountedAt(want.mountPoint)}`,
-    undo: sh`umount -- ${want.mountPoint} || :`,
+    undo: unmount(want.mountPoint),
   };
 }
 
-function unmountStep(want: MountWant): Step {
+/** Its undo mounts with the options that the mount had: fstab has those that have just failed. */
+function unmountStep(want: MountWant, at: Mount, seen: MountSeen): Step {
+  const { mountPoint } = want;
+  const automounted = isAutomount(lowestAt(seen.mounts, mountPoint) ?? at);
+  const start = sh`systemctl start "${automountUnit(mountPoint)}"`;
+  const mount = sh`mount -t 9p -o ${formatMounted(at)} -- ${at.source} ${mountPoint}`;
+  const again = automounted ? sh`${start} || ${mount}` : mount;
   return {
-    does: `unmount ${want.mountPoint} in the guest`,
-    run: sh`if [ -d /run/systemd/system ]; then
-  unit=$(systemd-escape --path --suffix=automount -- ${want.mountPoint})
-  if systemctl -q is-active "$unit"; then systemctl stop "$unit"; fi
-fi
-while ${isMountedAt(want.mountPoint)}; do umount -- ${want.mountPoint}; done`,
-    undo: sh`mount -- ${want.mountPoint}`,
+    does: `unmount ${mountPoint} in the guest`,
+    run: unmount(mountPoint),
+    undo: isAutomount(at) ? start : sh`${isMountedAt(mountPoint)} || ${again}`,
   };
+}
+
+/**
+ * Unmounts what lies on a path, automount included.
+ *
+ * The share goes first: systemd detaches lazily what lies on an automount that it stops, in use or not
+ * (tried with systemd 252).
+ */
+function unmount(mountPoint: string): Script {
+  return sh`if [ -d /run/systemd/system ]; then
+  unit="${automountUnit(mountPoint)}"
+  if systemctl -q is-active "$unit"; then
+    if ${isShareMountedAt(mountPoint)}; then umount -- ${mountPoint}; fi
+    systemctl stop "$unit"
+  fi
+fi
+while ${isMountedAt(mountPoint)}; do umount -- ${mountPoint}; done`;
+}
+
+/** The name of the unit that systemd's fstab generator makes for an automount, as a command substitution. */
+function automountUnit(mountPoint: string): Script {
+  return sh`$(systemd-escape --path --suffix=automount -- ${mountPoint})`;
 }
 
 /** Removes the directories that we made, the deepest first, as far as they are empty. */
@@ -300,55 +363,4 @@ while rmdir -- "$at" 2>/dev/null; do
   [ "$at" != ${firstMissing} ] || break
   at=$(dirname -- "$at")
 done`;
-}
-
-function mountPointOf(path: string): Fact<MountPoint> {
-  return {
-    key: `mount point ${path}`,
-    place: "guest",
-    does: `look at ${path}`,
-    script: sh`if [ -d ${path} ] && ! [ -L ${path} ]; then
-  # A mount that hangs must not hang the look: only what is not mounted is listed.
-  if ! ${isMountedAt(path)} && [ -n "$(ls -A -- ${path} | head -n 1)" ]; then echo directory full; else echo directory empty; fi
-elif [ -e ${path} ] || [ -L ${path} ]; then echo other full
-else
-  at=${path}
-  while [ "$at" != / ] && ! [ -e "$at" ]; do missing=$at; at=$(dirname -- "$at"); done
-  printf 'missing empty %s\n' "$missing"
-fi`,
-    parse: (output) => {
-      const [kind, fill, ...missing] = output.trimEnd().split(" ");
-      return {
-        kind: kind as MountPoint["kind"],
-        empty: fill === "empty",
-        firstMissing: missing.length > 0 ? missing.join(" ") : undefined,
-      };
-    },
-  };
-}
-
-/**
- * Who has something open below a path: working directory, root, program, open files. Sample: `sleep (412)`.
- *
- * All links are read by one `ls`: a process for each would take seconds in an emulated guest.
- */
-function holdersOf(path: string): Fact<readonly string[]> {
-  return {
-    key: `holders of ${path}`,
-    place: "guest",
-    does: `see who uses ${path}`,
-    script: sh`${isMountedAt(path)} || exit 0
-ls -l /proc/[0-9]*/cwd /proc/[0-9]*/root /proc/[0-9]*/exe /proc/[0-9]*/fd/* 2>/dev/null | grep -F -- ${` -> ${path}`} |
-  sed 's|^.* /proc/\([0-9]*\)/[^>]* -> |\1 |' | head -n 50 |
-  while read -r process file; do
-    printf '%s %s %s\n' "$process" "$(tr ' ' _ < "/proc/$process/comm" 2>/dev/null)" "$file"
-  done`,
-    parse: (output) => {
-      const lines = output.split("\n").map((line) => /^(\d+) (\S*) (.*)$/.exec(line));
-      const inside = lines.filter(
-        (match) => match && (match[3] === path || match[3]?.startsWith(`${path}/`)),
-      );
-      return [...new Set(inside.map((match) => `${match?.[2] ?? ""} (${match?.[1] ?? ""})`))];
-    },
-  };
 }

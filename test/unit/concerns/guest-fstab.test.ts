@@ -11,7 +11,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fstabEntryOf, guestFstab } from "../../../provider/concerns/guest-fstab";
-import type { FstabEntry } from "../../../provider/formats/fstab";
+import { type FstabEntry, formatFstabEntry } from "../../../provider/formats/fstab";
 import { specOf } from "../sample";
 import { does, runFact, runScript, runSteps } from "../shell-machine";
 
@@ -100,14 +100,56 @@ describe("drift", () => {
     ["none", "", "missing", ["the guest's fstab has no line for /mnt/a"]],
     ["no file", undefined, "missing", ["the guest's fstab has no line for /mnt/a"]],
     ["a stranger's", "other /mnt/a 9p ro 0 0\n", "missing", ["the guest's fstab has no line for /mnt/a"]],
-    [
-      "other options",
-      "foobar /mnt/a 9p ro 0 0\n",
-      "differs",
-      [`the guest's fstab has "foobar /mnt/a 9p ro 0 0", wanted is "${ours}"`],
-    ],
   ])("%s", (_, fstab, state, notes) => {
     expect(guestFstab.drift(want(), { fstab })).toEqual({ state, args: {}, notes });
+  });
+
+  const seed = "trans=virtio,version=9p2000.L,_netdev";
+  test.each<[string, Record<string, unknown>, string, Record<string, unknown>]>([
+    [
+      "flags taken out and put in",
+      {},
+      `${seed},nodev,nosuid,noexec,x-systemd.automount,msize=131072`,
+      { nofail: false, nosuid: true, noexec: true, automount: true },
+    ],
+    ["no msize", {}, `${seed},nofail,nodev`, { msizeBytes: 0 }],
+    ["another msize", {}, `${seed},nofail,nodev,msize=65536`, { msizeBytes: 65536 }],
+    ["no _netdev", {}, "trans=virtio,version=9p2000.L,nofail,nodev,msize=131072", { netdev: false }],
+    [
+      "what has no default, taken out",
+      { cache: "loose", access: "1000", context: "a:b:c:s0:c1,c2" },
+      `${seed},nofail,nodev,msize=131072`,
+      { cache: null, access: null, context: null },
+    ],
+    [
+      "what has no default, changed",
+      { cache: "loose", context: "a:b:c:s0" },
+      `${seed},nofail,nodev,msize=131072,cache=mmap,access=any,context="a:b:c:s0:c1,c2"`,
+      { cache: "mmap", access: "any", context: "a:b:c:s0:c1,c2" },
+    ],
+    [
+      "extra",
+      { extra: ["noatime", "x-a=b"] },
+      `${seed},nofail,nodev,msize=131072,x-a=b`,
+      { extra: ["x-a=b"] },
+    ],
+    ["an option that check refuses", {}, `${seed},nofail,nodev,msize=131072,noatme,cache=lose`, {}],
+    ["one of each", {}, `${seed},nofail,nodev,msize=131072,noatme,noatime`, { extra: ["noatime"] }],
+    ["a missing trans", {}, "version=9p2000.L,_netdev,nofail,nodev,msize=131072", {}],
+    ["ro", {}, `${seed},nofail,nodev,ro,msize=131072`, {}],
+    ["the two last fields", {}, `${seed},nofail,nodev,msize=131072 0 2`, {}],
+  ])("arguments: %s", (_, options, text, args) => {
+    const wanted = want({}, { options });
+    const line = `foobar /mnt/a 9p ${text}`;
+    const drift = guestFstab.drift(wanted, { fstab: `${line}\n` });
+    expect(drift).toEqual({
+      state: "differs",
+      args: Object.fromEntries(Object.entries(args).map(([key, value]) => [`guest.options.${key}`, value])),
+      notes: [`the guest's fstab has "${line}", wanted is "${formatFstabEntry(wanted)}"`],
+    });
+    // What read returns as inputs must pass check again: ignoreChanges hands it back.
+    const given = Object.entries({ ...options, ...args }).filter(([, value]) => value !== null);
+    expect(() => want({}, { options: Object.fromEntries(given) })).not.toThrow();
   });
 });
 

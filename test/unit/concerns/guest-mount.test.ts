@@ -21,12 +21,16 @@ const seenOf = (lines: readonly string[], more: Partial<Seen> = {}): Seen => ({
   mounts: mountsOf(...lines),
   mountPoint: { kind: "directory", empty: true, firstMissing: undefined },
   holders: [],
+  release: "6.1.0-40-amd64",
   live: domainOf([device]),
   ...more,
 });
+const sleeper = { who: "sleep (412)", writes: false };
+const writer = { who: "tee (7)", writes: true };
 const missing = { kind: "missing" as const, empty: true, firstMissing: "/mnt/a" };
 const mount = "mount /mnt/a in the guest";
 const unmount = "unmount /mnt/a in the guest";
+const remount = "remount /mnt/a in the guest with";
 
 test("is wanted where there is a guest, and not before the next boot where that was asked", () => {
   expect(guestMount.want(specOf())).toBeUndefined();
@@ -40,10 +44,13 @@ describe("plan", () => {
     ["not mounted", seenOf([]), [mount]],
     ["no mount point", seenOf([], { mountPoint: missing }), ["make /mnt/a in the guest", mount]],
     ["mounted as wanted", seenOf([shown]), []],
-    ["mounted as wanted, and in use", seenOf([shown], { holders: ["sleep (412)"] }), []],
-    ["without nodev", seenOf([shown.replace("nodev,", "")]), [unmount, mount]],
-    ["with noexec", seenOf([shown.replace("nodev", "nodev,noexec")]), [unmount, mount]],
-    ["read-only", seenOf([shown.replace("rw,nodev", "ro,nodev")]), [unmount, mount]],
+    ["mounted as wanted, and in use", seenOf([shown], { holders: [sleeper] }), []],
+    ["without nodev", seenOf([shown.replace("nodev,", "")]), [`${remount} nodev`]],
+    ["with noexec", seenOf([shown.replace("nodev", "nodev,noexec")]), [`${remount} exec`]],
+    ["with noatime", seenOf([shown.replace("relatime", "noatime")]), [`${remount} relatime`]],
+    ["read-only", seenOf([shown.replace("rw,nodev", "ro,nodev")]), [`${remount} rw`]],
+    ["flags, in use", seenOf([shown.replace("nodev,", "")], { holders: [writer] }), [`${remount} nodev`]],
+    ["flags and more", seenOf([shown.replace("nodev,", "").replace("131072", "8192")]), [unmount, mount]],
     ["another msize", seenOf([shown.replace("131072", "8192")]), [unmount, mount]],
     ["the device is not live", seenOf([], { live: domainOf([]) }), []],
     ["the domain is off", seenOf([], { live: undefined }), []],
@@ -54,22 +61,51 @@ describe("plan", () => {
     expect(does(plan)).toEqual(steps);
   });
 
-  test("other options, and busy: it waits, and who holds it is named", () => {
-    const seen = seenOf([shown.replace("nodev,", "")], { holders: ["sleep (412)", "bash (7)"] });
-    expect(guestMount.plan(want(), seen, undefined, false)).toEqual({
-      steps: [],
-      warnings: ["/mnt/a keeps its former options until it is unmounted: in use by sleep (412), bash (7)"],
-    });
+  test("what takes an unmount waits while it is in use, and who holds it is named; flags do not wait", () => {
+    const line = shown.replace("nodev,", "").replace("131072", "8192");
+    const plan = guestMount.plan(want(), seenOf([line], { holders: [sleeper, writer] }), undefined, false);
+    expect(does(plan)).toEqual([`${remount} nodev`]);
+    expect(plan.warnings).toEqual([
+      "/mnt/a keeps msize=8192 until nobody uses it, wanted is msize=131072: in use by sleep (412), tee (7)",
+    ]);
+  });
+
+  test.each([
+    ["a reader", [sleeper], [`${remount} ro, noexec`], undefined],
+    [
+      "a writer",
+      [sleeper, writer],
+      [`${remount} noexec`],
+      ["/mnt/a keeps rw until nobody uses it, wanted is ro: in use by sleep (412), tee (7)"],
+    ],
+  ])("read-only, in use by %s", (_, holders, steps, warnings) => {
+    const wanted = want({ options: { noexec: true } }, { readOnly: true });
+    const plan = guestMount.plan(wanted, seenOf([shown], { holders }), undefined, false);
+    expect([does(plan), plan.warnings]).toEqual([steps, warnings]);
+    expect(plan.steps[0]?.run.text).toContain(warnings ? "remount,bind,rw,nodev,suid,noexec" : "bind,ro,");
   });
 
   test("mounted under another tag: replaced where the share had this mount point, unless it is in use", () => {
     const lines = [shown.replace("foobar", "former")];
     expect(does(guestMount.plan(want(), seenOf(lines), undefined, true))).toEqual([unmount, mount]);
-    const busy = guestMount.plan(want(), seenOf(lines, { holders: ["sleep (412)"] }), undefined, true);
+    const busy = guestMount.plan(want(), seenOf(lines, { holders: [sleeper] }), undefined, true);
     expect([busy.refuse, busy.steps, busy.warnings]).toEqual([undefined, [], [expect.any(String)]]);
     const ext4 = seenOf(["36 1 8:1 / /mnt/a rw - ext4 /dev/vdb rw"]);
     const taken = guestMount.plan(want(), ext4, undefined, true);
     expect(taken.refuse?.map(({ code }) => code)).toEqual(["mountPointTaken"]);
+  });
+
+  test.each<[string, string[], boolean, string[]]>([
+    ["switched on", [shown], true, [unmount, mount]],
+    ["switched off", [autofs, shown], false, [unmount, mount]],
+    ["on, and mounted by it", [autofs, shown], true, []],
+    ["flags of what it mounted", [autofs, shown.replace("nodev,", "")], true, [`${remount} nodev`]],
+  ])("an automount %s", (_, lines, automount, steps) => {
+    const wanted = want({ options: { automount } });
+    expect(does(guestMount.plan(wanted, seenOf(lines), undefined, true))).toEqual(steps);
+    expect(guestMount.drift(wanted, seenOf(lines)).state).toBe(steps.length > 0 ? "differs" : "ok");
+    const busy = guestMount.plan(wanted, seenOf(lines, { holders: [sleeper] }), undefined, true);
+    expect(does(busy)).toEqual(steps.filter((step) => step.startsWith(remount)));
   });
 
   test("an automount that waits is as wanted where one is", () => {
@@ -105,6 +141,45 @@ describe("plan", () => {
   });
 });
 
+describe("scripts", () => {
+  const readOnly = shown.replace("rw,nodev", "ro,nodev");
+  const stepsOf = (lines: readonly string[], guest = {}) =>
+    guestMount.plan(want(guest), seenOf(lines), undefined, true).steps;
+
+  test.each([
+    [
+      "of the mount alone leave those of the file system as they are",
+      shown.replace("nodev,", ""),
+      "mount -t 9p -o 'remount,bind,rw,nodev,suid,exec,relatime,diratime' -- 'foobar' '/mnt/a'",
+      "mount -t 9p -o 'remount,bind,rw,dev,suid,exec,relatime,diratime' -- 'foobar' '/mnt/a'",
+    ],
+    [
+      "of a file system that is read-only keep its others",
+      readOnly.replace("9p foobar rw", "9p foobar ro,sync,dirsync"),
+      "mount -t 9p -o 'remount,sync,dirsync,rw,nodev,suid,exec,relatime,diratime' -- 'foobar' '/mnt/a'",
+      "mount -t 9p -o 'remount,sync,dirsync,ro,nodev,suid,exec,relatime,diratime' -- 'foobar' '/mnt/a'",
+    ],
+  ])("flags %s", (_, line, run, undo) => {
+    const [step] = stepsOf([line]);
+    expect([step?.run.text, step?.undo?.text]).toEqual([run, undo]);
+  });
+
+  test("the undo of an unmount mounts what there was, not what fstab says", () => {
+    const line = shown
+      .replace("131072", "8192")
+      .replace("access=client", "sync,seclabel,cache=f,access=user");
+    expect(stepsOf([line])[0]?.undo?.text).toContain(
+      "mount -t 9p -o 'rw,nodev,relatime,sync,cache=loose,access=user,msize=8192,trans=virtio' -- 'foobar' '/mnt/a'",
+    );
+  });
+
+  test("the undo of an automount's unmount starts it again", () => {
+    const starts = "systemctl start \"$(systemd-escape --path --suffix=automount -- '/mnt/a')\"";
+    expect(stepsOf([autofs])[0]?.undo?.text).toBe(starts);
+    expect(stepsOf([autofs, shown])[0]?.undo?.text).toContain(starts);
+  });
+});
+
 describe("restore", () => {
   const remove = "remove /mnt/a, if it is empty";
   test.each<[string, string | null, Seen, string[]]>([
@@ -120,7 +195,7 @@ describe("restore", () => {
   });
 
   test("what was mounted at first contact stays mounted, in use or not", () => {
-    const seen = seenOf([shown], { holders: ["sleep (412)"] });
+    const seen = seenOf([shown], { holders: [sleeper] });
     expect(guestMount.restore(want(), { firstMissing: null, mounted: true }, seen)).toEqual({ steps: [] });
   });
 
@@ -129,7 +204,7 @@ describe("restore", () => {
       guestMount.restore(
         want(),
         { firstMissing: null, mounted: false },
-        seenOf([shown], { holders: ["sleep (412)"] }),
+        seenOf([shown], { holders: [sleeper] }),
       ),
     ).toEqual({
       refuse: [
@@ -155,22 +230,33 @@ test.each<[string, string[], string]>([
   expect(guestMount.drift(want(), seenOf(lines)).state).toBe(state);
 });
 
-describe("drift of cache: what v9fs shows (fs/9p/v9fs.c: names to 6.3, bits in hex from 6.4; none is not shown)", () => {
-  const withCache = (text: string) => seenOf([shown.replace("access=", `${text}access=`)]);
-  test.each([
-    ["loose", "cache=loose,", "ok"],
-    ["loose", "cache=f,", "ok"],
-    ["mmap", "cache=5,", "ok"],
-    ["none", "", "ok"],
-    [undefined, "", "ok"],
-    [undefined, "cache=loose,", "differs"],
-    ["loose", "", "differs"],
-    ["mmap", "cache=f,", "differs"],
-  ])("wanted %s, shown %j: %s", (cache, text, state) => {
-    expect(
-      guestMount.drift(want({ options: cache === undefined ? {} : { cache } }), withCache(text)).state,
-    ).toBe(state);
+test("drift has each argument that differs, and one note", () => {
+  const line = shown.replace("nodev", "noexec").replace("131072", "8192").replace("rw,noexec", "ro,noexec");
+  expect(guestMount.drift(want(), seenOf([line]))).toEqual({
+    state: "differs",
+    args: {
+      "guest.options.nodev": false,
+      "guest.options.noexec": true,
+      "guest.options.msizeBytes": 8192,
+    },
+    notes: ["/mnt/a is mounted with ro, dev, noexec, msize=8192; wanted is rw, nodev, exec, msize=131072"],
+    busy: false,
   });
+});
+
+test.each<[string, string, Seen["holders"], boolean]>([
+  ["flags never wait", shown.replace("nodev,", ""), [sleeper], false],
+  ["nor does what nobody uses", shown.replace("131072", "8192"), [], false],
+  ["what takes an unmount does", shown.replace("131072", "8192"), [sleeper], true],
+  ["not all waits", shown.replace("131072", "8192").replace("nodev,", ""), [sleeper], false],
+])("busy: %s", (_, line, holders, busy) => {
+  expect(guestMount.drift(want(), seenOf([line], { holders })).busy).toBe(busy);
+});
+
+test("busy: read-only waits for who writes, and for nobody else", () => {
+  const wanted = want({}, { readOnly: true });
+  const busy = (holders: Seen["holders"]) => guestMount.drift(wanted, seenOf([shown], { holders })).busy;
+  expect([busy([sleeper]), busy([writer])]).toEqual([false, true]);
 });
 
 test("effectiveOptions", () => {

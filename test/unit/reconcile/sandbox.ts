@@ -207,6 +207,7 @@ mount() {
       if (o[i] == "ro") sub(/rw/, "ro", m)
       if (o[i] ~ /^(trans|msize|cache|access)=/) s = s "," o[i]
     }
+    if (m !~ /noatime/) m = m ",relatime"
     print "50 1 0:50 / " at " " m " - 9p " $1 " " s }' /etc/fstab >> /proc/self/mountinfo
 }
 umount() {
