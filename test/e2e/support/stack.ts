@@ -13,10 +13,12 @@ import { join } from "node:path";
 import { lab, root } from "./lab";
 import { type Ended, output, run, type RunOptions } from "./run";
 
-/** The program of every stack: the shares of shares.json, by name. */
+/** The program of every stack: the shares of shares.json, by name; `__options` in one are its resource options. */
 const program = `const { Virtio9pShare } = require("pulumi-virtio9p");
 const shares = JSON.parse(require("node:fs").readFileSync(__dirname + "/shares.json", "utf8"));
-for (const [name, args] of Object.entries(shares)) exports[name] = new Virtio9pShare(name, args).status;
+for (const [name, { __options, ...args }] of Object.entries(shares)) {
+  exports[name] = new Virtio9pShare(name, args, __options).status;
+}
 `;
 
 /**
@@ -58,7 +60,10 @@ export class Stack {
     await output("pulumi", ["stack", "init", "lab"], this.#options());
   }
 
-  /** Writes the shares that the next operation finds in the program. */
+  /**
+   * Writes the shares that the next operation finds in the program: arguments by name, and under `__options`
+   * what goes to the engine (ignoreChanges, protect, retainOnDelete, aliases as URNs).
+   */
   declare(shares: Readonly<Record<string, object>>): void {
     writeFileSync(join(this.folder, "shares.json"), JSON.stringify(shares));
   }
