@@ -28,6 +28,11 @@ export class Guest {
   /** A fresh one, with its agent answering. */
   async boot(): Promise<void> {
     await this.define();
+    await this.bootDefined();
+  }
+
+  /** Starts it as it is defined now, and waits for its agent. */
+  async bootDefined(): Promise<void> {
     await lab("boot", this.domain);
   }
 
