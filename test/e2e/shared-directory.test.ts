@@ -1,0 +1,142 @@
+import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { directory, Guest, records } from "./support/lab";
+import { output } from "./support/run";
+import { Stack } from "./support/stack";
+
+/** Two stacks on one host: what was there before comes back exactly once, when the last of them is gone. */
+describe("two shares of one directory, from two stacks", () => {
+  const [first, second] = [new Guest("shared-a", "small"), new Guest("shared-b", "small")];
+  const [one, two] = [new Stack(), new Stack()];
+  const base = "/srv/v9p-shared";
+  const source = `${base}/tree`;
+  const shares = {
+    one: { source, domain: first.domain, tag: "tree", otherWriters: "allow", directory: { mode: "0770" } },
+    two: { source, domain: second.domain, tag: "tree", otherWriters: "allow" },
+  };
+
+  beforeAll(async () => {
+    await Promise.all([one.open(), two.open(), first.define(), second.define()]);
+  });
+
+  beforeEach(async () => {
+    rmSync(base, { recursive: true, force: true });
+    mkdirSync(source, { recursive: true });
+    writeFileSync(`${source}/kept`, "kept\n");
+    await output("chown", ["64055:64055", `${source}/kept`]);
+    await output("chown", ["1234:5678", source]);
+    await output("chmod", ["2710", source]);
+  });
+
+  afterEach(async () => {
+    one.declare({});
+    two.declare({});
+    await Promise.all([one.pulumi("up"), two.pulumi("up")]);
+  });
+
+  afterAll(async () => {
+    await Promise.all([first.remove(), second.remove()]);
+    one.close();
+    two.close();
+    rmSync(base, { recursive: true, force: true });
+  });
+
+  const ownerOf = (path: string): Promise<string> => output("stat", ["-c", "%u:%g", path]);
+
+  it.each(["one", "two"] as const)("destroyed in either order, %s first", async (order) => {
+    const before = await directory(source);
+    one.declare({ share: shares.one });
+    two.declare({ share: shares.two });
+    await one.must("up");
+    await two.must("up");
+    const [early, late] = order === "one" ? [one, two] : [two, one];
+    const destroyed = await early.must("destroy");
+    expect(destroyed.stdout).toMatch(/warning: .*directory \/srv\/v9p-shared\/tree is left as it is/);
+    expect(await ownerOf(source)).toBe("64055:64055\n");
+    await late.must("preview", ["--refresh", "--expect-no-changes"]);
+    await late.must("destroy");
+    expect(await directory(source)).toBe(before);
+    expect(await records(source)).toEqual([]);
+  });
+
+  it.each<[string, "outer" | "inner", "outer" | "inner", boolean]>([
+    ["the outer one first made and first gone", "outer", "outer", true],
+    ["the outer one first made, the inner first gone", "outer", "inner", true],
+    ["the inner one first made, the outer first gone", "inner", "outer", true],
+    ["the inner one first made and first gone", "inner", "inner", true],
+    ["both made by their shares, the outer first gone", "outer", "outer", false],
+  ])("nested: %s", async (_, firstMade, firstGone, exists) => {
+    const outer = exists ? source : `${base}/new`;
+    const inner = `${outer}/inner`;
+    if (exists) {
+      mkdirSync(inner);
+      await output("chown", ["64055:777", inner]);
+    }
+    const before = [await directory(base), await directory(outer), await directory(inner)];
+    one.declare({
+      share: { source: outer, domain: first.domain, otherWriters: "allow", directory: { recursive: false } },
+    });
+    two.declare({ share: { source: inner, domain: second.domain, otherWriters: "allow" } });
+    const stacks = { outer: one, inner: two };
+    await stacks[firstMade].must("up");
+    await stacks[firstMade === "outer" ? "inner" : "outer"].must("up");
+    await stacks[firstGone].must("destroy");
+    const rest = firstGone === "outer" ? "inner" : "outer";
+    // What is inside can only be reached while the outer one is as it was made.
+    expect(await ownerOf(outer)).toBe("64055:64055\n");
+    await stacks[rest].must("preview", ["--refresh", "--expect-no-changes"]);
+    await stacks[rest].must("destroy");
+    expect([await directory(base), await directory(outer), await directory(inner)]).toEqual(before);
+    expect(await records(base)).toEqual([]);
+  });
+
+  it("two ups at the same moment: both succeed, and both records stand", async () => {
+    one.declare({ share: shares.one });
+    two.declare({ share: shares.two, more: { ...shares.two, source: `${base}/more`, tag: "more" } });
+    const before = await directory(source);
+    await Promise.all([one.must("up"), two.must("up")]);
+    for (const guest of [first, second]) expect(await guest.definition()).toContain("<target dir='tree'/>");
+    await Promise.all([one.must("destroy"), two.must("destroy")]);
+    expect(await directory(source)).toBe(before);
+    expect(await directory(`${base}/more`)).toBe("missing\n");
+    expect(await records(base)).toEqual([]);
+  });
+
+  it("a lost state: the record says what was there before", async () => {
+    const before = await directory(source);
+    one.declare({ share: shares.one });
+    await one.must("up");
+    await one.must("state", ["delete", await one.urn("share")]);
+    await one.must("up");
+    await one.must("destroy");
+    expect(await directory(source)).toBe(before);
+    expect(await records(source)).toEqual([]);
+  });
+
+  it("a directory that was moved away, or whose file system is not mounted, is an error and not drift", async () => {
+    one.declare({ share: { ...shares.one, accessMode: "passthrough", directory: { owner: "64055" } } });
+    await one.must("up");
+    await output("mv", [source, `${source}-away`]);
+    expect((await one.pulumi("up", ["--refresh"])).stdout).toMatch(/\[sourceVanished\]/);
+    mkdirSync(source);
+    expect((await one.pulumi("up", ["--refresh"])).stdout).toMatch(/\[sourceMoved\]/);
+    expect(await ownerOf(source)).toBe("0:0\n");
+    await output("rmdir", [source]);
+    await output("mv", [`${source}-away`, source]);
+    await output("mount", ["-t", "tmpfs", "none", source]);
+    expect((await one.pulumi("up", ["--refresh"])).stdout).toMatch(/\[sourceMoved\]/);
+    await output("umount", [source]);
+    await one.must("up", ["--refresh"]);
+    await one.must("preview", ["--refresh", "--expect-no-changes"]);
+  });
+
+  it("one that the share made and that is gone later is an error too, and never made anew", async () => {
+    const made = `${base}/made`;
+    one.declare({ share: { ...shares.one, source: made } });
+    await one.must("up");
+    await output("rmdir", [made]);
+    expect((await one.pulumi("up", ["--refresh"])).stdout).toMatch(/\[sourceVanished\]/);
+    expect(await directory(made)).toBe("missing\n");
+    await one.must("destroy");
+    expect(await records(made)).toEqual([]);
+  });
+});

@@ -1,0 +1,38 @@
+import { output, run } from "./run";
+
+/** A domain that never boots: enough for what is only defined, or runs paused. */
+export interface MinimalDomain {
+  /** Defines it anew, with these devices; one that runs goes on as it is. */
+  readonly define: (devices: string) => Promise<void>;
+  readonly virsh: (command: string, ...args: readonly string[]) => Promise<string>;
+  /** Takes a filesystem out of the persistent definition. */
+  readonly detach: (tag: string) => Promise<void>;
+  readonly remove: () => Promise<void>;
+}
+
+const connection = ["-q", "-c", "qemu:///system"] as const;
+
+/** Memory is shared, for virtiofs; no disk, no network, no agent. */
+export function minimalDomain(name: string, uuid?: string): MinimalDomain {
+  const virsh = (command: string, ...args: readonly string[]): Promise<string> =>
+    output("virsh", [...connection, command, name, ...args]);
+  return {
+    virsh,
+    define: async (devices) => {
+      const known = uuid ?? (await run("virsh", [...connection, "domuuid", name])).stdout.trim();
+      const xml = `<domain type='qemu'><name>${name}</name>${known === "" ? "" : `<uuid>${known}</uuid>`}
+<memory unit='MiB'>64</memory><memoryBacking><source type='memfd'/><access mode='shared'/></memoryBacking>
+<os><type arch='x86_64' machine='q35'>hvm</type></os>
+<devices>${devices}<memballoon model='none'/></devices></domain>`;
+      await output("virsh", [...connection, "define", "/dev/stdin"], { input: xml });
+    },
+    detach: async (tag) => {
+      const xml = `<filesystem type='mount'><source dir='/'/><target dir='${tag}'/></filesystem>`;
+      await output("virsh", [...connection, "detach-device", name, "/dev/stdin", "--config"], { input: xml });
+    },
+    remove: async () => {
+      await run("virsh", [...connection, "destroy", name]);
+      await run("virsh", [...connection, "undefine", name]);
+    },
+  };
+}
