@@ -1,5 +1,5 @@
 import { asWanted, type Concern, type Fact, type Facts, type Json, type Step } from "../engine/concern";
-import { sh } from "../formats/shell";
+import { type Script, sh } from "../formats/shell";
 import {
   addLine,
   applySplice,
@@ -89,7 +89,15 @@ export const guestFstab: Concern<FstabEntry, FstabSeen, FstabBefore> = {
     if (!line || line.text === before.line) return { steps: [] };
     const splice = before.line === null ? removeLine(text, line) : replaceLine(text, line, before.line);
     if (!before.fstab && applySplice(text, splice) === "") {
-      return { steps: [{ does: "remove fstab, which was not there before", run: sh`rm -f -- /etc/fstab` }] };
+      return {
+        steps: [
+          {
+            does: "remove fstab, which was not there before",
+            run: sh`rm -f -- /etc/fstab`,
+            changes: [fstab.key],
+          },
+        ],
+      };
     }
     const does = before.line === null ? "take the line of" : "give back the line of";
     return { steps: [edit(`${does} ${old.mountPoint} in fstab`, text, splice)] };
@@ -155,9 +163,23 @@ function argumentsThatDiffer(line: FstabEntry, want: FstabEntry): Readonly<Recor
   );
 }
 
-/** Writes the edit beside the file and renames it over: a reader sees the old file or the new one. */
+/**
+ * Writes the edit beside the file and renames it over: a reader sees the old file or the new one.
+ *
+ * What is appended goes to wherever the file ends by then, so that shares which add their lines in one
+ * script do not keep each other out; any other edit goes by its offset.
+ */
 function edit(does: string, text: string, splice: Splice): Step {
-  return { does, run: write(splice), undo: write(reverse(text, splice)) };
+  if (splice.offset === text.length) {
+    const bytes = splice.insert.length;
+    return {
+      does,
+      run: rewrite(sh`cat "$file"; ${printed(splice.insert)}`),
+      undo: rewrite(sh`head -c $(( $(wc -c < "$file") - ${bytes} )) "$file"`),
+    };
+  }
+  const run = rewrite(spliced(splice));
+  return { does, run, undo: rewrite(spliced(reverse(text, splice))), changes: [fstab.key] };
 }
 
 function reverse(text: string, splice: Splice): Splice {
@@ -165,18 +187,26 @@ function reverse(text: string, splice: Splice): Splice {
   return { offset: splice.offset, remove: splice.insert.length, insert: removed };
 }
 
-function write(splice: Splice) {
-  const insert = Buffer.from(splice.insert, "latin1");
-  const printed = insert.equals(Buffer.from(insert.toString("utf8")))
-    ? sh`printf %s ${insert.toString("utf8")}`
-    : octal(insert);
+function spliced(splice: Splice): Script {
+  return sh`head -c ${splice.offset} "$file"; ${printed(splice.insert)}; tail -c +${splice.offset + splice.remove + 1} "$file"`;
+}
+
+/** `content` prints the new file, out of the old one, `$file`. */
+function rewrite(content: Script): Script {
   return sh`[ -e /etc/fstab ] || ( umask 022; : > /etc/fstab )
 file=$(readlink -f /etc/fstab)
 cp -a -- "$file" "$file.virtio9p"
-{ head -c ${splice.offset} "$file"; ${printed}; tail -c +${splice.offset + splice.remove + 1} "$file"; } > "$file.virtio9p"
+{ ${content}; } > "$file.virtio9p"
 sync "$file.virtio9p" 2>/dev/null || sync
 mv -f -- "$file.virtio9p" "$file"
 if [ -d /run/systemd/system ]; then systemctl daemon-reload || echo 'systemd did not read fstab anew' >&2; fi`;
+}
+
+function printed(text: string): Script {
+  const bytes = Buffer.from(text, "latin1");
+  return bytes.equals(Buffer.from(bytes.toString("utf8")))
+    ? sh`printf %s ${bytes.toString("utf8")}`
+    : octal(bytes);
 }
 
 /** Bytes that are no UTF-8, by printf's octal escapes. */

@@ -87,6 +87,7 @@ modprobe 9p`,
                 does: `load them at boot (${bootFile})`,
                 run: write(bootLines),
                 undo: seen.bootFile === undefined ? sh`rm -f -- ${bootFile}` : write(seen.bootFile),
+                changes: [loadedAtBoot.key],
               },
             ]),
       ],
@@ -101,8 +102,8 @@ modprobe 9p`,
     return {
       steps: [
         before.bootFile === null
-          ? { does: `remove ${bootFile}`, run: sh`rm -f -- ${bootFile}` }
-          : { does: `give ${bootFile} back`, run: write(before.bootFile) },
+          ? { does: `remove ${bootFile}`, run: sh`rm -f -- ${bootFile}`, changes: [loadedAtBoot.key] }
+          : { does: `give ${bootFile} back`, run: write(before.bootFile), changes: [loadedAtBoot.key] },
       ],
     };
   },

@@ -64,7 +64,9 @@ test("another tag is another share: its delete is carried out", async () => {
   const { create, remove } = newProcess();
   const before = box.snapshot();
   const old = await newProcess().create(inputsOf());
-  const next = await create(inputsOf({ tag: "next", otherWriters: "allow", guest: { mountPoint: box.path("guest/mnt/b") } }));
+  const next = await create(
+    inputsOf({ tag: "next", otherWriters: "allow", guest: { mountPoint: box.path("guest/mnt/b") } }),
+  );
   await remove(old.outputs);
   expect([box.has("persistent/foobar"), box.has("persistent/next"), said]).toEqual([false, true, ""]);
   await newProcess().remove(next.outputs);
