@@ -184,7 +184,7 @@ records=${this.path("records")} listed=0 listing='' domain=${uuid} recorded=${uu
     const begin = `mark begin 'step-${this.killBefore?.step ?? ""}'`;
     if (this.killBefore?.place !== place || !script.includes(begin)) return script;
     this.killBefore = undefined;
-    return script.replace(begin, `kill -9 $$\n${begin}`);
+    return script.replace(begin, () => `kill -9 $$\n${begin}`);
   }
 
   /** mount(8) by the line in fstab, with the options that the kernel would show. */
