@@ -205,7 +205,9 @@ export const guestMount: Concern<MountWant, MountSeen, MountBefore> = {
     return {
       state: "differs",
       args: Object.assign({}, ...differences.map(({ args }) => args)) as Drift["args"],
-      notes: [`${want.mountPoint} is mounted with ${list("shown")}; wanted is ${list("wanted")}`],
+      notes: [
+        `${want.mountPoint} differs in its mount options: it has ${list("shown")}; wanted is ${list("wanted")}`,
+      ],
       busy: differences.every((one) => mustWait(one, seen)),
     };
   },
