@@ -1,28 +1,13 @@
-import {
-  asWanted,
-  type Concern,
-  type Drift,
-  type Facts,
-  type Json,
-  type Plan,
-  type Step,
-} from "../engine/concern";
-import { type Script, sh } from "../formats/shell";
+import { asWanted, type Concern, type Drift, type Facts, type Json, type Plan } from "../engine/concern";
+import { sh } from "../formats/shell";
 import type { Domain } from "../formats/domain-xml";
 import { type Mount, mountAt } from "../formats/mountinfo";
 import { formatMountOptions } from "../mount-options";
 import { liveDomain } from "./domain-facts";
-import { isMountedAt, isShareMountedAt, kernelRelease, mounts } from "./guest-facts";
-import {
-  type Difference,
-  flagsOf,
-  formatFlags,
-  formatMounted,
-  mountDifferences,
-  type MountFlags,
-  wantedFlags,
-} from "./mount-differences";
+import { kernelRelease, mounts } from "./guest-facts";
+import { type Difference, flagsOf, mountDifferences, wantedFlags } from "./mount-differences";
 import { type Holder, holdersOf, type MountPoint, mountPointOf } from "./mount-facts";
+import { mountStep, removeMade, remountStep, unmountStep } from "./mount-steps";
 
 interface MountWant {
   readonly source: string;
@@ -152,8 +137,8 @@ export const guestMount: Concern<MountWant, MountSeen, MountBefore> = {
               },
             ]
           : []),
-        ...(at ? [unmountStep(want, at, seen)] : []),
-        mountStep(want),
+        ...(at ? [unmountStep(at, isAutomounted(seen.mounts, at.mountPoint))] : []),
+        mountStep(want.mountPoint, want.automount),
       ],
     };
   },
@@ -185,7 +170,7 @@ export const guestMount: Concern<MountWant, MountSeen, MountBefore> = {
     const made = before.firstMissing;
     return {
       steps: [
-        ...(mounted ? [unmountStep(old, at, seen)] : []),
+        ...(mounted ? [unmountStep(at, isAutomounted(seen.mounts, at.mountPoint))] : []),
         ...(made !== null && seen.mountPoint.kind === "directory"
           ? [{ does: `remove ${old.mountPoint}, if it is empty`, run: removeMade(old.mountPoint, made) }]
           : []),
@@ -205,7 +190,9 @@ export const guestMount: Concern<MountWant, MountSeen, MountBefore> = {
     return {
       state: "differs",
       args: Object.assign({}, ...differences.map(({ args }) => args)) as Drift["args"],
-      notes: [`${want.mountPoint} is mounted with ${list("shown")}; wanted is ${list("wanted")}`],
+      notes: [
+        `${want.mountPoint} differs in its mount options: it has ${list("shown")}; wanted is ${list("wanted")}`,
+      ],
       busy: differences.every((one) => mustWait(one, seen)),
     };
   },
@@ -239,14 +226,14 @@ function isAutomount(mount: Mount): boolean {
   return mount.type === "autofs";
 }
 
-function differencesOf(want: MountWant, at: Mount, seen: MountSeen): Difference[] {
-  const isAutomounted = isAutomount(lowestAt(seen.mounts, at.mountPoint) ?? at);
-  return mountDifferences(want.options, at, isAutomounted, seen.release);
+/** Whether an automount lies at a path, with the share on it or not. */
+function isAutomounted(seen: readonly Mount[], mountPoint: string): boolean {
+  const lowest = seen.find((mount) => mount.mountPoint === mountPoint);
+  return lowest !== undefined && isAutomount(lowest);
 }
 
-/** Of several mounts that lie on each other, the first. */
-function lowestAt(seen: readonly Mount[], mountPoint: string): Mount | undefined {
-  return seen.find((mount) => mount.mountPoint === mountPoint);
+function differencesOf(want: MountWant, at: Mount, seen: MountSeen): Difference[] {
+  return mountDifferences(want.options, at, isAutomounted(seen.mounts, at.mountPoint), seen.release);
 }
 
 /** Whether somebody's use of the mount keeps a difference as it is. */
@@ -266,7 +253,7 @@ function remountPlan(
   const now = differences.filter((one) => one.byRemount && !waiting.includes(one));
   const ro = waiting.some(({ wanted }) => wanted === "ro") ? flagsOf(at).ro : wantedFlags(want.options).ro;
   return {
-    steps: now.length > 0 ? [remountStep(want, at, now, { ...wantedFlags(want.options), ro })] : [],
+    steps: now.length > 0 ? [remountStep(at, now, { ...wantedFlags(want.options), ro })] : [],
     ...(waiting.length > 0
       ? {
           warnings: [
@@ -279,88 +266,4 @@ function remountPlan(
 
 function namesOf(holders: readonly Holder[]): string {
   return holders.map(({ who }) => who).join(", ");
-}
-
-/** Flags of a file system that a remount without `bind` takes away unless they are named. */
-const fileSystemFlags = ["sync", "dirsync", "mand", "lazytime"];
-
-/**
- * Changes flags of the mount, and nothing else.
- *
- * By `bind`, which leaves the file system's own flags alone: a plain remount takes `sync` from it, which v9fs
- * sets without a cache, and reports success for `msize`, `cache` and `access` without changing them (tried on
- * Linux 6.1 with util-linux 2.38 and busybox 1.35). Only a file system that is itself read-only takes a
- * plain one to become writable. Source and mount point are both given, or fstab and the present options
- * would be mixed in (mount(8)).
- */
-function remountStep(want: MountWant, at: Mount, now: readonly Difference[], flags: MountFlags): Step {
-  const isPlain = at.superOptions.includes("ro") && !flags.ro;
-  const kept = at.superOptions.filter((option) => fileSystemFlags.includes(option));
-  const remount = (to: MountFlags): Script => {
-    const options = ["remount", ...(isPlain ? kept : ["bind"]), formatFlags(to)].join(",");
-    return sh`mount -t 9p -o ${options} -- ${at.source} ${want.mountPoint}`;
-  };
-  return {
-    does: `remount ${want.mountPoint} in the guest with ${now.map(({ wanted }) => wanted).join(", ")}`,
-    code: "mountFailed",
-    run: remount(flags),
-    undo: remount(flagsOf(at)),
-  };
-}
-
-function mountStep(want: MountWant): Step {
-  return {
-    does: `mount ${want.mountPoint} in the guest`,
-    code: "mountFailed",
-    run: want.automount
-      ? sh`systemctl restart "${automountUnit(want.mountPoint)}"`
-      : // A guest that has just booted may be mounting it itself.
-        sh`${isMountedAt(want.mountPoint)} || mount -- ${want.mountPoint} || ${isMountedAt(want.mountPoint)}`,
-    undo: unmount(want.mountPoint),
-  };
-}
-
-/** Its undo mounts with the options that the mount had: fstab has those that have just failed. */
-function unmountStep(want: MountWant, at: Mount, seen: MountSeen): Step {
-  const { mountPoint } = want;
-  const automounted = isAutomount(lowestAt(seen.mounts, mountPoint) ?? at);
-  const start = sh`systemctl start "${automountUnit(mountPoint)}"`;
-  const mount = sh`mount -t 9p -o ${formatMounted(at)} -- ${at.source} ${mountPoint}`;
-  const again = automounted ? sh`${start} || ${mount}` : mount;
-  return {
-    does: `unmount ${mountPoint} in the guest`,
-    run: unmount(mountPoint),
-    undo: isAutomount(at) ? start : sh`${isMountedAt(mountPoint)} || ${again}`,
-  };
-}
-
-/**
- * Unmounts what lies on a path, automount included.
- *
- * The share goes first: systemd detaches lazily what lies on an automount that it stops, in use or not
- * (tried with systemd 252).
- */
-function unmount(mountPoint: string): Script {
-  return sh`if [ -d /run/systemd/system ]; then
-  unit="${automountUnit(mountPoint)}"
-  if systemctl -q is-active "$unit"; then
-    if ${isShareMountedAt(mountPoint)}; then umount -- ${mountPoint}; fi
-    systemctl stop "$unit"
-  fi
-fi
-while ${isMountedAt(mountPoint)}; do umount -- ${mountPoint}; done`;
-}
-
-/** The name of the unit that systemd's fstab generator makes for an automount, as a command substitution. */
-function automountUnit(mountPoint: string): Script {
-  return sh`$(systemd-escape --path --suffix=automount -- ${mountPoint})`;
-}
-
-/** Removes the directories that we made, the deepest first, as far as they are empty. */
-function removeMade(mountPoint: string, firstMissing: string): Script {
-  return sh`at=${mountPoint}
-while rmdir -- "$at" 2>/dev/null; do
-  [ "$at" != ${firstMissing} ] || break
-  at=$(dirname -- "$at")
-done`;
 }

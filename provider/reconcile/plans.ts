@@ -152,13 +152,7 @@ export class Plans {
     const others = this.#otherHolders(binding);
     if (!seen || before === undefined || this.#mustWait(binding)) return undefined;
     if (entry && entry.holders.length === others.length) return undefined;
-    if (others.length > 0) {
-      const { layer, identity } = binding.record;
-      return {
-        steps: [],
-        warnings: [`${layer} ${identity} is left as it is, for ${others.join(", ")} still has it`],
-      };
-    }
+    if (others.length > 0) return { steps: [], warnings: leftFor(binding, others) };
     return binding.concern.restore(binding.want, before, seen);
   }
 
@@ -314,4 +308,10 @@ export class Plans {
     if (binding.concern.place === "guest" && info) return this.machines.guest(info).transport.machine;
     return this.machines.host.transport.machine;
   }
+}
+
+/** Of a domain's own things, such as the boot file, nobody expects that one share of several takes them. */
+function leftFor({ record }: Binding, others: readonly string[]): string[] {
+  if (record.scope === "domain") return [];
+  return [`${record.layer} ${record.identity} is left as it is, for ${others.join(", ")} still has it`];
 }

@@ -67,10 +67,16 @@ export class ProviderProcess {
     private readonly client: ResourceProviderClient,
   ) {}
 
-  static async start(directory: string): Promise<ProviderProcess> {
+  /** `engine`: the address that the engine gives as its own; without it nobody is there. */
+  static async start(
+    directory: string,
+    engine = "127.0.0.1:0",
+    env: NodeJS.ProcessEnv = {},
+  ): Promise<ProviderProcess> {
     const program = require.resolve("@pulumi/pulumi/cmd/dynamic-provider");
-    const child = spawn(process.execPath, [program, "127.0.0.1:0"], {
+    const child = spawn(process.execPath, [program, engine], {
       cwd: directory,
+      env: { ...process.env, ...env },
       stdio: ["ignore", "pipe", "pipe"],
     });
     const port = await new Promise<string>((found, failed) => {

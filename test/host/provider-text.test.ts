@@ -37,8 +37,13 @@ const make = async () => {
   });
   const plain = new Virtio9pShare("tagged", { source: "/foo/bar", domain: "web1", tag: "other" });
   const secret = await pulumi.isSecret(pulumi.output(share["host"]).apply((host) => host.connection.password));
-  await new Promise((resolve) => pulumi.all([share.urn, plain.urn]).apply(resolve));
-  console.log(JSON.stringify({ registered, secret }));
+  const group = new pulumi.ComponentResource("my:group:Group", "group");
+  const args = { source: "/foo/bar", domain: "web1" };
+  const inner = new Virtio9pShare("inner", args, { parent: group });
+  const sibling = new Virtio9pShare("sibling", args, { parent: group, dependsOn: [inner] });
+  const urns = await new Promise((resolve) =>
+    pulumi.all([inner.urn, sibling.urn, plain.urn, share.urn]).apply(resolve));
+  console.log(JSON.stringify({ registered, secret, urns }));
 };
 void make();
 `;
@@ -69,18 +74,24 @@ test.each(Object.entries(programs))(
     }
     const script = language === "TypeScript" ? join(folder, "out/program.js") : join(folder, file);
     const output = execFileSync(process.execPath, [script], { cwd: folder, encoding: "utf8" });
-    const { registered, secret } = JSON.parse(output) as {
+    const { registered, secret, urns } = JSON.parse(output) as {
       registered: { type: string; name: string; inputs: Record<string, unknown> }[];
       secret: boolean;
+      urns: string[];
     };
     expect(secret).toBe(true);
+    registered.splice(0, Infinity, ...registered.filter(({ type }) => type.endsWith("Virtio9pShare")));
     registered.sort((a, b) => (a.name < b.name ? -1 : 1));
     expect(
       registered.map(({ type, name, inputs }) => [type, name, inputs["__provider"], inputs["tag"]]),
     ).toEqual([
       ["pulumi-nodejs:dynamic/virtio9p:Virtio9pShare", "foobar", frozen, "foobar"],
+      ["pulumi-nodejs:dynamic/virtio9p:Virtio9pShare", "inner", frozen, "inner"],
+      ["pulumi-nodejs:dynamic/virtio9p:Virtio9pShare", "sibling", frozen, "sibling"],
       ["pulumi-nodejs:dynamic/virtio9p:Virtio9pShare", "tagged", frozen, "other"],
     ]);
+    // Each is told its own URN, in a component too.
+    expect(new Set(registered.map(({ inputs }) => inputs["__logUrn"]))).toEqual(new Set(urns));
   },
   60_000,
 );

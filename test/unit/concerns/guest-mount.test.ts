@@ -239,7 +239,9 @@ test("drift has each argument that differs, and one note", () => {
       "guest.options.noexec": true,
       "guest.options.msizeBytes": 8192,
     },
-    notes: ["/mnt/a is mounted with ro, dev, noexec, msize=8192; wanted is rw, nodev, exec, msize=131072"],
+    notes: [
+      "/mnt/a differs in its mount options: it has ro, dev, noexec, msize=8192; wanted is rw, nodev, exec, msize=131072",
+    ],
     busy: false,
   });
 });

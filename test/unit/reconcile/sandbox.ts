@@ -191,14 +191,21 @@ records=${this.path("records")} listed=0 listing=''`,
     const begin = `mark begin '0-step-${this.killBefore?.step ?? ""}'`;
     if (this.killBefore?.place !== place || !script.includes(begin)) return script;
     this.killBefore = undefined;
-    return script.replace(begin, `kill -9 $$\n${begin}`);
+    return script.replace(begin, () => `kill -9 $$\n${begin}`);
   }
 
-  /** mount(8) by the line in fstab, with the options that the kernel would show. */
+  /** mount(8) by the line in fstab, with the options that the kernel would show; by `-t`, a remount among them. */
   #guestTools(): Script {
     return sh`log() { printf '%s\n' "$*" >> ${this.#log}; }
+flagged() {
+  case $1 in remount,*) log remount "$3";; *) log mount "$3"; echo "50 1 0:50 / $3 rw - 9p $2 rw" >> /proc/self/mountinfo;; esac
+  flags=$(echo "$1" | tr , '\n' | grep -E '^(ro|rw|nodev|nosuid|noexec|noatime|relatime)$' | paste -sd, -)
+  awk -v at="$3" -v flags="$flags" '$5 == at { $6 = flags } { print }' /proc/self/mountinfo > ${this.path("mountinfo.new")}
+  mv ${this.path("mountinfo.new")} /proc/self/mountinfo
+}
 modprobe() { log modprobe "$*"; }
 mount() {
+  if [ "$1" = -t ]; then flagged "$4" "$6" "$7"; return; fi
   log mount "$2"
   if [ -e ${this.path("refuse-mount")} ]; then echo 'mount: no such device' >&2; return 32; fi
   awk -v at="$2" '$2 == at { n = split($4, o, ","); m = "rw"; s = "rw"
