@@ -34,7 +34,7 @@ describe("power", () => {
   it("never: a domain that is off stays off, without a difference, and says so", async () => {
     declare("never");
     const up = await stack.must("up");
-    expect(up.stdout).toMatch(/share: warning: v9p-policy is off/);
+    expect(up.stdout).toMatch(/warning: share: v9p-policy is off/);
     expect(await stack.share("share")).toMatchObject({
       status: "off",
       statusReason: "domainOff",

@@ -86,6 +86,14 @@ export class Stack {
     return run("pulumi", [...words, "--non-interactive"], { ...options, env });
   }
 
+  /** Runs `pulumi COMMAND` on a terminal of 200 columns: what it wrote there, its control sequences too. */
+  async terminal(command: string): Promise<string> {
+    const options = this.#options();
+    const env = { ...options.env, TERM: "xterm" };
+    const words = `stty cols 200 rows 50; exec pulumi ${command} --yes --skip-preview --color never`;
+    return output("script", ["-qec", words, "/dev/null"], { ...options, env });
+  }
+
   /**
    * Kills the provider process of the operation that runs, by SIGKILL: it is the one whose working
    * directory is this stack's. Gives its process id, 0 if there was none.
