@@ -9,8 +9,8 @@ const project = (name, more = {}) => ({
 });
 module.exports = {
   projects: [
-    project("unit"),
-    project("host"),
+    project("unit", { setupFilesAfterEnv: ["<rootDir>/test/unit/support/time-limit.ts"] }),
+    project("host", { setupFilesAfterEnv: ["<rootDir>/test/unit/support/time-limit.ts"] }),
     project("e2e", { setupFilesAfterEnv: ["<rootDir>/test/e2e/support/time-limit.ts"] }),
   ],
 };
