@@ -31,21 +31,9 @@ describe("a power cycle", () => {
     rmSync(source, { recursive: true, force: true });
   });
 
-  /** Waits until the guest is told to shut down. */
-  const shutdownBegins = async (): Promise<void> => {
-    const uuid = (await guest.virsh("domuuid")).trim();
-    const log = `/var/lib/virtio9p/domains/${uuid}/power/log`;
-    await output("sh", [
-      "-c",
-      'for i in $(seq 1200); do if grep -q shuttingDown "$1" 2>/dev/null; then exit 0; fi; sleep 0.05; done; exit 1',
-      "sh",
-      log,
-    ]);
-  };
-
   it("ends with the guest running and the share live, when the provider is killed as it begins", async () => {
     const up = stack.pulumi("up");
-    await shutdownBegins();
+    await guest.shutdownBegins();
     expect(await stack.killProvider()).toBeGreaterThan(0);
     expect((await up).code).not.toBe(0);
     await guest.settle();
@@ -57,7 +45,7 @@ describe("a power cycle", () => {
 
   it("runs the guest without the device, and says so, when the source is gone at its start", async () => {
     const up = stack.pulumi("up");
-    await shutdownBegins();
+    await guest.shutdownBegins();
     await output("mv", [source, `${source}-away`]);
     const { code, stdout, stderr } = await up;
     await output("mv", [`${source}-away`, source]);

@@ -1,12 +1,11 @@
 import { mkdirSync, rmSync } from "node:fs";
 import { directory, Guest, records } from "./support/lab";
-import { output } from "./support/run";
 import { sample } from "./support/sample";
 import { Stack } from "./support/stack";
 
 /**
  * What `power` does with a domain in each of its states, on a real domain: the first up, the second one, and
- * the destroy. The contract: docs/arguments.md#power, docs/outputs.md#reasons.
+ * the destroy. The contract: docs/arguments.md#share, docs/outputs.md#reasons.
  */
 describe("the table of power", () => {
   const guest = new Guest("ptable", "small");
@@ -23,15 +22,6 @@ describe("the table of power", () => {
 
   /** libvirt's running number: each start gives another; `-` while the domain is off. */
   const runNumber = async (): Promise<string> => (await guest.virsh("domid")).trim();
-  const attach = (device: string, where: "--config" | "--live"): Promise<string> =>
-    output("sh", [
-      "-c",
-      'printf %s "$1" | virsh -q -c qemu:///system attach-device "$2" /dev/stdin "$3"',
-      "sh",
-      device,
-      guest.domain,
-      where,
-    ]);
   const declared = `<filesystem type='mount' accessmode='mapped'>
   <source dir='${source}'/><target dir='share'/>
 </filesystem>`;
@@ -40,7 +30,7 @@ describe("the table of power", () => {
   const states = {
     "runs with the device": async () => {
       await guest.define();
-      await attach(declared, "--config");
+      await guest.attach(declared, "--config");
       await guest.bootDefined();
     },
     "runs without it": () => guest.boot(),
@@ -52,7 +42,10 @@ describe("the table of power", () => {
     },
     "runs with a device of the live XML alone": async () => {
       await guest.boot();
-      await attach("<channel type='unix'><target type='virtio' name='org.v9p.extra'/></channel>", "--live");
+      await guest.attach(
+        "<channel type='unix'><target type='virtio' name='org.v9p.extra'/></channel>",
+        "--live",
+      );
     },
   };
   type State = keyof typeof states;

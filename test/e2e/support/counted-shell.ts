@@ -1,6 +1,7 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { output } from "./run";
 
 /** What happens at one remote command of an operation. */
 export interface Fault {
@@ -9,8 +10,10 @@ export interface Fault {
   /**
    * `before`: the provider process is killed before the command begins; `after`: when it has ended, and
    * its output is lost; `during`: the command itself is killed after some milliseconds of its life.
+   * `heldBefore`, `heldAfter`: nobody is killed; the command waits to be released before it begins, or when
+   * all of it is done but its end.
    */
-  readonly when: "before" | "after" | "during";
+  readonly when: "before" | "after" | "during" | "heldBefore" | "heldAfter";
   readonly afterMs?: number;
 }
 
@@ -38,8 +41,29 @@ export class CountedShell {
       .filter((line) => line !== "").length;
   }
 
+  /** Waits until the operation has come to the command that is held. */
+  held(): Promise<void> {
+    return this.#sees("held");
+  }
+
+  /** Lets it go on, and waits until it has ended. */
+  async release(): Promise<void> {
+    writeFileSync(join(this.folder, "release"), "");
+    await this.#sees("over");
+  }
+
   remove(): void {
     rmSync(this.folder, { recursive: true, force: true });
+  }
+
+  /** A file of the shell's folder, within two minutes. */
+  async #sees(name: string): Promise<void> {
+    await output("sh", [
+      "-c",
+      'for i in $(seq 2400); do if [ -e "$1" ]; then exit 0; fi; sleep 0.05; done; exit 1',
+      "sh",
+      join(this.folder, name),
+    ]);
   }
 
   #text(fault: Fault | undefined): string {
@@ -49,12 +73,18 @@ export class CountedShell {
   ${fault.when === "before" ? "kill -KILL $PPID; exit 1" : ""}
   ${fault.when === "after" ? "/bin/sh -s >/dev/null 2>&1; kill -KILL $PPID; exit 1" : ""}
   ${fault.when === "during" ? `exec /usr/bin/timeout -s KILL ${(fault.afterMs ?? 0) / 1000} /bin/sh -s` : ""}
+  ${fault.when === "heldBefore" ? `hold; /bin/sh -s; status=$?; : > ${this.folder}/over; exit $status` : ""}
+  ${fault.when === "heldAfter" ? `/bin/sh -s; status=$?; hold; : > ${this.folder}/over; exit $status` : ""}
 fi`
       : "";
     return `#!/bin/sh
 if [ "$*" != -s ]; then exec /bin/sh "$@"; fi
 echo command >> ${this.#log}
 count=$(wc -l < ${this.#log})
+hold() {
+  : > ${this.folder}/held
+  for turn in $(seq 2400); do if [ -e ${this.folder}/release ]; then break; fi; sleep 0.05; done
+}
 ${kill}
 exec /bin/sh -s
 `;

@@ -41,7 +41,48 @@ export class Guest {
     const uuid = (await this.virsh("domuuid")).trim();
     const lock = `/var/lib/virtio9p/domains/${uuid}/power/lock`;
     await output("sh", ["-c", '[ ! -e "$1" ] || flock -w 300 "$1" true', "sh", lock]);
-    await lab("boot", this.domain);
+    await this.bootDefined();
+  }
+
+  /** Waits until a power job tells it to shut down. */
+  async shutdownBegins(): Promise<void> {
+    const uuid = (await this.virsh("domuuid")).trim();
+    await output("sh", [
+      "-c",
+      'for i in $(seq 1200); do if grep -q shuttingDown "$1" 2>/dev/null; then exit 0; fi; sleep 0.05; done; exit 1',
+      "sh",
+      `/var/lib/virtio9p/domains/${uuid}/power/log`,
+    ]);
+  }
+
+  /** From now on the guest obeys no shutdown. */
+  async ignoreShutdown(): Promise<void> {
+    await this.sh(
+      "printf '#!/bin/sh\\nexit 0\\n' > /sbin/shutdown.new && mv /sbin/shutdown.new /sbin/shutdown && chmod +x /sbin/shutdown",
+    );
+  }
+
+  /** Shuts it down, and waits until it is off. */
+  async shutDown(): Promise<void> {
+    await this.virsh("shutdown");
+    await output("sh", [
+      "-c",
+      `for i in $(seq 240); do [ "$(virsh -q -c qemu:///system domstate "$1")" = 'shut off' ] && exit; sleep 0.5; done; exit 1`,
+      "sh",
+      this.domain,
+    ]);
+  }
+
+  /** Attaches a device, by its XML. */
+  async attach(xml: string, where: "--config" | "--live"): Promise<void> {
+    await output("sh", [
+      "-c",
+      'printf %s "$1" | virsh -q -c qemu:///system attach-device "$2" /dev/stdin "$3"',
+      "sh",
+      xml,
+      this.domain,
+      where,
+    ]);
   }
 
   async remove(): Promise<void> {

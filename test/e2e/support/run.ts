@@ -15,6 +15,8 @@ export interface RunOptions {
   readonly timeoutMs?: number;
   /** Told the process id as soon as there is one. */
   readonly onStart?: (pid: number) => void;
+  /** In a process group of its own, as a terminal's shell starts a job: `kill(-pid)` reaches all of it. */
+  readonly ownGroup?: boolean;
 }
 
 /** Runs a command to its end; never rejects for an exit status. */
@@ -25,6 +27,7 @@ export function run(program: string, args: readonly string[], options: RunOption
       env: options.env ?? process.env,
       stdio: ["pipe", "pipe", "pipe"],
       timeout: options.timeoutMs ?? 600_000,
+      detached: options.ownGroup ?? false,
     });
     let stdout = "";
     let stderr = "";

@@ -72,9 +72,9 @@ export class Stack {
   pulumi(
     command: string,
     args: readonly string[] = [],
-    more: { path?: string; env?: NodeJS.ProcessEnv; onStart?: (pid: number) => void } = {},
+    more: { path?: string; env?: NodeJS.ProcessEnv; ownGroup?: true; onStart?: (pid: number) => void } = {},
   ): Promise<Ended> {
-    const options = this.#options(more.onStart);
+    const options = { ...this.#options(more.onStart), ownGroup: more.ownGroup ?? false };
     const env = {
       ...options.env,
       ...more.env,
