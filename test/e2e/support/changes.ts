@@ -66,7 +66,9 @@ const ofTheDevice: readonly Change[] = [
   {
     what: "readOnly",
     to: { readOnly: true },
-    probe: "mount -o remount,rw /mnt/point; touch /mnt/point/new; mount -o remount /mnt/point; :",
+    // The guest's root may mount it writable: it is the export that refuses.
+    probe:
+      "mount -o remount,rw /mnt/point; touch /mnt/point/new; if grep -q ,ro, /etc/fstab; then mount -o remount,ro /mnt/point; fi; :",
     before: { [source]: ["new 64055:64055"], guest: ["share /mnt/point 9p rw,"] },
     after: {
       ...device("<readonly/>"),
