@@ -2,7 +2,7 @@ import type { Fact, Facts, Tool } from "../engine/concern";
 import type { Json } from "../engine/concern";
 import type { Domain } from "../formats/domain-xml";
 import { lines, sh } from "../formats/shell";
-import { dacBaselabels, liveDomain, persistentDomain } from "./domain-facts";
+import { dacBaselabels, type DomainInfo, domainInfo, liveDomain, persistentDomain } from "./domain-facts";
 import { principalsOf } from "./principals";
 
 /** What a share wants of its host directory, what can be seen of it, and the facts that see it. */
@@ -51,6 +51,7 @@ export interface DirectorySeen {
   /** Owners of what is in the tree, most first, sample: `{ uid: 0, user: "root", gid: 0, count: 12 }`. */
   readonly owners: readonly { uid: number; user: string; count: number }[];
   readonly principals: Readonly<Record<string, number | undefined>>;
+  readonly info?: DomainInfo | undefined;
   readonly live: Domain | undefined;
   readonly persistent: Domain | undefined;
   readonly baselabels: (domainType: string) => { user: string; group: string } | undefined;
@@ -83,6 +84,7 @@ export function directoryFacts(want: DirectoryWant): Facts<DirectorySeen> {
     attributes: attributesOf(want.path),
     owners: ownersIn(want.path),
     principals: principalsOf("host", [want.owner, want.group]),
+    info: domainInfo,
     live: liveDomain,
     persistent: persistentDomain,
     baselabels: dacBaselabels,

@@ -88,6 +88,15 @@ export function planPower(
   return obstacle(seen, says) ?? { kind: power, reason };
 }
 
+/** What a domain that is off needs when a share is given up: nothing, but a saved QEMU may still have the device. */
+export function planOff({ info }: Pick<PowerSeen, "info">, tag: string): PowerPlan {
+  if (info?.managedSave !== true) return { kind: "none" };
+  return pending(
+    "managedSave",
+    `${info.name} has a managed save image, whose start would bring ${tag} back if it was live then: remove it (virsh managedsave-remove) or start and shut down by hand`,
+  );
+}
+
 /** Whether a `power` clears a pending reason, so that an update with it would do something. */
 export function clears(power: Power, reason: string): boolean {
   if (reason === "domainOff") return power !== "never";

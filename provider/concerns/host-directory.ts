@@ -274,6 +274,14 @@ function giveUpOwn(old: DirectoryWant, seen: DirectorySeen): Plan {
       ],
     };
   }
+  if (seen.info?.managedSave === true) {
+    return {
+      steps: [],
+      warnings: [
+        `${old.path}, which this share made, stays: the managed save image of ${seen.info.name} may have it open`,
+      ],
+    };
+  }
   if (uses(seen.persistent)) {
     return {
       steps: [],

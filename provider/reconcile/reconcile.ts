@@ -1,5 +1,6 @@
 import { concerns } from "../concerns/concerns";
 import {
+  planOff,
   planPower,
   type PowerJob,
   type PowerPlan,
@@ -28,7 +29,7 @@ export function powerOf(host: Look, share: ShareSpec, spec: ShareSpec | undefine
     Object.entries(powerFacts).map(([name, fact]) => [name, host.values.get(fact.key)]),
   ) as unknown as PowerSeen;
   // Nobody who gives a share up wants its domain started.
-  if (!spec && !seen.live) return { kind: "none" };
+  if (!spec && !seen.live) return planOff(seen, share.tag);
   const declared = seen.persistent?.devices9p.find((device) => device.tag === share.tag);
   return planPower(share.power, seen, share.tag, spec ? wantedDevice(spec) : declared);
 }
@@ -176,11 +177,15 @@ class Run {
     });
   }
 
-  /** What the host gives back, which is planned anew when a write found that it is out of date. */
+  /**
+   * What the host gives back, which is planned anew when a write found that it is out of date: others may
+   * have left meanwhile, and what all had in the guest is then ours to give back too.
+   */
   async #giveBack(steps: (plans: Plans) => Step[]): Promise<void> {
     await this.#again(async (first) => {
       if (!first) this.#observation = await observe(this.machines, this.#bindings);
-      return this.#writeTo("host", steps);
+      const stale = await this.#writeTo("guest", (plans) => plans.guestDown());
+      return stale === false && !this.#failed() ? this.#writeTo("host", steps) : stale;
     });
   }
 

@@ -53,6 +53,8 @@ export function statusOf(
   return { status: "active", statusReason: "asDeclared" };
 }
 
+const inGuest: readonly string[] = ["modules", "fstab", "mount", "guestOwnership", "guestBooleans"];
+
 /**
  * Whether the outputs of the state alone ask for an update: something failed, or a layer is not as it
  * was declared and does not merely wait for what may not be done.
@@ -66,12 +68,20 @@ export function needsUpdate(
   if (clears(power, String(outputs.statusReason))) return true;
   const waiting: readonly string[] =
     status === "off"
-      ? ["modules", "fstab", "mount", "guestOwnership", "guestBooleans"]
+      ? inGuest
       : status === "pendingPowerCycle" || outputs.statusReason === "mountBusy"
         ? ["mount", "guestOwnership"]
         : [];
+  // A guest that could not be looked at, paused perhaps, will be when the power cycle is over.
+  const unseen = status === "pendingPowerCycle" ? inGuest : [];
   const states = Object.entries((outputs.layers ?? {}) as Record<string, LayerState>);
-  return states.some(([layer, state]) => state !== "ok" && state !== "unmanaged" && !waiting.includes(layer));
+  return states.some(
+    ([layer, state]) =>
+      state !== "ok" &&
+      state !== "unmanaged" &&
+      !waiting.includes(layer) &&
+      !(state === "unknown" && unseen.includes(layer)),
+  );
 }
 
 /** What the kernel of the guest really uses for the share's mount; empty when it is not mounted or not known. */

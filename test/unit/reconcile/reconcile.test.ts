@@ -375,3 +375,18 @@ test("a guest without fstab gets one that all may read", async () => {
   await box.run(undone(created, spec));
   expect(box.has("guest/etc/fstab")).toBe(false);
 });
+
+test("two shares of one guest, destroyed at the same time: what both had in it goes with the later one", async () => {
+  const before = box.snapshot();
+  const specs = ["a", "b"].map((name) =>
+    box.spec({ tag: name, power: "restart", guest: { mountPoint: box.path("guest/mnt", name) } }, name),
+  );
+  const created = await Promise.all(specs.map((spec) => box.run({ spec })));
+  expect(created.map(status)).toEqual(["active", "active"]);
+  await Promise.all(
+    specs.map((spec, index) =>
+      box.run({ spec: undefined, olds: [spec], before: created[index]?.before ?? {} }),
+    ),
+  );
+  expect(box.snapshot()).toEqual(before);
+});
