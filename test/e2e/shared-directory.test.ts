@@ -68,6 +68,8 @@ describe("two shares of one directory, from two stacks", () => {
     const outer = exists ? source : `${base}/new`;
     const inner = `${outer}/inner`;
     if (exists) {
+      // Whoever comes first, QEMU has to get to the inner one.
+      await output("chmod", ["2711", outer]);
       mkdirSync(inner);
       await output("chown", ["64055:777", inner]);
     }

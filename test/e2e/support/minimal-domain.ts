@@ -12,6 +12,11 @@ export interface MinimalDomain {
 
 const connection = ["-q", "-c", "qemu:///system"] as const;
 
+/** Behind a pipe, for virsh cannot open the socket that is Node's standard input of a child. */
+function withXml(xml: string, ...args: readonly string[]): Promise<string> {
+  return output("sh", ["-c", 'cat | virsh "$@"', "sh", ...connection, ...args], { input: xml });
+}
+
 /** Memory is shared, for virtiofs; no disk, no network, no agent. */
 export function minimalDomain(name: string, uuid?: string): MinimalDomain {
   const virsh = (command: string, ...args: readonly string[]): Promise<string> =>
@@ -24,11 +29,11 @@ export function minimalDomain(name: string, uuid?: string): MinimalDomain {
 <memory unit='MiB'>64</memory><memoryBacking><source type='memfd'/><access mode='shared'/></memoryBacking>
 <os><type arch='x86_64' machine='q35'>hvm</type></os>
 <devices>${devices}<memballoon model='none'/></devices></domain>`;
-      await output("virsh", [...connection, "define", "/dev/stdin"], { input: xml });
+      await withXml(xml, "define", "/dev/stdin");
     },
     detach: async (tag) => {
       const xml = `<filesystem type='mount'><source dir='/'/><target dir='${tag}'/></filesystem>`;
-      await output("virsh", [...connection, "detach-device", name, "/dev/stdin", "--config"], { input: xml });
+      await withXml(xml, "detach-device", name, "/dev/stdin", "--config");
     },
     remove: async () => {
       await run("virsh", [...connection, "destroy", name]);
