@@ -1,6 +1,6 @@
 import { rmSync } from "node:fs";
 import { directory, records } from "./support/lab";
-import { minimalDomain } from "./support/minimal-domain";
+import { minimalDomain, uuidOf } from "./support/minimal-domain";
 import { output } from "./support/run";
 import { Stack } from "./support/stack";
 
@@ -60,7 +60,7 @@ describe("the domain of a share", () => {
   it("renamed is still the one: a refresh says its new name, which then is no change", async () => {
     await virsh("domrename", "v9p-web", "v9p-web-moved");
     const refresh = await stack.must("refresh");
-    expect(refresh.stdout).toMatch(/warning: the domain v9p-web is called v9p-web-moved now/);
+    expect(refresh.stdout).toMatch(/warning: web: the domain v9p-web is called v9p-web-moved now/);
     expect(await stack.share("share")).toMatchObject({
       domainName: "v9p-web-moved",
       layers: { device: "ok" },
@@ -114,13 +114,11 @@ describe("the domain of a share", () => {
     await numbered.define("");
     stack.declare({ share: { ...share, domain: number } });
     await stack.must("up");
-    const named = (await virsh("list", "--all", "--uuid", "--name"))
-      .split("\n")
-      .find((line) => line.trim().endsWith(` ${number}`));
-    expect(await definition(named?.trim().split(/\s+/)[0] ?? "")).toContain("<target dir='web'/>");
+    const named = await uuidOf(number);
+    expect(await definition(named)).toContain("<target dir='web'/>");
     expect(await definition("v9p-web-other")).not.toContain("<target dir='web'/>");
     stack.declare({});
     await stack.must("up");
-    await virsh("undefine", named?.trim().split(/\s+/)[0] ?? "");
+    await virsh("undefine", named);
   });
 });

@@ -12,6 +12,13 @@ export interface MinimalDomain {
 
 const connection = ["-q", "-c", "qemu:///system"] as const;
 
+/** By the exact name, for virsh takes digits for a running number; empty: there is none. */
+export async function uuidOf(name: string): Promise<string> {
+  const listed = await output("virsh", [...connection, "list", "--all", "--uuid", "--name"]);
+  const line = listed.split("\n").find((one) => one.trim().endsWith(` ${name}`));
+  return line?.trim().split(/\s+/)[0] ?? "";
+}
+
 /** Behind a pipe, for virsh cannot open the socket that is Node's standard input of a child. */
 function withXml(xml: string, ...args: readonly string[]): Promise<string> {
   return output("sh", ["-c", 'cat | virsh "$@"', "sh", ...connection, ...args], { input: xml });
@@ -24,7 +31,7 @@ export function minimalDomain(name: string, uuid?: string): MinimalDomain {
   return {
     virsh,
     define: async (devices) => {
-      const known = uuid ?? (await run("virsh", [...connection, "domuuid", name])).stdout.trim();
+      const known = uuid ?? (await uuidOf(name));
       const xml = `<domain type='qemu'><name>${name}</name>${known === "" ? "" : `<uuid>${known}</uuid>`}
 <memory unit='MiB'>64</memory><memoryBacking><source type='memfd'/><access mode='shared'/></memoryBacking>
 <os><type arch='x86_64' machine='q35'>hvm</type></os>
