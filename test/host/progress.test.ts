@@ -72,7 +72,8 @@ test("steps in their order, ephemeral, then the warnings, which stay; nothing on
 
   lines.length = 0;
   const moved = { __logUrn: `${urn}-new` };
-  await provider.update(id, outputs, await inputsOf(provider, { ...moved, readOnly: true }));
+  const renaming = await start(address);
+  await renaming.update(id, outputs, await inputsOf(renaming, { ...moved, readOnly: true }));
   expect(lines.length).toBeGreaterThan(1);
   expect(new Set(lines.map((line) => line.urn))).toEqual(new Set([`${urn}-new`]));
 
@@ -82,7 +83,7 @@ test("steps in their order, ephemeral, then the warnings, which stay; nothing on
   await next.delete(id, outputs);
   expect(lines.map(({ message }) => message)).toContain("forget what was found of device foobar");
   expect(lines.map(({ severity }) => severity)).not.toContain("ERROR");
-  expect(provider.stderr + next.stderr).toBe("");
+  expect(provider.stderr + renaming.stderr + next.stderr).toBe("");
 }, 60_000);
 
 test.each([
