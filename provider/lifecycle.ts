@@ -92,7 +92,7 @@ export async function create(
   progress = new Progress(),
 ): Promise<{ readonly id: string; readonly outputs: Properties }> {
   const { spec } = specOf(inputs);
-  const request = { spec, olds: [], before: {}, name: nameOf(inputs, spec) };
+  const request = { spec, olds: [], before: {}, name: nameOf(inputs) };
   const outcome = await reconcile(machinesOf(spec, ""), request, progress.teller(spec.tag));
   // Its length keeps ids of one domain apart; nothing reads it.
   const id = `${outcome.observation.info?.uuid ?? ""}/${randomBytes(6).toString("hex")}`;
@@ -108,7 +108,7 @@ export async function update(
   const { spec } = specOf(inputs);
   if (onlyTimeoutsDiffer(olds, inputs) && !needsUpdate(olds, spec.power)) return { ...olds, ...inputs };
   const machines = machinesOf(spec, uuidIn(olds));
-  const request = { ...fromState(olds), spec, name: nameOf(inputs, spec) };
+  const request = { ...fromState(olds), spec, name: nameOf(inputs) };
   return finish(id, inputs, spec, await reconcile(machines, request, progress.teller(spec.tag)), olds);
 }
 
@@ -161,7 +161,7 @@ export async function remove(outputs: Properties, progress = new Progress()): Pr
   const renamed = madeHere(machines.key, uuidIn(outputs), spec.tag);
   if (renamed) {
     says.warn(
-      `${spec.tag} of ${spec.domain} was created under another name in this same operation, as ${renamed.name}: only what that one does not want is given back`,
+      `${spec.tag} of ${spec.domain} was created under another name in this same operation, as ${renamed.name ?? renamed.spec.tag}: only what that one does not want is given back`,
     );
     const request = { ...former, spec: renamed.spec, name: renamed.name };
     const { failure } = await reconcile(machines, request, says).catch(wayOut);
@@ -212,9 +212,9 @@ function fromState(outputs: Properties): Omit<Request, "spec"> {
   };
 }
 
-/** The resource's name: the last part of its URN, `urn:pulumi:prod::kvm::...Virtio9pShare::foobar`; else the tag. */
-function nameOf(inputs: Properties, spec: ShareSpec): string {
-  return urnIn(inputs)?.split("::").at(-1) ?? spec.tag;
+/** The resource's name: the last part of its URN, `urn:pulumi:prod::kvm::...Virtio9pShare::foobar`. */
+function nameOf(inputs: Properties): string | undefined {
+  return urnIn(inputs)?.split("::").at(-1);
 }
 
 /** Outputs of a create or an update; throws the partial failure if there was one. */

@@ -79,7 +79,7 @@ export function secondWriters(
     .filter(({ spec }) => !spec.readOnly)
     .map(({ name, spec }) => ({
       path: spec.source,
-      who: `${spec.domain} (the share ${name} of this program, ${spec.source})`,
+      who: `${spec.domain} (the share ${name ?? spec.tag} of this program, ${spec.source})`,
     }));
   const found = [...declared, ...coming]
     .map((one) => ({ ...one, how: relation(trees, own.source, one.path) }))

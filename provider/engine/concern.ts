@@ -113,7 +113,7 @@ export interface Context {
   /** The tags under which this very share has, or had, its device. */
   readonly tags: ReadonlySet<string>;
   /** Shares that this process makes at the same time on the same host, each with its resource's name. */
-  readonly others: readonly { readonly name: string; readonly spec: ShareSpec }[];
+  readonly others: readonly { readonly name: string | undefined; readonly spec: ShareSpec }[];
   /** By layer, what the last operation saw standing, in the concern's own form. */
   readonly stood: Readonly<Record<string, Json>>;
 }

@@ -12,8 +12,8 @@ const claims = new Map<string, Set<Claim>>();
 
 /** A share that this process makes, from the beginning of its call on. */
 export interface Claim {
-  /** Of the resource, as the program has it. */
-  readonly name: string;
+  /** Of the resource, as the program has it; undefined where the state does not tell. */
+  readonly name: string | undefined;
   readonly spec: ShareSpec;
   /** The domain's UUID, as soon as it was seen. */
   domainUuid: string | undefined;
@@ -22,7 +22,7 @@ export interface Claim {
 }
 
 /** Begins a claim; {@link endClaim} must be called when the call ends. */
-export function beginClaim(host: string, name: string, spec: ShareSpec): Claim {
+export function beginClaim(host: string, name: string | undefined, spec: ShareSpec): Claim {
   const claim: Claim = { name, spec, domainUuid: undefined, inFlight: true };
   const ofHost = claims.get(host) ?? new Set();
   claims.set(host, ofHost.add(claim));
@@ -38,7 +38,11 @@ export function endClaim(host: string, claim: Claim, made: boolean): void {
 /** Another resource of this process that is the same share; undefined: none. */
 export function twinOf(host: string, claim: Claim): Claim | undefined {
   return [...(claims.get(host) ?? [])].find(
-    (other) => other !== claim && other.name !== claim.name && isSameShare(other, claim),
+    (other) =>
+      other.name !== undefined &&
+      claim.name !== undefined &&
+      other.name !== claim.name &&
+      isSameShare(other, claim),
   );
 }
 

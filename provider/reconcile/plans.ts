@@ -32,8 +32,8 @@ export interface Request {
   readonly before: BeforeCopy;
   /** By layer, what the last operation saw standing, as the state has it. */
   readonly stood?: Readonly<Record<string, Json>>;
-  /** The resource's name in the program, for errors that name two; default the tag. */
-  readonly name?: string;
+  /** The resource's name in the program, for errors that name two; undefined where the state does not tell. */
+  readonly name?: string | undefined;
 }
 
 /**

@@ -72,7 +72,7 @@ const turns = 500;
 export async function reconcile(machines: Machines, request: Request, teller: Teller): Promise<Outcome> {
   const visit = powerGate.enter(machines.key);
   const { spec } = request;
-  const claim = spec && beginClaim(machines.key, request.name ?? spec.tag, spec);
+  const claim = spec && beginClaim(machines.key, request.name, spec);
   let made = false;
   try {
     const outcome = await new Run(machines, request, teller, visit, claim).all();
@@ -227,7 +227,7 @@ class Run {
         code: "shareClaimed",
         layer: "device",
         machine: this.machines.host.transport.machine,
-        what: `the resources ${claim.name} and ${twin.name} are one share: ${claim.spec.tag} of the domain ${this.#observation.info?.name ?? claim.spec.domain}`,
+        what: `the resources ${claim.name ?? ""} and ${twin.name ?? ""} are one share: ${claim.spec.tag} of the domain ${this.#observation.info?.name ?? claim.spec.domain}`,
         remedy: "take one of them out, or give it another tag",
       },
     ];

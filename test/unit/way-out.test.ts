@@ -13,7 +13,10 @@ jest.mock("../../provider/reconcile/machines", () => ({
       knownUuid: "",
       host: {
         transport: { machine: "this machine", run: () => Promise.reject(failure) },
-        prelude: { text: "" },
+        key: "k",
+        scope: { key: "", enter: { text: ":" }, beforeWrite: { text: ":" } },
+        most: 10,
+        prelude: { text: ":" },
         programs: [],
       },
     }) as unknown as Machines,
