@@ -1,6 +1,13 @@
 import type { Refusal } from "../engine/concern";
 import { formatOctalMode } from "../formats/octal-mode";
-import type { DirectoryBefore, DirectorySeen, DirectoryWant, Entry, Stood } from "./directory-facts";
+import type {
+  DirectoryBefore,
+  DirectorySeen,
+  DirectoryWant,
+  Entry,
+  ForeignRecord,
+  Stood,
+} from "./directory-facts";
 
 /** Whose a share's directory is to be, and everything for which it is refused. Pure. */
 
@@ -53,8 +60,12 @@ export function standing(
   seen: DirectorySeen,
   before: DirectoryBefore | undefined,
   stood: Stood | undefined,
+  others?: ForeignRecord,
 ): Refusal[] {
   const { entry, realPath } = seen;
+  const foreign = others?.before.created === false ? others : undefined;
+  const recorded = before ?? foreign?.before;
+  const holders = foreign ? ` of ${foreign.holders.join(", ")}` : "";
   if (realPath !== want.path) {
     return [
       {
@@ -65,11 +76,11 @@ export function standing(
     ];
   }
   if (!entry) {
-    if (stood ?? (before && !before.created)) {
+    if (stood ?? (recorded && !recorded.created)) {
       return [
         {
           code: "sourceVanished",
-          what: `${want.path} was there ${stood ? "after the last operation" : "at first contact"} and is not now`,
+          what: `${want.path} was there ${stood ? "after the last operation" : `at first contact${holders}`} and is not now`,
           remedy:
             "mount its file system, or put the directory back; it is not made anew, for that would hide the loss (if it was meant: pulumi up --replace)",
         },
@@ -93,14 +104,15 @@ export function standing(
       { code: "sourceNotDirectory", what: `${want.path} is not a directory`, remedy: "share a directory" },
     ];
   }
-  const then = before && !before.created ? before : stood;
+  const then = recorded && !recorded.created ? recorded : stood;
   if (then && !isSame(entry, then)) {
     return [
       {
         code: "sourceMoved",
-        what: `${want.path} is not the directory that it was: inode ${entry.inode} made at ${entry.born}, it was ${then.inode} made at ${then.born}`,
-        remedy:
-          "mount the file system that it was on; if the change was meant, destroy the share and create it again",
+        what: `${want.path} is not the directory that it was: inode ${entry.inode} made at ${entry.born}, it was ${then.inode} made at ${then.born}${holders && ` at first contact${holders}`}`,
+        remedy: foreign
+          ? "mount the file system that it was on; if the change was meant, destroy those shares, and where nothing is left of them to destroy remove the record that names it in /var/lib/virtio9p/host"
+          : "mount the file system that it was on; if the change was meant, destroy the share and create it again",
       },
     ];
   }

@@ -75,6 +75,12 @@ export type DirectoryBefore =
 /** The directory that an operation left standing, by which the next one knows it. */
 export type Stood = { readonly path: string; readonly inode: string; readonly born: string };
 
+/** What the first contact of other shares found of the directory, and who they are. */
+export interface ForeignRecord {
+  readonly before: DirectoryBefore;
+  readonly holders: readonly string[];
+}
+
 /** Everything that is asked about a share's directory, and about whom its QEMU runs as. */
 export function directoryFacts(want: DirectoryWant): Facts<DirectorySeen> {
   return {

@@ -10,7 +10,7 @@ import {
 import { sh } from "../formats/shell";
 import { type Device9p, type Domain, formatDevice9p, sameDevice } from "../formats/domain-xml";
 import type { Mount } from "../formats/mountinfo";
-import { type HostExports, hostExports, hostMounts, secondWriters } from "./second-writer";
+import { exportsNear, type HostExports, hostExports, hostMounts, secondWriters } from "./second-writer";
 import { type DomainInfo, domainInfo, emulatorHas9p, liveDomain, persistentDomain } from "./domain-facts";
 
 interface DeviceWant {
@@ -27,6 +27,7 @@ interface DeviceSeen {
   readonly has9p: boolean | undefined;
   /** Asked for the only writer. */
   readonly exports?: HostExports;
+  readonly near?: string;
   readonly mounts?: readonly Mount[];
 }
 
@@ -66,7 +67,9 @@ export const domainDevice: Concern<DeviceWant, DeviceSeen, DeviceBefore> = {
     persistent: persistentDomain,
     live: liveDomain,
     has9p: emulatorHas9p,
-    ...(want.onlyWriter ? { exports: hostExports, mounts: hostMounts } : {}),
+    ...(want.onlyWriter
+      ? { exports: hostExports, near: exportsNear(want.device.source), mounts: hostMounts }
+      : {}),
   }),
 
   plan(want, seen, _before, known, context = alone) {

@@ -11,6 +11,7 @@ import {
   type DirectoryWant,
   entryOf,
   type Entry,
+  type ForeignRecord,
   type Stood,
   type VirtfsAttributes,
 } from "./directory-facts";
@@ -57,9 +58,10 @@ export const hostDirectory: Concern<DirectoryWant, DirectorySeen, DirectoryBefor
   plan(want, seen, before, _known, context) {
     const { owner, refuse: unknown } = resolveOwner(want, seen);
     const stood = context?.stood["directory"] as Stood | undefined;
+    const foreign = context?.foreign as ForeignRecord | undefined;
     const refuse = [
       ...unknown,
-      ...standing(want, seen, before, stood?.path === want.path ? stood : undefined),
+      ...standing(want, seen, before, stood?.path === want.path ? stood : undefined, foreign),
       ...reachable(want, seen, owner, before),
     ];
     if (refuse.length > 0) return { refuse, steps: [] };

@@ -6,6 +6,9 @@ import { type Difference, flagsOf, formatFlags, formatMounted, type MountFlags }
 
 /** What is done to a mount in the guest, each with its way back. */
 
+/** Seconds in which a mount that somebody else has begun should be there. */
+const secondsOfOther = 20;
+
 /** Flags of a file system that a remount without `bind` takes away unless they are named. */
 const fileSystemFlags = ["sync", "dirsync", "mand", "lazytime"];
 
@@ -38,12 +41,24 @@ export function mountStep(mountPoint: string, automount: boolean): Step {
   return {
     does: `mount ${mountPoint} in the guest`,
     code: "mountFailed",
-    run: automount
-      ? sh`systemctl restart "${automountUnit(mountPoint)}"`
-      : // A guest that has just booted may be mounting it itself.
-        sh`${isMountedAt(mountPoint)} || mount -- ${mountPoint} || ${isMountedAt(mountPoint)}`,
+    run: automount ? sh`systemctl restart "${automountUnit(mountPoint)}"` : mountByFstab(mountPoint),
     undo: unmount(mountPoint),
   };
+}
+
+/**
+ * A guest that has just booted may be mounting it itself at this moment: the device is then busy before
+ * anything is mounted (net/9p/trans_virtio.c, Linux 6.1), and the other's mount is waited for.
+ */
+function mountByFstab(mountPoint: string): Script {
+  return sh`${isMountedAt(mountPoint)} || error=$(mount -- ${mountPoint} 2>&1) || {
+  turn=0
+  until ${isMountedAt(mountPoint)}; do
+    case $error in *busy*) turn=$(( turn + 1 ));; *) turn=${secondsOfOther};; esac
+    [ $turn -lt ${secondsOfOther} ] || { printf '%s\n' "$error" >&2; exit 1; }
+    sleep 1
+  done
+}`;
 }
 
 /** Its undo mounts with the options that the mount had: fstab has those that have just failed. */

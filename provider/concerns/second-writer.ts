@@ -1,4 +1,4 @@
-import type { Context, Fact, Refusal } from "../engine/concern";
+import type { Context, Fact, Gathering, Refusal, Tool } from "../engine/concern";
 import { DirectoryTrees } from "../formats/directory-tree";
 import { type DomainExport, parseDomainExports } from "../formats/domain-exports";
 import { type Mount, parseMountinfo } from "../formats/mountinfo";
@@ -6,6 +6,8 @@ import { sh } from "../formats/shell";
 import { virsh } from "./domain-facts";
 
 /** Who else can write to a share's tree: what has to be seen for it, and what is refused. */
+
+const awk: Tool = { program: "awk", packages: ["mawk", "gawk"] };
 
 /** `/proc/self/mountinfo` of the host. */
 export const hostMounts: Fact<readonly Mount[]> = {
@@ -20,34 +22,62 @@ export const hostMounts: Fact<readonly Mount[]> = {
 export type HostExports = readonly (DomainExport & { readonly realPath: string })[];
 
 /**
- * Every `<filesystem>` of every domain of this libvirt, live and persistent.
+ * Every `<filesystem>` of every domain of this libvirt, live and persistent: a line each, where its source
+ * really leads and its XML, `/srv/a<TAB><domain><name>web1</name>...</domain>`.
  *
- * Of each definition only the lines that matter are printed; then, behind a NUL, each source and where it
- * really leads: `/srv/link`, NUL, `/srv/a`, NUL. 200 domains a command: an argument has 128 KiB at most.
+ * 200 domains a command: an argument has 128 KiB at most. A line end in a real path is shown as `?` or
+ * `&#10;`; no share has such a path. What was cut off ends with what is no XML.
  */
+const exportsOfAll: Gathering = {
+  variable: "exports",
+  script: sh`exports=$(vsh list --all --uuid | xargs -n 200 | sed 's/[^ ][^ ]*/dumpxml --inactive &; dumpxml &;/g' |
+  while IFS= read -r commands; do vsh "$commands" 2>/dev/null </dev/null; done |
+  awk '/^<domain / { open = 1 } /^<\/domain>/ { open = 0 } /^  <name>/ { name = $0 } /^  <uuid>/ { uuid = $0 }
+    /^    <filesystem / { xml = ""; inside = 1 }
+    inside && !/<alias |<address / { xml = xml $0 "&#10;" }
+    /^    <\/filesystem>/ { inside = 0; if (xml ~ /<source dir=/) print "<domain>" name uuid xml "</domain>" }
+    END { if (open) print "<cut off>" }' | sort -u)
+printf '%s\n' "$exports" |
+  sed "s/.*<source dir='\([^']*\)'.*/\1/; s/&lt;/</g; s/&gt;/>/g; s/&quot;/\"/g; s/&apos;/'/g; s/&amp;/\&/g" |
+  xargs -r -d '\n' readlink -z -m -- | tr '\n\000' '?\n' | paste - /dev/fd/3 3<<EXPORTS
+$exports
+EXPORTS`,
+};
+
+/** All of them: whether two are one directory is told by the host's mounts. */
 export const hostExports: Fact<HostExports> = {
   key: "exports of all domains",
   place: "host",
   does: "see what other domains export",
-  guard: true,
-  tools: [virsh],
-  script: sh`exports=$(vsh list --all --uuid | xargs -n 200 | sed 's/[^ ][^ ]*/dumpxml --inactive &; dumpxml &;/g' |
-  while IFS= read -r commands; do vsh "$commands" 2>/dev/null </dev/null; done |
-  sed -n -e 's/^<domain .*/<domain>/p' -e '/^<\/domain>/p' -e '/^  <name>/p' -e '/^  <uuid>/p' -e '/^    <filesystem /,/^    <\/filesystem>/p' |
-  grep -v '<alias \|<address ')
-printf '%s\n\000' "$exports"
-printf '%s\n' "$exports" | sed -n "s/^      <source dir='\(.*\)'\/>$/\1/p" | sort -u | while IFS= read -r text; do
-  path=$(printf %s "$text" | sed "s/&lt;/</g; s/&gt;/>/g; s/&quot;/\"/g; s/&apos;/'/g; s/&amp;/\&/g")
-  printf '%s\000%s\000' "$path" "$(readlink -m -- "$path")"
-done`,
-  parse(output) {
-    const [text = "", ...rest] = output.split("\0");
-    const paths = new Map(
-      rest.flatMap((path, index) => (index % 2 === 0 ? [[path, rest[index + 1] ?? path] as const] : [])),
-    );
-    return parseDomainExports(text).map((one) => ({ ...one, realPath: paths.get(one.source) ?? one.source }));
-  },
+  gathers: exportsOfAll,
+  tools: [virsh, awk],
+  script: sh`printf '%s\n' "$exports"`,
+  parse: (output) =>
+    output
+      .split("\n")
+      .map((line) => line.split("\t"))
+      .flatMap(([realPath = "", ...xml]) =>
+        parseDomainExports(xml.join("\t")).map((one) => ({ ...one, realPath })),
+      ),
 };
+
+/**
+ * Those of one directory, of what lies in it and what it lies in, by their real paths: what must not change
+ * between the look and the write. Other domains come and go meanwhile.
+ */
+export function exportsNear(path: string): Fact<string> {
+  return {
+    key: `exports near ${path}`,
+    place: "host",
+    does: `see what other domains export of ${path}`,
+    gathers: exportsOfAll,
+    guard: true,
+    tools: [virsh, awk],
+    script: sh`printf '%s\n' "$exports" | own=${path} awk -F '\t' '
+  $1 != "" && (index($1 "/", ENVIRON["own"] "/") == 1 || index(ENVIRON["own"] "/", $1 "/") == 1 || $1 == "/")'`,
+    parse: (output) => output,
+  };
+}
 
 /** What one share would write to. */
 export interface Writer {

@@ -42,12 +42,20 @@ export interface Fact<T> {
   readonly parse: (output: string, bytes: Buffer) => T;
   /** Plans rest on it: it is looked up again, under the lock, just before a write. */
   readonly guard?: boolean;
+  /** Its script uses a shell variable that several facts are read out of. */
+  readonly gathers?: Gathering;
   /** Its script uses `$domain` or `$recorded`: another domain is another fact. */
   readonly perDomain?: boolean;
   /** Programs that the script needs. */
   readonly tools?: readonly Tool[];
   /** What a non-zero exit means, where it has a name of its own. */
   readonly failure?: Pick<Problem, "code" | "what" | "remedy">;
+}
+
+/** What several facts are read out of: asked for once per look, and kept in a shell variable (without NULs). */
+export interface Gathering {
+  readonly variable: string;
+  readonly script: Script;
 }
 
 /** A program that a script needs, and the packages that bring it. */
@@ -116,6 +124,8 @@ export interface Context {
   readonly others: readonly { readonly name: string | undefined; readonly spec: ShareSpec }[];
   /** By layer, what the last operation saw standing, in the concern's own form. */
   readonly stood: Readonly<Record<string, Json>>;
+  /** What first contact of another share found of the same thing, where that one holds it alone so far. */
+  readonly foreign?: { readonly before: Json; readonly holders: readonly string[] } | undefined;
 }
 
 /** The context of a share that is alone, at first contact. */

@@ -75,7 +75,7 @@ export type Answer<T> = T | ShareError;
  */
 export async function look(asks: readonly [LookAsk, ...LookAsk[]]): Promise<Answer<Look>[]> {
   const [{ machine }] = asks;
-  const composed = compose(machine.prelude, () => lines([toolCheck(asks), inTurn(snippetsOf(asks))]));
+  const composed = compose(machine.prelude, () => lines([toolCheck(asks), lookUp(asks)]));
   const output = await machine.transport.run(composed.text, { idleMs: idleOf(asks) });
   const reports = parseReports(composed.mark, output.stdout, output.stderr);
   const last = unfinished(composed.mark, output.stdout) ?? printable(output.stderr.toString("utf8"));
@@ -105,6 +105,7 @@ export async function write(asks: readonly [WriteAsk, ...WriteAsk[]]): Promise<A
   const composed = compose(machine.prelude, () =>
     lines([
       machine.lock,
+      gather(guards.map(([, { fact }]) => fact)),
       ...guards.map(
         ([, scoped], index) => sh`guard_${index}=$( ( ${scriptOf(scoped)}
 ) 2>/dev/null | sha256sum | cut -d' ' -f1 )`,
@@ -124,7 +125,7 @@ mark begin ${`${prefix}stale`}; mark end ${`${prefix}stale`} 0
 fi`,
       ),
       sh`exec 9>&-`,
-      inTurn(snippetsOf(asks)),
+      lookUp(asks),
     ]),
   );
   const output = await machine.transport.run(composed.text, {
@@ -158,7 +159,7 @@ export async function perform(
 ): Promise<{ readonly report: Report; readonly look: Look }> {
   const asks = [{ machine, facts }] as const;
   const composed = compose(machine.prelude, () =>
-    lines([machine.scope.enter, inTurn(new Map([["job", { does, run: script }]])), inTurn(snippetsOf(asks))]),
+    lines([machine.scope.enter, inTurn(new Map([["job", { does, run: script }]])), lookUp(asks)]),
   );
   const output = await machine.transport.run(composed.text, {
     idleMs: machine.idleMs,
@@ -197,12 +198,24 @@ function scriptOf({ fact, machine }: Scoped): Script {
   return fact.perDomain === true ? lines([machine.scope.enter, fact.script]) : fact.script;
 }
 
-function snippetsOf(asks: readonly LookAsk[]) {
-  return new Map(
-    [...factsIn(asks).values()].map((scoped, index) => [
-      `fact-${index}`,
-      { does: scoped.fact.does, run: scriptOf(scoped) },
-    ]),
+/** Every fact that is asked for, under a name that says its place among them. */
+function lookUp(asks: readonly LookAsk[]): Script {
+  const all = [...factsIn(asks).values()];
+  const snippets = all.map(
+    (scoped, index) => [`fact-${index}`, { does: scoped.fact.does, run: scriptOf(scoped) }] as const,
+  );
+  return lines([gather(all.map(({ fact }) => fact)), inTurn(new Map(snippets))]);
+}
+
+/** Sets the variables that facts are read out of. */
+function gather(facts: readonly Fact<unknown>[]): Script {
+  const all = facts.flatMap(({ gathers }) => gathers ?? []);
+  const once = [...new Map(all.map((one) => [one.variable, one])).values()];
+  return lines(
+    once.map(
+      ({ variable, script }) => sh`${{ text: variable }}=$( ${script}
+)`,
+    ),
   );
 }
 

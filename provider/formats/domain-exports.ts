@@ -11,27 +11,16 @@ export interface DomainExport {
 }
 
 /**
- * Reads the domains of a libvirt, reduced to the lines that matter, live and persistent ones after each other:
+ * Reads what a domain exports out of its definition, which may be reduced to what matters:
  *
- * ```
- * <domain>
- *   <name>web1</name>
- *   <uuid>5a0c2f9e-6f0b-4f0e-9a53-0d5d5f6f3b11</uuid>
- *     <filesystem type='mount' accessmode='mapped'>
- *       <source dir='/foo/bar'/>
- *       <target dir='foobar'/>
- *     </filesystem>
- * </domain>
- * ```
- * An export that a domain has both live and persistent stands once in the answer. Throws an Error for what is
- * no XML. Source: libvirt 9.0 formatdomain.html#filesystems; a readonly virtiofs since libvirt 11.0.
+ * `<domain><name>web1</name><uuid>5a0c2f9e-6f0b-4f0e-9a53-0d5d5f6f3b11</uuid><filesystem type='mount'
+ * accessmode='mapped'><source dir='/foo/bar'/><target dir='foobar'/></filesystem></domain>`
+ *
+ * Empty for an empty text; throws an Error for what is no XML.
+ * Source: libvirt 9.0 formatdomain.html#filesystems; a readonly virtiofs since libvirt 11.0.
  */
 export function parseDomainExports(text: string): DomainExport[] {
-  const all = text
-    .split(/^<\/domain>\n/m)
-    .filter((piece) => piece.trim() !== "")
-    .flatMap((piece) => exportsOf(parseXml(`${piece}</domain>`)));
-  return [...new Map(all.map((one) => [JSON.stringify(one), one])).values()];
+  return text === "" ? [] : exportsOf(parseXml(text));
 }
 
 function exportsOf(domain: XmlElement): DomainExport[] {

@@ -133,15 +133,15 @@ export class Plans {
   #plan(binding: Binding): Plan | undefined {
     const seen = this.#seen(binding);
     const known = this.#sameIdentity(binding) !== undefined;
-    return (
-      seen && binding.concern.plan(binding.want, seen, this.#knownBefore(binding), known, this.#context())
-    );
+    const before = this.#knownBefore(binding);
+    const entry = before === undefined ? recordIn(binding, this.observation.host) : undefined;
+    return seen && binding.concern.plan(binding.want, seen, before, known, this.#context(entry));
   }
 
-  #context(): Context {
+  #context(foreign: Context["foreign"]): Context {
     const { spec, olds, stood = {} } = this.request;
     const specs = [...(spec ? [spec] : []), ...olds];
-    return { tags: new Set(specs.map(({ tag }) => tag)), others: this.others, stood };
+    return { tags: new Set(specs.map(({ tag }) => tag)), others: this.others, stood, foreign };
   }
 
   /** Nothing when others hold it, or when we never changed it. */

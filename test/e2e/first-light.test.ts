@@ -9,9 +9,11 @@ describe("a share in a guest with systemd", () => {
   const guest = new Guest("first", "systemd");
   const stack = new Stack();
   const shell = new CountedShell();
-  const source = "/foo/bar";
+  const base = "/srv/v9p-first";
+  const source = `${base}/foo/bar`;
   const seed = {
     source,
+    tag: "foobar",
     domain: guest.domain,
     accessMode: "mapped",
     power: "restart",
@@ -26,7 +28,7 @@ describe("a share in a guest with systemd", () => {
   });
 
   beforeAll(async () => {
-    rmSync(source, { recursive: true, force: true });
+    rmSync(base, { recursive: true, force: true });
     mkdirSync(source, { recursive: true, mode: 0o755 });
     await Promise.all([stack.open(), guest.boot()]);
     before = await machine();
@@ -37,7 +39,7 @@ describe("a share in a guest with systemd", () => {
     await guest.remove();
     stack.close();
     shell.remove();
-    rmSync("/foo", { recursive: true, force: true });
+    rmSync(base, { recursive: true, force: true });
   });
 
   it("is there after one up, with at most seven remote commands", async () => {

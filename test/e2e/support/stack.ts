@@ -118,7 +118,7 @@ export class Stack {
   async must(...args: Parameters<Stack["pulumi"]>): Promise<Ended> {
     const ended = await this.pulumi(...args);
     if (ended.code !== 0)
-      throw new Error(`pulumi ${args[0]} ended with ${ended.code}:\n${ended.stdout}${ended.stderr}`);
+      throw new Error(`pulumi ${args[0]} ended with ${ended.code}:\n${diagnosticsFirst(ended)}`);
     return ended;
   }
 
@@ -150,6 +150,12 @@ export class Stack {
   #options(onStart?: (pid: number) => void): RunOptions & { env: NodeJS.ProcessEnv } {
     return { cwd: this.folder, env: this.#env, timeoutMs: 900_000, ...(onStart ? { onStart } : {}) };
   }
+}
+
+/** All that was printed, what went wrong before what went well: a long message may be cut short. */
+function diagnosticsFirst({ stdout, stderr }: Ended): string {
+  const at = stdout.indexOf("Diagnostics:");
+  return at === -1 ? stdout + stderr : `${stdout.slice(at)}${stderr}\n${stdout.slice(0, at)}`;
 }
 
 let packing: Promise<string> | undefined;

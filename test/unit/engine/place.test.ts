@@ -227,6 +227,35 @@ describe("write", () => {
   });
 });
 
+describe("what several facts are read out of", () => {
+  const lines = {
+    variable: "lines",
+    script: sh`echo asked >> "$folder/asked"; cat "$folder/lines"`,
+  };
+  const setB = step("set b", sh`echo b > "$folder/b"`);
+  const near = (word: string, more: Partial<Fact<unknown>> = {}): Fact<unknown> =>
+    fact(`near ${word}`, sh`printf '%s\n' "$lines" | grep -e ${word} || :`, { gathers: lines, ...more });
+  beforeEach(() => {
+    writeFileSync(join(folder, "lines"), "one a\ntwo b\n");
+  });
+
+  test("is asked for once in a look", async () => {
+    const { values } = await look(machine, set(near("one"), near("two")));
+    expect([...values.values()]).toEqual(["one a\n", "two b\n"]);
+    expect(contents("asked")).toBe("asked\n");
+  });
+
+  test("is asked for anew under the lock: only the part that a plan rests on keeps it from being written", async () => {
+    const facts = set(fileA, near("one", { guard: true }));
+    const seen = await look(machine, facts);
+    writeFileSync(join(folder, "lines"), "one a\ntwo c\n");
+    expect((await write(machine, facts, seen, [setB])).stale).toBe(false);
+    const again = await look(machine, facts);
+    writeFileSync(join(folder, "lines"), "one d\ntwo c\n");
+    expect((await write(machine, facts, again, [setB])).stale).toBe("changed");
+  });
+});
+
 describe("perform", () => {
   test("runs one script, tells its standard error, and looks after it", async () => {
     const told: string[] = [];

@@ -1,4 +1,4 @@
-import { mkdirSync, statSync, unlinkSync } from "node:fs";
+import { mkdirSync, renameSync, statSync, unlinkSync } from "node:fs";
 import { isDeepStrictEqual } from "node:util";
 import { ShareError } from "../../../provider/errors";
 import type { ShareSpec } from "../../../provider/spec";
@@ -128,6 +128,29 @@ describe("what contradicts is refused before the first change", () => {
       ["mountPointTaken"],
       "nothing changed",
     ]);
+  });
+});
+
+describe("what contradicts another share's record is refused before the first change", () => {
+  const second = () => box.run({ spec: box.spec({ otherWriters: "allow", tag: "other" }) });
+  let before: unknown;
+  beforeEach(async () => {
+    await box.run({ spec: box.spec({ otherWriters: "allow" }) });
+    renameSync(box.path("srv/a"), box.path("srv/elsewhere"));
+  });
+  afterEach(() => {
+    expect(box.snapshot()).toEqual(before);
+  });
+
+  test("a directory that has gone is not made anew", async () => {
+    before = box.snapshot();
+    expect(await codes(second())).toEqual(["sourceVanished"]);
+  });
+
+  test("another directory under its path is not taken for it", async () => {
+    mkdirSync(box.path("srv/a"));
+    before = box.snapshot();
+    expect(await codes(second())).toEqual(["sourceMoved"]);
   });
 });
 
