@@ -24,7 +24,8 @@ interface Root {
 }
 
 interface OwnershipSeen {
-  readonly root: Root | undefined;
+  /** A text: why the guest may not look at it, for QEMU cannot open the directory on the host. */
+  readonly root: Root | string | undefined;
   readonly ids: Principals;
   readonly mounts: readonly Mount[];
   readonly live: Domain | undefined;
@@ -84,7 +85,7 @@ export const guestOwnership: Concern<OwnershipWant, OwnershipSeen, Json> = {
     }
     if (seen.live?.devices9p.some((device) => device.tag === want.tag) !== true) return { steps: [] };
     // Not mounted yet: its owner is not known, and the mount is a step before this one.
-    const root = isMounted(want, seen) ? seen.root : undefined;
+    const root = isMounted(want, seen) && typeof seen.root === "object" ? seen.root : undefined;
     const to = `${uid ?? root?.uid ?? ""}:${gid ?? ""}`.replace(/:$/, "");
     const owned = (uid === undefined || uid === root?.uid) && (gid === undefined || gid === root?.gid);
     return {
@@ -103,6 +104,9 @@ export const guestOwnership: Concern<OwnershipWant, OwnershipSeen, Json> = {
   drift(want, seen) {
     const { root } = seen;
     if (!isMounted(want, seen) || !root) return { state: "unknown", args: {}, notes: [] };
+    if (typeof root === "string") {
+      return { state: "unknown", args: {}, notes: [`the guest cannot look at ${want.mountPoint}: ${root}`] };
+    }
     const uid = idOf(want.owner, "passwd", seen.ids);
     const gid = idOf(want.group, "group", seen.ids);
     const args = {
@@ -143,15 +147,16 @@ function idOf(name: string | undefined, database: "passwd" | "group", ids: Princ
 }
 
 /** Sample: `0:0:750:root:root`. Only of something mounted: the owner of what is below is not the share's. */
-function rootOf(path: string): Fact<Root | undefined> {
+function rootOf(path: string): Fact<Root | string | undefined> {
   return {
     key: `root of ${path}`,
     place: "guest",
     does: `look at the owner of ${path}`,
-    script: sh`if ${isMountedAt(path)}; then stat -c '%u:%g:%a:%U:%G' -- ${path}; fi`,
+    script: sh`if ${isMountedAt(path)}; then stat -c '%u:%g:%a:%U:%G' -- ${path} 2>&1 || :; fi`,
     parse: (output) => {
-      const match = /^(\d+):(\d+):([0-7]+):([^:]*):([^:]*)$/.exec(output.trim());
-      if (!match) return undefined;
+      const text = output.trim();
+      const match = /^(\d+):(\d+):([0-7]+):([^:]*):([^:]*)$/.exec(text);
+      if (!match) return text === "" ? undefined : text;
       const [, uid = "", gid = "", mode = "", user = "", group = ""] = match;
       return {
         uid: Number(uid),

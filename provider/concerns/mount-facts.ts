@@ -26,9 +26,10 @@ export function mountPointOf(path: string): Fact<MountPoint> {
     key: `mount point ${path}`,
     place: "guest",
     does: `look at ${path}`,
-    script: sh`if [ -d ${path} ] && ! [ -L ${path} ]; then
-  # A mount that hangs must not hang the look: only what is not mounted is listed.
-  if ! ${isMountedAt(path)} && [ -n "$(ls -A -- ${path} | head -n 1)" ]; then echo directory full; else echo directory empty; fi
+    // A mount may hang, or be shut on the host: only what is not mounted is looked into.
+    script: sh`if ${isMountedAt(path)}; then echo directory empty
+elif [ -d ${path} ] && ! [ -L ${path} ]; then
+  if [ -n "$(ls -A -- ${path} | head -n 1)" ]; then echo directory full; else echo directory empty; fi
 elif [ -e ${path} ] || [ -L ${path} ]; then echo other full
 else
   at=${path}

@@ -1,4 +1,12 @@
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync, existsSync } from "node:fs";
+import {
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+  existsSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { effectiveOptions, guestMount } from "../../../provider/concerns/guest-mount";
@@ -177,6 +185,39 @@ describe("scripts", () => {
     const starts = "systemctl start \"$(systemd-escape --path --suffix=automount -- '/mnt/a')\"";
     expect(stepsOf([autofs])[0]?.undo?.text).toBe(starts);
     expect(stepsOf([autofs, shown])[0]?.undo?.text).toContain(starts);
+  });
+});
+
+describe("while somebody else mounts it at the same moment", () => {
+  let folder: string;
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), "virtio9p-mounting-"));
+    writeFileSync(join(folder, "mountinfo"), "");
+  });
+  afterEach(() => {
+    rmSync(folder, { recursive: true });
+  });
+
+  /** The mount step, with a mount(8) that says this; the other's mount is there 0.3 s later. */
+  const mountAgainst = (says: string): void => {
+    const [step] = guestMount.plan(want(), seenOf([]), undefined, false).steps;
+    if (!step) throw new Error("no step");
+    const other = `mount() { ( sleep 0.3; echo '${shown}' > ${folder}/mountinfo ) >/dev/null 2>&1 & echo '${says}' >&2; return 32; }`;
+    runScript(
+      step.run,
+      (text) => `${other}\n${text.replaceAll("/proc/self/mountinfo", `${folder}/mountinfo`)}`,
+    );
+  };
+
+  test("a device that is busy is waited for", () => {
+    mountAgainst("mount: /mnt/a: foobar already mounted or mount point busy.");
+    expect(readFileSync(join(folder, "mountinfo"), "utf8")).toBe(`${shown}\n`);
+  });
+
+  test("any other failure is one at once, in its own words", () => {
+    expect(() => {
+      mountAgainst("mount: /mnt/a: bad option");
+    }).toThrow(/bad option/);
   });
 });
 

@@ -41,6 +41,7 @@ describe("plan", () => {
     ],
     [{ mode: "0755" }, { mounts: [] }, ["chmod /mnt/a to 0755 in the guest"]],
     [{ owner: 0 }, { mounts: [], root: undefined }, ["chown /mnt/a to 0 in the guest"]],
+    [{ owner: 0 }, { root: "Permission denied" }, ["chown /mnt/a to 0 in the guest"]],
     [{ owner: 7 }, { live: domainOf([]) }, []],
     [{ owner: 7 }, { live: undefined }, []],
   ])("%j, %j", (guest, seen, steps) => {
@@ -88,6 +89,16 @@ test.each<[Record<string, unknown>, Partial<Seen>, string, object]>([
   [{ owner: "alice" }, { mounts: [] }, "unknown", {}],
 ])("drift: %j, %j", (guest, seen, state, args) => {
   expect(guestOwnership.drift(want(guest), seenOf(seen))).toEqual({ state, args, notes: [] });
+});
+
+test("drift of a root that the guest may not look at is unknown, and says why", () => {
+  const { root } = guestOwnership.facts(want({ owner: 0 }));
+  const said = root.parse("stat: can't stat '/mnt/a': Permission denied\n", Buffer.alloc(0));
+  expect(guestOwnership.drift(want({ owner: 0 }), seenOf({ root: said }))).toEqual({
+    state: "unknown",
+    args: {},
+    notes: ["the guest cannot look at /mnt/a: stat: can't stat '/mnt/a': Permission denied"],
+  });
 });
 
 test("the owner of the root is read by name and number, from what is mounted only", () => {
