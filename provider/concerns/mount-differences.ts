@@ -113,7 +113,7 @@ export function formatMounted(mount: Mount): string {
   const superOptions = mount.superOptions
     // SELinux shows that labels are supported; that is no option.
     .filter((option) => option !== "seclabel" && !mount.mountOptions.includes(option))
-    .map((option) => (nameOf(option) === "cache" ? `cache=${cache}` : option));
+    .map((option) => (isCache(option) ? `cache=${cache}` : option));
   return [...mount.mountOptions, ...superOptions].join(",");
 }
 
@@ -191,7 +191,7 @@ function uidOf(access: string): string {
   return /^\d+$/.test(access) ? String(Number(access)) : access;
 }
 
-/** Linux 6.4 and later show the cache as the bits of enum p9_cache_bits (fs/9p/v9fs.h), earlier ones by name. */
+/** The bits of enum p9_cache_bits (fs/9p/v9fs.h) as Linux 6.4 and later show the cache. */
 const cacheBits: ReadonlyMap<string, string> = new Map([
   ["0", "none"],
   ["1", "readahead"],
@@ -200,7 +200,14 @@ const cacheBits: ReadonlyMap<string, string> = new Map([
   ["8f", "fscache"],
 ]);
 
+/** Sample: `cache=f`, or the bare name, `loose`, of Linux before 6.4 (v9fs_show_options, fs/9p/vfs_super.c). */
+function isCache(option: string): boolean {
+  return nameOf(option) === "cache" || (cacheModes as readonly string[]).includes(option);
+}
+
 function cacheOf(mount: Mount): string {
+  const named = mount.superOptions.find((option) => isCache(option) && !option.includes("="));
+  if (named !== undefined) return named;
   const shown = valueOf(mount, "cache")?.replace(/^0x/, "") ?? "none";
   return cacheBits.get(shown) ?? shown;
 }

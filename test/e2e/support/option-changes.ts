@@ -35,12 +35,12 @@ export const optionChanges: readonly OptionChange[] = [
   {
     options: { cache: "loose" },
     text: `${baseText},cache=loose`,
-    ...{ shows: ["cache=loose"], hides: ["sync"], by: "mount" },
+    ...{ shows: ["loose"], hides: ["sync"], by: "mount" },
   },
   {
     options: { cache: "mmap" },
     text: `${baseText},cache=mmap`,
-    ...{ shows: ["cache=mmap"], hides: ["sync"], by: "mount" },
+    ...{ shows: ["mmap"], hides: ["sync"], by: "mount" },
   },
   {
     options: { access: "1000" },

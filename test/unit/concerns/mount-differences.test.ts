@@ -27,6 +27,8 @@ test.each<[string, string, string, string, string, string[]]>([
   ["5.16 is the first", base, "rw,relatime", "rw,msize=131072", "5.15.9", ["msize=131072 for msize=8192"]],
   ["5.16", base, "rw,relatime", "rw,msize=131072", "5.16.0", []],
   ["cache by name", `${base},cache=loose`, "rw,relatime", "rw,cache=loose", linux61, []],
+  ["cache by a bare name", `${base},cache=loose`, "rw,relatime", "rw,loose", linux61, []],
+  ["mmap by a bare name", base, "rw,relatime", "rw,mmap", linux61, ["cache=mmap for cache=none"]],
   ["cache by bits", `${base},cache=loose`, "rw,relatime", "rw,cache=f", "6.6.1", []],
   ["mmap by bits", `${base},cache=mmap`, "rw,relatime", "rw,cache=5", "6.6.1", []],
   ["none is not shown", `${base},cache=none`, "rw,relatime", "rw", linux61, []],
@@ -90,6 +92,7 @@ test.each([
 
 test.each([
   ["rw,nodev", "rw,sync,seclabel,access=client", "rw,nodev,sync,access=client,trans=virtio"],
+  ["rw", "rw,loose", "rw,cache=loose,trans=virtio"],
   ["ro", "ro,cache=8f", "ro,cache=fscache,trans=virtio"],
   ["rw", 'rw,context="a:b:c:s0:c1,c2"', 'rw,context="a:b:c:s0:c1,c2",trans=virtio'],
 ])("formatMounted: %s and %s", (flags, values, expected) => {
