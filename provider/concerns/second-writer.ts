@@ -25,7 +25,8 @@ export type HostExports = readonly (DomainExport & { readonly realPath: string }
  * Every `<filesystem>` of every domain of this libvirt, live and persistent: a line each, where its source
  * really leads and its XML, `/srv/a<TAB><domain><name>web1</name>...</domain>`.
  *
- * 200 domains a command: an argument has 128 KiB at most. A line end in a real path is shown as `?` or
+ * 200 domains a command: an argument has 128 KiB at most. What virsh says of a domain that went meanwhile, or
+ * that is not running, is dropped. A line end in a real path is shown as `?` or
  * `&#10;`; no share has such a path. What was cut off ends with what is no XML.
  */
 const exportsOfAll: Gathering = {
