@@ -25,19 +25,29 @@ export type HostExports = readonly (DomainExport & { readonly realPath: string }
  * Every `<filesystem>` of every domain of this libvirt, live and persistent: a line each, where its source
  * really leads and its XML, `/srv/a<TAB><domain><name>web1</name>...</domain>`.
  *
- * 200 domains a command: an argument has 128 KiB at most. What virsh says of a domain that went meanwhile, or
- * that is not running, is dropped. A line end in a real path is shown as `?` or
- * `&#10;`; no share has such a path. What was cut off ends with what is no XML.
+ * 200 domains a command: an argument has 128 KiB at most. A domain that went while it was asked is dropped;
+ * one that is listed before and after, and of which nothing came, makes it an error, as a definition does that
+ * was cut off and a libvirt that stopped answering: the output then has a line that is no XML. A line end in a
+ * real path is shown as `?` or `&#10;`; no share has such a path.
  */
 const exportsOfAll: Gathering = {
   variable: "exports",
-  script: sh`exports=$(vsh list --all --uuid | xargs -n 200 | sed 's/[^ ][^ ]*/dumpxml --inactive &; dumpxml &;/g' |
-  while IFS= read -r commands; do vsh "$commands" 2>/dev/null </dev/null; done |
-  awk '/^<domain / { open = 1 } /^<\/domain>/ { open = 0 } /^  <name>/ { name = $0 } /^  <uuid>/ { uuid = $0 }
+  script: sh`domains=$(vsh list --all --uuid) || { printf '\t<cut off>\n'; exit; }
+exports=$({
+    printf '%s\n' "$domains" | xargs -n 200 | sed 's/[^ ][^ ]*/dumpxml --inactive &; dumpxml &;/g' |
+      while IFS= read -r commands; do vsh "$commands" 2>/dev/null </dev/null; done
+    printf '%s\n' '<still>'
+    vsh list --all --uuid && printf '%s\n' '<asked>' "$domains"
+  } | awk '/^<still>/ { part = 1 } /^<asked>/ { part = 2 }
+    part == 1 { still[$1] = 1; next }
+    part == 2 { if (NF && $1 in still && !($1 in came)) missing = 1; asked = 1; next }
+    /^<domain / { open = 1 } /^<\/domain>/ { open = 0; came[id] = 1 }
+    /^  <name>/ { name = $0 }
+    /^  <uuid>/ { uuid = $0; id = $0; gsub(/ *<\/?uuid> */, "", id) }
     /^    <filesystem / { xml = ""; inside = 1 }
     inside && !/<alias |<address / { xml = xml $0 "&#10;" }
     /^    <\/filesystem>/ { inside = 0; if (xml ~ /<source dir=/) print "<domain>" name uuid xml "</domain>" }
-    END { if (open) print "<cut off>" }' | sort -u)
+    END { if (open || missing || !asked) print "<cut off>" }' | sort -u)
 printf '%s\n' "$exports" |
   sed "s/.*<source dir='\([^']*\)'.*/\1/; s/&lt;/</g; s/&gt;/>/g; s/&quot;/\"/g; s/&apos;/'/g; s/&amp;/\&/g" |
   xargs -r -d '\n' readlink -z -m -- | tr '\n\000' '?\n' | paste - /dev/fd/3 3<<EXPORTS
@@ -75,7 +85,8 @@ export function exportsNear(path: string): Fact<string> {
     guard: true,
     tools: [virsh, awk],
     script: sh`printf '%s\n' "$exports" | own=${path} awk -F '\t' '
-  $1 != "" && (index($1 "/", ENVIRON["own"] "/") == 1 || index(ENVIRON["own"] "/", $1 "/") == 1 || $1 == "/")'`,
+  $1 != "" && (index($1 "/", ENVIRON["own"] "/") == 1 || index(ENVIRON["own"] "/", $1 "/") == 1 || $1 == "/") ||
+  $2 == "<cut off>"'`,
     parse: (output) => output,
   };
 }

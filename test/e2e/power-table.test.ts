@@ -36,6 +36,10 @@ describe("the table of power", () => {
     "runs without it": () => guest.boot(),
     "is off": () => guest.define(),
     "is paused": () => guest.define("--paused"),
+    "is paused, and its guest is to mount it": async () => {
+      await guest.boot();
+      await guest.virsh("suspend");
+    },
     "is off with a managed save image": async () => {
       await guest.boot();
       await guest.virsh("managedsave");
@@ -59,8 +63,9 @@ describe("the table of power", () => {
     readonly started: boolean;
     /** The warning; undefined: none at all. */
     readonly says: RegExp | undefined;
-    /** Without a guest part: a paused guest answers nobody, which is a story of its own. */
-    readonly hostOnly?: true;
+    readonly hostOnly?: true | undefined;
+    /** Nobody answers in a paused guest: the destroy is refused until it is resumed. */
+    readonly mustResume?: true;
   }
 
   const active = { status: "active", statusReason: "asDeclared", state: "running", says: undefined };
@@ -86,6 +91,13 @@ describe("the table of power", () => {
     statusReason: "domainPaused",
     says: /it was not restarted, for it is paused/,
   };
+  const ofGuest = {
+    hostOnly: undefined,
+    mustResume: true,
+    says: /v9p-ptable is paused: the guest is left as it is until the next up/,
+  } as const;
+  const pausedGuest: Outcome = { ...paused, ...ofGuest };
+  const pausedGuestStays: Outcome = { ...pausedStays, ...ofGuest };
   const saved: Outcome = {
     ...off,
     statusReason: "managedSave",
@@ -104,6 +116,7 @@ describe("the table of power", () => {
     "runs without it":                          [waits,   waits,   made,        made],
     "is off":                                   [off,     made,    made,        made],
     "is paused":                                [paused,  paused,  pausedStays, pausedStays],
+    "is paused, and its guest is to mount it":  [pausedGuest, pausedGuest, pausedGuestStays, pausedGuestStays],
     "is off with a managed save image":         [saved,   saved,   saved,       saved],
     "runs with a device of the live XML alone": [waits,   waits,   loses,       loses],
   };
@@ -159,13 +172,21 @@ describe("the table of power", () => {
       await stack.must("up", ["--expect-no-changes"]);
       await stack.must("preview", ["--refresh", "--expect-no-changes"]);
 
+      if (expected.mustResume) {
+        const whole = await machine();
+        const refused = await stack.pulumi("destroy");
+        expect(refused.code).not.toBe(0);
+        expect(refused.stdout).toMatch(/v9p-ptable is paused \[guestUnreachable\]\s+to do: resume it/);
+        expect(await machine()).toEqual(whole);
+        await guest.virsh("resume");
+      }
       const lastRun = await runNumber();
       await stack.must("destroy");
       expect(await machine()).toEqual(before);
       // Who gives a share up gets a power cycle at most to be rid of a live device, and never a start.
       const ridOf = expected === made && (power === "restart" || power === "force");
       expect((await runNumber()) !== lastRun).toBe(ridOf);
-      expect(await guest.state()).toBe(expected.state);
+      expect(await guest.state()).toBe(expected.mustResume ? "running" : expected.state);
     },
   );
 });
