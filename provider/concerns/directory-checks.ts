@@ -1,4 +1,5 @@
 import type { Refusal } from "../engine/concern";
+import { DirectoryTrees } from "../formats/directory-tree";
 import { formatOctalMode } from "../formats/octal-mode";
 import type {
   DirectoryBefore,
@@ -117,6 +118,31 @@ export function standing(
     ];
   }
   return [];
+}
+
+/**
+ * Has another path to the same directory a share, or is it about to get one?
+ *
+ * Each path would have a record of its own, and the one that was made last would take for the directory's
+ * own what the other share made of it.
+ */
+export function aliases(
+  want: DirectoryWant,
+  seen: Pick<DirectorySeen, "mounts" | "recorded">,
+  others: readonly string[],
+): Refusal[] {
+  const trees = new DirectoryTrees(seen.mounts);
+  const other = [...seen.recorded, ...others].find(
+    (path) => path !== want.path && trees.isSame(path, want.path),
+  );
+  if (other === undefined) return [];
+  return [
+    {
+      code: "sourceIsLink",
+      what: `${want.path} is ${other} by another path, through a mount, and a share has it under that one`,
+      remedy: `give source as "${other}" here too`,
+    },
+  ];
 }
 
 /** By inode and birth, not by device number: that may be another one after the host's next boot. */

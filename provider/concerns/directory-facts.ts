@@ -1,8 +1,11 @@
 import type { Fact, Facts, Tool } from "../engine/concern";
 import type { Json } from "../engine/concern";
 import type { Domain } from "../formats/domain-xml";
+import type { Mount } from "../formats/mountinfo";
 import { lines, sh } from "../formats/shell";
+import { recordedOnHost } from "../engine/record";
 import { dacBaselabels, type DomainInfo, domainInfo, liveDomain, persistentDomain } from "./domain-facts";
+import { hostMounts } from "./host-mounts";
 import { principalsOf } from "./principals";
 
 /** What a share wants of its host directory, what can be seen of it, and the facts that see it. */
@@ -46,6 +49,9 @@ export interface DirectorySeen {
   readonly entry: Entry | undefined;
   /** The path with every link in it followed; what it would be, when it is not there. */
   readonly realPath: string;
+  readonly mounts: readonly Mount[];
+  /** The paths of all directories of which the host has a record. */
+  readonly recorded: readonly string[];
   readonly parents: readonly (Entry & { readonly path: string; readonly acl: boolean })[];
   readonly attributes: VirtfsAttributes | "unsupported";
   /** Owners of what is in the tree, most first, sample: `{ uid: 0, user: "root", gid: 0, count: 12 }`. */
@@ -86,6 +92,8 @@ export function directoryFacts(want: DirectoryWant): Facts<DirectorySeen> {
   return {
     entry: entryOf(want.path),
     realPath: realPathOf(want.path),
+    mounts: hostMounts,
+    recorded: recordedOnHost("directory"),
     parents: parentsOf(want.path),
     attributes: attributesOf(want.path),
     owners: ownersIn(want.path),

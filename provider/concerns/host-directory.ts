@@ -3,7 +3,16 @@ import type { Domain } from "../formats/domain-xml";
 import { exactMode, formatOctalMode, parseOctalMode } from "../formats/octal-mode";
 import { lines, sh } from "../formats/shell";
 import { isSystemPath } from "../formats/system-path";
-import { isSame, named, type Owner, reachable, resolveOwner, standing, strangers } from "./directory-checks";
+import {
+  aliases,
+  isSame,
+  named,
+  type Owner,
+  reachable,
+  resolveOwner,
+  standing,
+  strangers,
+} from "./directory-checks";
 import {
   type DirectoryBefore,
   directoryFacts,
@@ -55,13 +64,14 @@ export const hostDirectory: Concern<DirectoryWant, DirectorySeen, DirectoryBefor
   around: (want) =>
     directoriesAbove(want.path).map((path) => ({ ...want, ...untouched, path, giveBack: true })),
 
-  plan(want, seen, before, _known, context) {
+  plan(want, seen, before, known, context) {
     const { owner, refuse: unknown } = resolveOwner(want, seen);
     const stood = context?.stood["directory"] as Stood | undefined;
     const foreign = context?.foreign as ForeignRecord | undefined;
     const refuse = [
       ...unknown,
       ...standing(want, seen, before, stood?.path === want.path ? stood : undefined, foreign),
+      ...(before || known ? [] : aliases(want, seen, context?.others.map(({ spec }) => spec.source) ?? [])),
       ...reachable(want, seen, owner, before),
     ];
     if (refuse.length > 0) return { refuse, steps: [] };

@@ -1,22 +1,13 @@
 import type { Context, Fact, Gathering, Refusal, Tool } from "../engine/concern";
 import { DirectoryTrees } from "../formats/directory-tree";
 import { type DomainExport, parseDomainExports } from "../formats/domain-exports";
-import { type Mount, parseMountinfo } from "../formats/mountinfo";
+import type { Mount } from "../formats/mountinfo";
 import { sh } from "../formats/shell";
 import { virsh } from "./domain-facts";
 
 /** Who else can write to a share's tree: what has to be seen for it, and what is refused. */
 
 const awk: Tool = { program: "awk", packages: ["mawk", "gawk"] };
-
-/** `/proc/self/mountinfo` of the host. */
-export const hostMounts: Fact<readonly Mount[]> = {
-  key: "host mountinfo",
-  place: "host",
-  does: "read the host's mounts",
-  script: sh`cat /proc/self/mountinfo`,
-  parse: parseMountinfo,
-};
 
 /** Every export of every domain, its source without links. */
 export type HostExports = readonly (DomainExport & { readonly realPath: string })[];

@@ -83,6 +83,18 @@ done`,
   };
 }
 
+/** The identity of everything of a layer that the host has a record of; a record that cannot be read has none. */
+export function recordedOnHost(layer: Layer): Fact<readonly string[]> {
+  return {
+    key: `recorded ${layer}`,
+    place: "host",
+    does: `see of which ${layer} there are records`,
+    script: sh`set -- "$records"/host/${layer}-*.json
+if [ -e "$1" ]; then head -qn 1 -- "$@"; fi`,
+    parse: (output) => output.split("\n").flatMap((line) => parse(line)?.identity ?? []),
+  };
+}
+
 /** The same fact, looked up only where there is a record; elsewhere its script prints nothing. */
 export function whereRecorded<T>(fact: Fact<T>, at: RecordPlace): Fact<T> {
   if (fact.perDomain === true) return fact;

@@ -103,6 +103,29 @@ describe("two shares of one directory, from two stacks", () => {
     expect(await records(base)).toEqual([]);
   });
 
+  it("under another path, through a bind mount, it is refused by the first one's path", async () => {
+    const bound = `${base}/bound`;
+    mkdirSync(bound);
+    await output("mount", ["--bind", source, bound]);
+    try {
+      const before = await directory(source);
+      one.declare({ share: shares.one });
+      two.declare({ share: { ...shares.two, source: bound, readOnly: true } });
+      await one.must("up");
+      const held = [await directory(source), await second.definition()];
+      const refused = await two.pulumi("up");
+      expect(refused.code).not.toBe(0);
+      expect(refused.stdout).toContain(
+        `${bound} is ${source} by another path, through a mount, and a share has it under that one [sourceIsLink]`,
+      );
+      expect([await directory(source), await second.definition()]).toEqual(held);
+      await one.must("destroy");
+      expect(await directory(source)).toBe(before);
+    } finally {
+      await output("umount", [bound]);
+    }
+  });
+
   it("a lost state: the record says what was there before", async () => {
     const before = await directory(source);
     one.declare({ share: shares.one });

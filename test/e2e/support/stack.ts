@@ -1,10 +1,11 @@
 import {
-  cpSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
   readlinkSync,
+  renameSync,
   rmSync,
+  statSync,
   symlinkSync,
   writeFileSync,
 } from "node:fs";
@@ -31,7 +32,7 @@ export class Stack {
   #env: NodeJS.ProcessEnv = {};
 
   async open(): Promise<void> {
-    const [packed] = await Promise.all([pack(), lab("build", "pulumi")]);
+    const [packed] = await Promise.all([pack(this.folder), lab("build", "pulumi")]);
     const exports = await lab("env");
     const path =
       /export PATH=(.*)/
@@ -158,29 +159,31 @@ function diagnosticsFirst({ stdout, stderr }: Ended): string {
   return at === -1 ? stdout + stderr : `${stdout.slice(at)}${stderr}\n${stdout.slice(0, at)}`;
 }
 
-let packing: Promise<string> | undefined;
-
-/** The package as it is published, unpacked once for each test process. */
-export function pack(): Promise<string> {
-  packing ??= (async () => {
-    const folder = mkdtempSync(join(tmpdir(), "virtio9p-pack-"));
-    const name = (
-      await output("npm", ["pack", "--silent", "--ignore-scripts", "--pack-destination", folder], {
-        cwd: root,
-      })
-    ).trim();
-    await output("tar", ["-xzf", join(folder, name), "-C", folder]);
-    return join(folder, "package");
-  })();
-  return packing;
+/** The package as it is published, unpacked in `folder`. */
+async function pack(folder: string): Promise<string> {
+  refuseStaleBuild();
+  const packed = await output("npm", ["pack", "--silent", "--ignore-scripts", "--pack-destination", folder], {
+    cwd: root,
+  });
+  await output("tar", ["-xzf", join(folder, packed.trim()), "-C", folder]);
+  return join(folder, "package");
 }
 
-/** node_modules with a real copy of the packed package, and links to what it and the program depend on. */
+/** What is packed is the build: one that is older than its source would be tested in its place. */
+function refuseStaleBuild(): void {
+  const built = statSync(join(root, "dist/index.js"), { throwIfNoEntry: false })?.mtimeMs ?? 0;
+  const newer = readdirSync(join(root, "provider"), { recursive: true, encoding: "utf8" }).find(
+    (name) => name.endsWith(".ts") && statSync(join(root, "provider", name)).mtimeMs > built,
+  );
+  if (newer !== undefined) throw new Error(`provider/${newer} is newer than the build: npm run build`);
+}
+
+/** node_modules with the packed package itself, and links to what it and the program depend on. */
 function installInto(folder: string, packed: string): void {
   const modules = join(folder, "node_modules");
   mkdirSync(modules);
   for (const name of readdirSync(join(root, "node_modules")).filter((entry) => !entry.startsWith("."))) {
     symlinkSync(join(root, "node_modules", name), join(modules, name));
   }
-  cpSync(packed, join(modules, "pulumi-virtio9p"), { recursive: true });
+  renameSync(packed, join(modules, "pulumi-virtio9p"));
 }

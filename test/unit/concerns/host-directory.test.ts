@@ -13,8 +13,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { DirectoryBefore, DirectoryWant } from "../../../provider/concerns/directory-facts";
 import { hostDirectory } from "../../../provider/concerns/host-directory";
-import type { Fact } from "../../../provider/engine/concern";
+import { alone, type Fact } from "../../../provider/engine/concern";
 import { untilFailure } from "../../../provider/engine/script";
+import type { Mount } from "../../../provider/formats/mountinfo";
 import { sh } from "../../../provider/formats/shell";
 import { device, domainOf, specOf } from "../sample";
 import { does, runFact, runScript, runSteps } from "../shell-machine";
@@ -46,6 +47,8 @@ const qemu = { ...root, uid: 64055, gid: 108, user: "libvirt-qemu", group: "kvm"
 const seenOf = (more: Partial<Seen> = {}): Seen => ({
   entry: root,
   realPath: "/foo/bar",
+  mounts: [],
+  recorded: [],
   parents: above,
   attributes: {},
   owners: [],
@@ -137,6 +140,47 @@ describe("plan", () => {
     const plan = hostDirectory.plan(want(args), seenOf(seen), undefined, false);
     expect(plan.refuse ?? []).toEqual([]);
     expect(does(plan)).toEqual(steps);
+  });
+
+  describe("a directory that has a record under another path", () => {
+    const mount = (root: string, mountPoint: string, device = "8:1"): Mount => ({
+      id: 1,
+      parent: 1,
+      device,
+      root,
+      mountPoint,
+      mountOptions: ["rw"],
+      type: "ext4",
+      source: "/dev/sda1",
+      superOptions: ["rw"],
+    });
+    const mounts = [mount("/", "/"), mount("/srv/a", "/foo/bar"), mount("/srv/a", "/elsewhere", "8:2")];
+    const codes = (recorded: readonly string[], before?: DirectoryBefore, known = false) =>
+      hostDirectory.plan(want(), seenOf({ mounts, recorded }), before, known).refuse ?? [];
+
+    test("is refused by that path", () => {
+      expect(codes(["/srv/b", "/srv/a"])).toEqual([
+        {
+          code: "sourceIsLink",
+          what: "/foo/bar is /srv/a by another path, through a mount, and a share has it under that one",
+          remedy: 'give source as "/srv/a" here too',
+        },
+      ]);
+    });
+
+    test("is refused too where another share is about to make it", () => {
+      const other = { name: undefined, spec: specOf({ source: "/srv/a" }) };
+      const context = { ...alone, others: [other] };
+      expect(hostDirectory.plan(want(), seenOf({ mounts }), undefined, false, context).refuse).toMatchObject([
+        { code: "sourceIsLink" },
+      ]);
+    });
+
+    test("is no concern of others, nor of a share that has this path already", () => {
+      expect(codes(["/foo/bar", "/srv/a/b", "/elsewhere", "/srv"])).toEqual([]);
+      expect(codes(["/srv/a"], found())).toEqual([]);
+      expect(codes(["/srv/a"], undefined, true)).toEqual([]);
+    });
   });
 
   const found = (more: object = {}): DirectoryBefore => ({
