@@ -44,6 +44,7 @@ export const errorCodes = [
   "shareClaimed",
   "mountPointTaken",
   "mountPointNotEmpty",
+  "mountPointIsLink",
   "mountBusy",
   "mountFailed",
   "guestKernelLacks9p",

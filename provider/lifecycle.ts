@@ -138,7 +138,11 @@ export async function read(
   const seen = {
     ...outputs,
     ...statusOf(observation, power, drift),
-    layers: isFreed(outputs, observation) ? { ...states, directory: "differs" } : states,
+    layers: {
+      ...states,
+      ...(isFreed(outputs, observation) ? { directory: "differs" } : {}),
+      ...(isLeftInGuest(outputs, observation) ? { fstab: "differs" } : {}),
+    },
     domainName: observation.info?.name ?? outputs["domainName"],
     mountOptions: mountOptionsIn(observation, spec),
   };
@@ -352,6 +356,16 @@ function isFreed(outputs: Properties, observation: Observation): boolean {
   return former.some(
     ({ source }) =>
       source !== outputs["source"] && !live?.devices9p.some((device) => device.source === source),
+  );
+}
+
+/** What a former spec had in a guest that was off then can be taken out now that it runs: the next up does. */
+function isLeftInGuest(outputs: Properties, observation: Observation): boolean {
+  const former = (outputs["__former"] as readonly { guest?: { mountPoint: string } }[] | undefined) ?? [];
+  const present = (outputs["guest"] as { mountPoint?: string } | undefined)?.mountPoint;
+  return (
+    observation.info?.state === "running" &&
+    former.some(({ guest }) => guest !== undefined && guest.mountPoint !== present)
   );
 }
 

@@ -55,13 +55,14 @@ export function isContext(text: string): boolean {
 /**
  * Names that `extra` may hold, with or without `=value`: what v9fs and its transports read (Documentation/
  * filesystems/9p.rst and fs/9p/v9fs.c, 6.1), what mount(8) of util-linux 2.38 applies to every file
- * system, and what systemd.mount(5) 252 reads out of fstab.
+ * system, and what systemd.mount(5) 252 reads out of fstab. Not `user` and its kin: what flags they bring
+ * along is another thing for each mount(8).
  */
 export const extraOptionNames = [
   ...["aname", "uname", "afid", "dfltuid", "dfltgid", "debug", "cachetag", "posixacl", "noxattr", "nodevmap"],
   ...["locktimeout"],
   ...["noatime", "atime", "nodiratime", "diratime", "relatime", "norelatime", "strictatime", "lazytime"],
-  ...["sync", "async", "dirsync", "mand", "nomand", "noauto", "auto", "user", "users", "owner", "group"],
+  ...["sync", "async", "dirsync", "mand", "nomand", "noauto", "auto"],
   ...["fscontext", "defcontext", "rootcontext"],
   ...["x-systemd.requires", "x-systemd.before", "x-systemd.after", "x-systemd.wanted-by"],
   ...["x-systemd.required-by", "x-systemd.requires-mounts-for", "x-systemd.idle-timeout"],

@@ -78,8 +78,15 @@ export type DirectoryBefore =
       readonly attributes: VirtfsAttributes;
     };
 
-/** The directory that an operation left standing, by which the next one knows it. */
-export type Stood = { readonly path: string; readonly inode: string; readonly born: string };
+/** The directory that an operation left standing: by which the next one knows it, and how it was. */
+export type Stood = {
+  readonly path: string;
+  readonly inode: string;
+  readonly born: string;
+  readonly uid?: number;
+  readonly gid?: number;
+  readonly mode?: number;
+};
 
 /** What the first contact of other shares found of the directory, and who they are. */
 export interface ForeignRecord {

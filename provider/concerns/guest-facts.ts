@@ -29,7 +29,8 @@ export function isShareMountedAt(path: string): Script {
   return sh`awk -v at=${escapedForAwk(path)} '$5 == at { found = / - 9p / } END { exit !found }' /proc/self/mountinfo`;
 }
 
-function escapedForAwk(path: string): string {
+/** A path as mountinfo has it, for a variable of awk. */
+export function escapedForAwk(path: string): string {
   return path.replace(/[\s\\]/g, (one) => `\\\\${one.charCodeAt(0).toString(8).padStart(3, "0")}`);
 }
 

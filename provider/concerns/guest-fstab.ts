@@ -83,9 +83,12 @@ export const guestFstab: Concern<FstabEntry, FstabSeen, FstabBefore> = {
     };
   },
 
-  restore(old, before, seen) {
+  restore(old, before, seen, context) {
     const text = seen.fstab ?? "";
-    const line = linesAt(text, old.mountPoint).find(({ entry }) => isOurs(entry, old));
+    const tags = context?.tags ?? new Set();
+    const line = linesAt(text, old.mountPoint).find(
+      ({ entry }) => isOurs(entry, old) || (entry.type === "9p" && tags.has(entry.source)),
+    );
     if (!line || line.text === before.line) return { steps: [] };
     const splice = before.line === null ? removeLine(text, line) : replaceLine(text, line, before.line);
     if (!before.fstab && applySplice(text, splice) === "") {

@@ -41,7 +41,7 @@ type MountBefore = {
  * lazily or by force: whoever holds it is named. Where only flags differ it is remounted, in use or not;
  * what takes an unmount waits until nobody holds it.
  *
- * Refuses with `mountPointTaken`, `mountPointNotEmpty`; on the way back with `mountBusy`.
+ * Refuses with `mountPointTaken`, `mountPointNotEmpty`, `mountPointIsLink`, `mountBusy`.
  * Source: mount(8), umount(8) of util-linux 2.38; fs/9p/v9fs.c, Linux 6.1.
  */
 export const guestMount: Concern<MountWant, MountSeen, MountBefore> = {
@@ -71,7 +71,7 @@ export const guestMount: Concern<MountWant, MountSeen, MountBefore> = {
     live: liveDomain,
   }),
 
-  plan(want, seen, before, known) {
+  plan(want, seen, before, known, context) {
     const at = mountAt(seen.mounts, want.mountPoint);
     const mounted = at && isOurs(at, want);
     // Known: what is mounted there under another tag is this share under its former one.
@@ -83,6 +83,34 @@ export const guestMount: Concern<MountWant, MountSeen, MountBefore> = {
             code: "mountPointTaken",
             what: `${at.source} (${at.type}) is mounted on ${want.mountPoint}; this share would mount ${want.tag} there`,
             remedy: "unmount it, or choose another mount point",
+          },
+        ],
+        steps: [],
+      };
+    }
+    if (!at && seen.mountPoint.realPath !== want.mountPoint) {
+      return {
+        refuse: [
+          {
+            code: "mountPointIsLink",
+            what: `${want.mountPoint} leads through a link to ${seen.mountPoint.realPath} in the guest, and that is what the kernel would call it`,
+            remedy: `give guest.mountPoint as "${seen.mountPoint.realPath}"`,
+          },
+        ],
+        steps: [],
+      };
+    }
+    const elsewhere = seen.mounts.find(
+      (one) =>
+        one.type === "9p" && one.source === want.tag && !context?.mountPoints.has(one.mountPoint) && !at,
+    );
+    if (elsewhere && isLive(want, seen.live) && want.now) {
+      return {
+        refuse: [
+          {
+            code: "mountBusy",
+            what: `${want.tag} is mounted on ${elsewhere.mountPoint} in the guest already, and a kernel mounts a virtio device once`,
+            remedy: `unmount it, or give guest.mountPoint as "${elsewhere.mountPoint}"`,
           },
         ],
         steps: [],

@@ -4,7 +4,7 @@ import { exactMode, formatOctalMode, parseOctalMode } from "../formats/octal-mod
 import { type Mount, mountAt } from "../formats/mountinfo";
 import type { Domain } from "../formats/domain-xml";
 import { liveDomain } from "./domain-facts";
-import { isMountedAt, mounts } from "./guest-facts";
+import { isShareMountedAt, mounts } from "./guest-facts";
 import { type Principals, principalsOf } from "./principals";
 
 interface OwnershipWant {
@@ -13,6 +13,7 @@ interface OwnershipWant {
   readonly owner: string | undefined;
   readonly group: string | undefined;
   readonly mode: number | undefined;
+  readonly automount: boolean;
 }
 
 interface Root {
@@ -56,6 +57,7 @@ export const guestOwnership: Concern<OwnershipWant, OwnershipSeen, Json> = {
       owner: guest.owner,
       group: guest.group,
       mode: parseOctalMode(guest.mode ?? ""),
+      automount: guest.options.automount,
     };
   },
   identity: (want) => want.mountPoint,
@@ -103,6 +105,8 @@ export const guestOwnership: Concern<OwnershipWant, OwnershipSeen, Json> = {
 
   drift(want, seen) {
     const { root } = seen;
+    // An automount that nobody uses now: its owner is in the share's attributes, and comes back with it.
+    if (want.automount && mountAt(seen.mounts, want.mountPoint)?.type === "autofs") return asWanted;
     if (!isMounted(want, seen) || !root) return { state: "unknown", args: {}, notes: [] };
     if (typeof root === "string") {
       return { state: "unknown", args: {}, notes: [`the guest cannot look at ${want.mountPoint}: ${root}`] };
@@ -128,17 +132,22 @@ function isMounted(want: OwnershipWant, seen: OwnershipSeen): boolean {
 function chown(path: string, to: string, root: Root | undefined): Step {
   return {
     does: `chown ${path} to ${to} in the guest`,
-    run: sh`chown -- ${to} ${path}`,
-    ...(root ? { undo: sh`chown -- ${`${root.uid}:${root.gid}`} ${path}` } : {}),
+    run: sh`chown -- ${to} ${inside(path)}`,
+    ...(root ? { undo: sh`chown -- ${`${root.uid}:${root.gid}`} ${inside(path)}` } : {}),
   };
 }
 
 function chmod(path: string, mode: number, root: Root | undefined): Step {
   return {
     does: `chmod ${path} to ${formatOctalMode(mode)} in the guest`,
-    run: sh`chmod -- ${exactMode(mode)} ${path}`,
-    ...(root ? { undo: sh`chmod -- ${exactMode(root.mode)} ${path}` } : {}),
+    run: sh`chmod -- ${exactMode(mode)} ${inside(path)}`,
+    ...(root ? { undo: sh`chmod -- ${exactMode(root.mode)} ${inside(path)}` } : {}),
   };
+}
+
+/** The same directory by a name that sets an automount off: chown and chmod alone would change the automount's own. */
+function inside(path: string): string {
+  return `${path}/.`;
 }
 
 function idOf(name: string | undefined, database: "passwd" | "group", ids: Principals): number | undefined {
@@ -146,13 +155,16 @@ function idOf(name: string | undefined, database: "passwd" | "group", ids: Princ
   return /^\d+$/.test(name) ? Number(name) : ids[`${database} ${name}`];
 }
 
-/** Sample: `0:0:750:root:root`. Only of something mounted: the owner of what is below is not the share's. */
+/**
+ * Sample: `0:0:750:root:root`. Only of a share that is mounted: the owner of what is below is not the share's,
+ * and an automount is not to be set off by a look.
+ */
 function rootOf(path: string): Fact<Root | string | undefined> {
   return {
     key: `root of ${path}`,
     place: "guest",
     does: `look at the owner of ${path}`,
-    script: sh`if ${isMountedAt(path)}; then stat -c '%u:%g:%a:%U:%G' -- ${path} 2>&1 || :; fi`,
+    script: sh`if ${isShareMountedAt(path)}; then stat -c '%u:%g:%a:%U:%G' -- ${path} 2>&1 || :; fi`,
     parse: (output) => {
       const text = output.trim();
       const match = /^(\d+):(\d+):([0-7]+):([^:]*):([^:]*)$/.exec(text);

@@ -101,7 +101,7 @@ export const hostDirectory: Concern<DirectoryWant, DirectorySeen, DirectoryBefor
     };
   },
 
-  restore(old, before, seen) {
+  restore(old, before, seen, context) {
     const entry = seen.entry;
     if (!old.giveBack) return { steps: [], forgets: true };
     if (!entry) return { steps: [] };
@@ -130,6 +130,7 @@ export const hostDirectory: Concern<DirectoryWant, DirectorySeen, DirectoryBefor
         ...(chowned || entry.mode !== mode ? [chmodStep(path, mode, entry.mode)] : []),
         ...restoreAttributes(path, before.attributes, seen.attributes),
       ],
+      warnings: unmanagedChanges(old, before, seen, entry, context?.stood["directory"] as Stood | undefined),
     };
   },
 
@@ -154,8 +155,48 @@ export const hostDirectory: Concern<DirectoryWant, DirectorySeen, DirectoryBefor
   },
 
   standing: ({ entry, realPath }) =>
-    entry && ({ path: realPath, inode: entry.inode, born: entry.born } satisfies Stood),
+    entry &&
+    ({
+      path: realPath,
+      inode: entry.inode,
+      born: entry.born,
+      uid: entry.uid,
+      gid: entry.gid,
+      mode: entry.mode,
+    } satisfies Stood),
 };
+
+/**
+ * Of what this share does not manage, what is not as its last operation left it, nor as a share makes it: another
+ * share's work or a person's, which cannot be told apart. What first contact found comes back all the same, and
+ * whoever meant it is told.
+ */
+function unmanagedChanges(
+  old: DirectoryWant,
+  before: Extract<DirectoryBefore, { created: false }>,
+  seen: DirectorySeen,
+  entry: Entry,
+  stood: Stood | undefined,
+): string[] {
+  if (stood?.path !== old.path) return [];
+  const { owner: qemu } = resolveOwner({ ...old, owner: "qemu", group: "qemu" }, seen);
+  const mode = parseOctalMode(before.mode) ?? createdMode;
+  const changed = (now: number, then: number | undefined, ...known: (number | undefined)[]): boolean =>
+    then !== undefined && now !== then && !known.includes(now);
+  const owner =
+    (old.owner === undefined && changed(entry.uid, stood.uid, before.uid, qemu.uid)) ||
+    (old.group === undefined && changed(entry.gid, stood.gid, before.gid, qemu.gid));
+  const what = [
+    ...(owner ? [[`owner ${entry.uid}:${entry.gid}`, `${before.uid}:${before.gid}`] as const] : []),
+    ...(old.mode === undefined && changed(entry.mode, stood.mode, mode, mode | 0o700)
+      ? [[`mode ${formatOctalMode(entry.mode)}`, before.mode] as const]
+      : []),
+  ];
+  return what.map(
+    ([now, then]) =>
+      `${old.path} had ${now}, which this share did not set; it gets ${then} back, as first contact found it (directory.onDelete: leave would keep it)`,
+  );
+}
 
 /** What a share asks of a directory that it merely lies in. */
 const untouched = {

@@ -18,8 +18,8 @@ export type HostExports = readonly (DomainExport & { readonly realPath: string }
  *
  * 200 domains a command: an argument has 128 KiB at most. A domain that went while it was asked is dropped;
  * one that is listed before and after, and of which nothing came, makes it an error, as a definition does that
- * was cut off and a libvirt that stopped answering: the output then has a line that is no XML. A line end in a
- * real path is shown as `?` or `&#10;`; no share has such a path.
+ * was cut off and a libvirt that stopped answering: the output then has a line that is no XML. A line end or a
+ * tab in a real path is shown as `?` or `&#10;`; no share has such a path.
  */
 const exportsOfAll: Gathering = {
   variable: "exports",
@@ -40,8 +40,8 @@ exports=$({
     /^    <\/filesystem>/ { inside = 0; if (xml ~ /<source dir=/) print "<domain>" name uuid xml "</domain>" }
     END { if (open || missing || !asked) print "<cut off>" }' | sort -u)
 printf '%s\n' "$exports" |
-  sed "s/.*<source dir='\([^']*\)'.*/\1/; s/&lt;/</g; s/&gt;/>/g; s/&quot;/\"/g; s/&apos;/'/g; s/&amp;/\&/g" |
-  xargs -r -d '\n' readlink -z -m -- | tr '\n\000' '?\n' | paste - /dev/fd/3 3<<EXPORTS
+  sed "s/.*<source dir='\([^']*\)'.*/\1/; s/&lt;/</g; s/&gt;/>/g; s/&quot;/\"/g; s/&apos;/'/g; s/&amp;/\&/g; s/^$/?/" |
+  xargs -r -d '\n' readlink -z -m -- | tr '\n\t\000' '??\n' | paste - /dev/fd/3 3<<EXPORTS
 $exports
 EXPORTS`,
 };

@@ -82,6 +82,8 @@ export interface Step {
    * another share that rests on one of them is not carried out in the same script, but made anew.
    */
   readonly changes?: readonly string[];
+  /** Keys of the facts that it adds to, while a plan made before it still holds unless it changes them itself. */
+  readonly addsTo?: readonly string[];
   /** Whose step it is; the engine fills it in. */
   readonly layer?: Layer;
 }
@@ -120,6 +122,8 @@ export type DownPhase = "guest" | "hostDetach" | "hostLast";
 export interface Context {
   /** The tags under which this very share has, or had, its device. */
   readonly tags: ReadonlySet<string>;
+  /** Where it is, or was, mounted in the guest. */
+  readonly mountPoints: ReadonlySet<string>;
   /** Shares that this process makes at the same time on the same host, each with its resource's name. */
   readonly others: readonly { readonly name: string | undefined; readonly spec: ShareSpec }[];
   /** By layer, what the last operation saw standing, in the concern's own form. */
@@ -129,7 +133,7 @@ export interface Context {
 }
 
 /** The context of a share that is alone, at first contact. */
-export const alone: Context = { tags: new Set(), others: [], stood: {} };
+export const alone: Context = { tags: new Set(), mountPoints: new Set(), others: [], stood: {} };
 
 /**
  * One layer of a share: what is wanted, what is there, how to get from one to the other, and back.
@@ -158,7 +162,7 @@ export interface Concern<Want, Seen extends object, Before extends Json> {
   plan(want: Want, seen: Seen, before: Before | undefined, known: boolean, context?: Context): Plan;
   /** What first contact found, in the form of the record. */
   remember(want: Want, seen: Seen): Before;
-  restore(want: Want, before: Before, seen: Seen): Plan;
+  restore(want: Want, before: Before, seen: Seen, context?: Context): Plan;
   drift(want: Want, seen: Seen): Drift;
   /** What of it a later operation must find again, in a form of its own; undefined: nothing stands. */
   standing?(seen: Seen): Json | undefined;

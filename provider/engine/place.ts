@@ -223,22 +223,31 @@ function idleOf(asks: readonly LookAsk[]): number {
   return Math.max(...asks.map(({ machine }) => machine.idleMs));
 }
 
-/** Whether a plan rests on what an earlier one of the same script changes. */
+/** Whether a plan rests on what an earlier one of the same script changes, or takes away what that one adds to. */
 function isDeferred(asks: readonly WriteAsk[], index: number): boolean {
   const own = asks[index];
+  if (!own) return false;
   const guards = new Set(
-    own
-      ? [...own.facts.values()].filter(({ guard }) => guard === true).map((fact) => keyOf(fact, own.machine))
-      : [],
+    [...own.facts.values()].filter(({ guard }) => guard === true).map((fact) => keyOf(fact, own.machine)),
   );
-  return asks.slice(0, index).some(({ machine, facts, steps }) =>
-    steps
-      .flatMap(({ changes = [] }) => changes)
-      .some((key) => {
-        const fact = facts.get(key);
-        return guards.has(fact ? keyOf(fact, machine) : key);
-      }),
-  );
+  const changed = new Set(keysOf(own, "changes"));
+  return asks
+    .slice(0, index)
+    .some(
+      (earlier) =>
+        keysOf(earlier, "changes").some((key) => guards.has(key)) ||
+        keysOf(earlier, "addsTo").some((key) => changed.has(key)),
+    );
+}
+
+/** The facts that the steps of a plan change or add to, by keys that tell those of different domains apart. */
+function keysOf({ machine, facts, steps }: WriteAsk, what: "changes" | "addsTo"): string[] {
+  return steps
+    .flatMap((step) => step[what] ?? [])
+    .map((key) => {
+      const fact = facts.get(key);
+      return fact ? keyOf(fact, machine) : key;
+    });
 }
 
 /** A test: the guards of one share's plan say what its look said. */

@@ -145,7 +145,7 @@ export function joinRecord(
     does: `hold what was found of ${named(at)}`,
     run: rewrite(at, joining, leaving),
     undo: rewrite(at, leaving, joining),
-    ...(leaving.length > 0 ? { changes: [recordOf(at).key] } : {}),
+    ...(leaving.length > 0 ? { changes: [recordOf(at).key] } : { addsTo: [recordOf(at).key] }),
   };
 }
 

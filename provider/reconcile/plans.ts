@@ -110,12 +110,18 @@ export class Plans {
     return this.#giveBackOf(this.bindings.release.filter((binding) => binding.around));
   }
 
-  /** Of which old specs something is still to be given back; all of them, after a failure. */
+  /**
+   * Of which old specs something is still to be given back; all of them, after a failure. One with another tag
+   * too, as long as the guest was not seen: its fstab may have the line of that.
+   */
   former(failed: boolean): readonly ShareSpec[] {
-    if (!this.request.spec) return [];
+    const { spec, olds } = this.request;
+    if (!spec) return [];
     const { release } = this.bindings;
     const open = failed ? release : release.filter((one) => !one.around && this.#mustWait(one));
-    return [...new Set(open.map((one) => one.spec))];
+    const unseen = this.observation.guestState.kind !== "seen" && spec.guest;
+    const tagged = unseen ? olds.filter(({ guest, tag }) => guest && tag !== spec.tag) : [];
+    return [...new Set([...open.map((one) => one.spec), ...tagged])];
   }
 
   /** By layer, what stands now, in the form in which a later operation is told of it. */
@@ -141,7 +147,13 @@ export class Plans {
   #context(foreign: Context["foreign"]): Context {
     const { spec, olds, stood = {} } = this.request;
     const specs = [...(spec ? [spec] : []), ...olds];
-    return { tags: new Set(specs.map(({ tag }) => tag)), others: this.others, stood, foreign };
+    return {
+      tags: new Set(specs.map(({ tag }) => tag)),
+      mountPoints: new Set(specs.flatMap(({ guest }) => guest?.mountPoint ?? [])),
+      others: this.others,
+      stood,
+      foreign,
+    };
   }
 
   /** Nothing when others hold it, or when we never changed it. */
@@ -153,7 +165,7 @@ export class Plans {
     if (!seen || before === undefined || this.#mustWait(binding)) return undefined;
     if (entry && entry.holders.length === others.length) return undefined;
     if (others.length > 0) return { steps: [], warnings: leftFor(binding, others) };
-    return binding.concern.restore(binding.want, before, seen);
+    return binding.concern.restore(binding.want, before, seen, this.#context(undefined));
   }
 
   /** The state's copy speaks of the newest old spec alone, and of its own things. */

@@ -122,13 +122,16 @@ class Run {
     }
     if (this.#failure && !this.#changed) throw this.#failure;
     const plans = this.#plans();
+    const former = plans.former(this.#failed());
+    if (this.#observation.guestState.kind === "off" && former.some(({ guest }) => guest))
+      this.#warn(leftInGuest(former));
     return {
       bindings: this.#bindings,
       observation: this.#observation,
       power: this.#power(),
       before: this.#before,
       standing: plans.standing(),
-      former: plans.former(this.#failed()),
+      former,
       changed: this.#changed,
       failure: this.#failure,
     };
@@ -329,6 +332,10 @@ class Run {
 }
 
 type Stale = false | "changed" | "deferred";
+
+function leftInGuest([first]: readonly ShareSpec[]): string {
+  return `${first?.domain ?? ""} is off, and its guest cannot be edited: what ${first?.tag ?? ""} had there, ${first?.guest?.mountPoint ?? "and its line"} in fstab too, is taken out by the first up that finds it running`;
+}
 
 function secondCycle(domain: string): string {
   return `${domain} was power-cycled a second time in this operation, for its shares did not come together: pulumi up --parallel 64 lets them share one cycle, and so does not chaining them with dependsOn`;

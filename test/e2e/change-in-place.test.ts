@@ -138,6 +138,28 @@ describe("a change in place", () => {
     await stack.must("up", ["--refresh", "--expect-no-changes"]);
   });
 
+  it("of guest, taken away while the domain is off: told, seen when it runs, and then taken out", async () => {
+    await guest.shutDown();
+    stack.declare({ share: { ...base, domain: guest.domain, guest: undefined, power: "never" } });
+    const up = await stack.must("up");
+    expect(up.stdout).toMatch(/is off, and its guest cannot be edited: what .* had there, \/mnt\/point/);
+    await guest.bootDefined();
+    expect(await guest.sh("cat /etc/fstab")).toContain("/mnt/point");
+    expect((await stack.pulumi("preview", ["--refresh", "--expect-no-changes"])).code).toBe(7);
+    await stack.must("up", ["--refresh"]);
+    expect(await guest.sh("cat /etc/fstab /proc/self/mountinfo")).not.toContain("/mnt/point");
+    await stack.must("up", ["--refresh", "--expect-no-changes"]);
+  });
+
+  it("of tag, while the domain is off: a destroy takes out the line of the former one", async () => {
+    await guest.shutDown();
+    declare({ tag: "renamed", power: "never" });
+    await stack.must("up");
+    await guest.bootDefined();
+    await stack.must("destroy");
+    expect(await guest.sh("cat /etc/fstab /proc/self/mountinfo")).not.toContain("/mnt/point");
+  });
+
   it("of directory.onDelete is seen in destroy, which leaves the directory", async () => {
     await changed({ directory: { onDelete: "leave" } });
     const left = (await machine())[source];

@@ -143,6 +143,36 @@ describe("in a guest with busybox", () => {
     expect(await bench.status()).toMatchObject(asDeclared);
   });
 
+  it("in use by another mount of it: waits too, and is not taken away by a destroy", async () => {
+    await bench.guest.sh("mkdir -p /mnt/bound && mount --bind /mnt/share /mnt/bound");
+    bench.declare({ options: { msizeBytes: 8192 } });
+    const up = await bench.stack.must("up");
+    expect(up.stdout + up.stderr).toMatch(
+      /until nobody uses it, wanted is msize=8192: in use by \S+ \(\d+\), which has it at \/mnt\/bound/,
+    );
+    expect(await bench.mounted()).toEqual(base);
+    expect(await bench.status()).toMatchObject(busy);
+    const destroy = await bench.stack.pulumi("destroy");
+    expect(destroy.code).not.toBe(0);
+    expect(destroy.stdout).toMatch(/is in use in the guest by .* at \/mnt\/bound \[mountBusy\]/);
+    expect(await bench.mounted()).toEqual(base);
+    await bench.guest.sh("umount /mnt/bound && rmdir /mnt/bound");
+    await bench.stack.must("up", ["--refresh"]);
+    expect(await bench.mounted()).toEqual([...base, "msize=8192"].sort());
+  });
+
+  it("a mount point behind a link is refused by its real path, before anything was changed", async () => {
+    await bench.guest.sh("mkdir /tmp/elsewhere && ln -s /tmp/elsewhere /mnt/link");
+    bench.declare({ mountPoint: "/mnt/link/share" });
+    const up = await bench.stack.pulumi("up");
+    await bench.guest.sh("rmdir /tmp/elsewhere && rm /mnt/link");
+    expect(up.code).not.toBe(0);
+    expect(up.stdout).toMatch(
+      /\/mnt\/link\/share leads through a link to \/tmp\/elsewhere\/share in the guest.*\[mountPointIsLink\]/,
+    );
+    expect([await bench.line(), await bench.mounted()]).toEqual([baseText, base]);
+  });
+
   it("a line edited by hand shows by argument, and is repaired", async () => {
     await bench.guest.sh(
       "sed -i 's/nofail,nodev,msize=131072/nodev,nosuid,msize=65536,cache=loose,noatime,noatme/' /etc/fstab",
@@ -254,6 +284,18 @@ describe("in a guest with systemd", () => {
     await bench.guest.sh("ls /mnt/share");
     expect(await bench.mounted()).toEqual(base);
     await bench.stack.must("up", ["--refresh", "--expect-no-changes"]);
+  });
+
+  it("with an owner of its root: it is the share's that is set, and one that waits is no drift", async () => {
+    bench.declare({ ...automount, owner: 12, mode: "0751" });
+    await bench.stack.must("up");
+    await bench.guest.sh("umount /mnt/share");
+    expect([await unit(), await bench.mounted()]).toEqual(["active", []]);
+    await bench.stack.must("up", ["--refresh", "--expect-no-changes"]);
+    expect((await bench.guest.sh("stat -c '%u %a' /mnt/share/.")).trim()).toBe("12 751");
+    await bench.stack.must("up", ["--refresh", "--expect-no-changes"]);
+    bench.declare({ ...automount });
+    await bench.stack.must("up");
   });
 
   it("what it mounted is mounted anew with other options", async () => {

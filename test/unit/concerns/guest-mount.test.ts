@@ -11,6 +11,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { effectiveOptions, guestMount } from "../../../provider/concerns/guest-mount";
 import { isMountedAt } from "../../../provider/concerns/guest-facts";
+import { alone } from "../../../provider/engine/concern";
 import { parseMountinfo } from "../../../provider/formats/mountinfo";
 import { device, domainOf, specOf } from "../sample";
 import { does, runFact, runScript, runSteps } from "../shell-machine";
@@ -27,7 +28,7 @@ const shown = "36 1 0:45 / /mnt/a rw,nodev,relatime - 9p foobar rw,access=client
 const autofs = "30 1 0:40 / /mnt/a rw,relatime - autofs systemd-1 rw,fd=1";
 const seenOf = (lines: readonly string[], more: Partial<Seen> = {}): Seen => ({
   mounts: mountsOf(...lines),
-  mountPoint: { kind: "directory", empty: true, firstMissing: undefined },
+  mountPoint: { kind: "directory", empty: true, firstMissing: undefined, realPath: "/mnt/a" },
   holders: [],
   release: "6.1.0-40-amd64",
   live: domainOf([device]),
@@ -35,7 +36,7 @@ const seenOf = (lines: readonly string[], more: Partial<Seen> = {}): Seen => ({
 });
 const sleeper = { who: "sleep (412)", writes: false };
 const writer = { who: "tee (7)", writes: true };
-const missing = { kind: "missing" as const, empty: true, firstMissing: "/mnt/a" };
+const missing = { kind: "missing" as const, empty: true, firstMissing: "/mnt/a", realPath: "/mnt/a" };
 const mount = "mount /mnt/a in the guest";
 const unmount = "unmount /mnt/a in the guest";
 const remount = "remount /mnt/a in the guest with";
@@ -135,17 +136,41 @@ describe("plan", () => {
     ],
     [
       "mountPointTaken",
-      seenOf([], { mountPoint: { kind: "other", empty: false, firstMissing: undefined } }),
+      seenOf([], {
+        mountPoint: { kind: "other", empty: false, firstMissing: undefined, realPath: "/mnt/a" },
+      }),
       "/mnt/a is not a directory",
     ],
     [
+      "mountPointIsLink",
+      seenOf([], { mountPoint: { ...missing, realPath: "/var/mnt/a" } }),
+      "/mnt/a leads through a link to /var/mnt/a in the guest, and that is what the kernel would call it",
+    ],
+    [
+      "mountBusy",
+      seenOf([shown.replace("/mnt/a", "/elsewhere")]),
+      "foobar is mounted on /elsewhere in the guest already, and a kernel mounts a virtio device once",
+    ],
+    [
       "mountPointNotEmpty",
-      seenOf([], { mountPoint: { kind: "directory", empty: false, firstMissing: undefined } }),
+      seenOf([], {
+        mountPoint: { kind: "directory", empty: false, firstMissing: undefined, realPath: "/mnt/a" },
+      }),
       "/mnt/a has files in it, which the share would hide",
     ],
   ])("refuses with %s", (code, seen, what) => {
     const plan = guestMount.plan(want(), seen, undefined, false);
     expect([plan.refuse?.map((one) => [one.code, one.what]), plan.steps]).toEqual([[[code, what]], []]);
+  });
+
+  test("does not refuse for what this share itself leaves, has under a bind mount, or mounts at the next boot", () => {
+    const before = seenOf([shown.replace("/mnt/a", "/mnt/former")]);
+    const context = { ...alone, mountPoints: new Set(["/mnt/a", "/mnt/former"]) };
+    expect(guestMount.plan(want(), before, undefined, false, context).refuse).toBeUndefined();
+    const bound = seenOf([shown, shown.replace("/mnt/a", "/var/www")]);
+    expect(guestMount.plan(want(), bound, undefined, true).refuse).toBeUndefined();
+    const elsewhere = seenOf([shown.replace("/mnt/a", "/elsewhere")]);
+    expect(guestMount.plan(want({ mount: "boot" }), elsewhere, undefined, false).refuse).toBeUndefined();
   });
 });
 
@@ -333,6 +358,7 @@ describe("on a real directory", () => {
         kind: "missing",
         empty: true,
         firstMissing: join(folder, "parent", name),
+        realPath: mountPoint,
       });
       const before = guestMount.remember(wanted, seenOf([], { mountPoint: runFact(fact, inFolder) }));
       mkdirSync(mountPoint, { recursive: true });

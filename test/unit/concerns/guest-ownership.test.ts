@@ -1,3 +1,4 @@
+import { execFileSync } from "node:child_process";
 import { guestOwnership } from "../../../provider/concerns/guest-ownership";
 import { hostSelinux } from "../../../provider/concerns/host-selinux";
 import { parseMountinfo } from "../../../provider/formats/mountinfo";
@@ -91,6 +92,18 @@ test.each<[Record<string, unknown>, Partial<Seen>, string, object]>([
   expect(guestOwnership.drift(want(guest), seenOf(seen))).toEqual({ state, args, notes: [] });
 });
 
+test("an automount that waits is as wanted: the owner is the share's, and comes back with it", () => {
+  const waiting = {
+    root: undefined,
+    mounts: parseMountinfo("30 1 0:40 / /mnt/a rw - autofs systemd-1 rw\n"),
+  };
+  const automounted = want({ owner: "alice", options: { automount: true } });
+  expect(guestOwnership.drift(automounted, seenOf(waiting)).state).toBe("ok");
+  expect(guestOwnership.drift(want({ owner: "alice" }), seenOf(waiting)).state).toBe("unknown");
+  const [step] = guestOwnership.plan(automounted, seenOf(waiting), undefined, false).steps;
+  expect(step?.run.text).toBe("chown -- '1000' '/mnt/a/.'");
+});
+
 test("drift of a root that the guest may not look at is unknown, and says why", () => {
   const { root } = guestOwnership.facts(want({ owner: 0 }));
   const said = root.parse("stat: can't stat '/mnt/a': Permission denied\n", Buffer.alloc(0));
@@ -103,11 +116,17 @@ test("drift of a root that the guest may not look at is unknown, and says why", 
 
 test("the owner of the root is read by name and number, from what is mounted only", () => {
   const { root, ids } = guestOwnership.facts(want({ owner: "daemon", group: "no-such-group" }));
-  expect(runFact(root, (text) => text.replaceAll("/mnt/a", "/proc"))).toMatchObject({
-    uid: 0,
-    user: "root",
-    mode: 0o555,
-  });
+  const mountedAs = (type: string) => (text: string) =>
+    text
+      .replaceAll("/mnt/a", "/proc")
+      .replaceAll("/proc/self/mountinfo", `<(echo '36 1 0:45 / /proc rw - ${type} foobar rw')`);
+  const inBash = (type: string) =>
+    root.parse(
+      execFileSync("bash", ["-c", mountedAs(type)(root.script.text)], { encoding: "utf8" }),
+      Buffer.alloc(0),
+    );
+  expect(inBash("9p")).toMatchObject({ uid: 0, user: "root", mode: 0o555 });
+  expect(inBash("autofs")).toBeUndefined();
   expect(runFact(root, (text) => text.replaceAll("/mnt/a", "/usr"))).toBeUndefined();
   expect(runFact(ids)).toMatchObject({ "passwd daemon": 1, "group daemon": 1 });
   expect(runFact(ids)["group no-such-group"]).toBeUndefined();

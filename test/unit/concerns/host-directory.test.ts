@@ -382,6 +382,31 @@ describe("restore", () => {
     const plan = hostDirectory.restore(want(args), then, seenOf(seen));
     return [does(plan), plan.warnings ?? []];
   };
+  test.each<[string, Record<string, unknown>, Partial<Seen["entry"]>, string[]]>([
+    [
+      "a mode that somebody set since",
+      {},
+      { ...qemu, mode: 0o700 },
+      ["mode 0700, which this share did not set; it gets 0755 back"],
+    ],
+    ["a mode that the share manages", { directory: { mode: "0770" } }, { ...qemu, mode: 0o700 }, []],
+    ["an owner that the share manages", {}, { ...qemu, uid: 33 }, []],
+    [
+      "an owner that it does not",
+      { readOnly: true },
+      { ...root, uid: 33 },
+      ["owner 33:0, which this share did not set; it gets 0:0 back"],
+    ],
+    ["QEMU's, by another share", { readOnly: true }, qemu, []],
+  ])("what it did not change comes back and is said: %s", (_, args, now, says) => {
+    const stood = { path: "/foo/bar", inode: "11", born: "1763877000", uid: 0, gid: 0, mode: 0o755 };
+    const seen = seenOf({ entry: { ...root, ...now }, live: domainOf([device]) });
+    const context = { ...alone, stood: { directory: stood } };
+    const told = hostDirectory.restore(want(args), before, seen, context).warnings ?? [];
+    expect(told).toEqual(says.map((text) => expect.stringContaining(text) as string));
+    expect(hostDirectory.restore(want(args), before, seen, alone).warnings).toEqual([]);
+  });
+
   const attributes = { "user.virtfs.uid": "0x00000000" };
   test.each<[string, Partial<Seen>, DirectoryBefore | undefined, object, string[], string[]]>([
     [

@@ -208,6 +208,17 @@ describe("write", () => {
     expect([first.stale, second.stale]).toEqual([false, "deferred"]);
   });
 
+  test("what adds to a thing goes in one script with its like, but not with what takes that thing away behind it", async () => {
+    const seen = await look(machine, set(fileA));
+    const adding = { ...step("add to a", sh`printf + >> "$folder/a"`), addsTo: ["a"] };
+    const removing = { ...step("remove a", sh`rm "$folder/a"`), changes: ["a"] };
+    const written = await Promise.all(
+      [adding, adding, removing].map((one) => write(machine, set(fileA), seen, [one])),
+    );
+    expect(written.map(({ stale }) => stale)).toEqual([false, false, "deferred"]);
+    expect(contents("a")).toBe("one++");
+  });
+
   test("a plan that was made before this process wrote is deferred, and not counted against somebody else", async () => {
     const seen = await look(machine, set(fileA));
     await write(machine, set(fileA), seen, [setA]);
