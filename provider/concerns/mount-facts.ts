@@ -1,6 +1,6 @@
 import { posix } from "node:path";
 import type { Fact } from "../engine/concern";
-import { sh } from "../formats/shell";
+import { type Script, sh } from "../formats/shell";
 import { escapedForAwk, isMountedAt } from "./guest-facts";
 
 /** What stands at a mount point in the guest, and who uses it. */
@@ -58,8 +58,8 @@ printf '%s\n' "$at" "$(readlink -f -- "$at")"`,
  * mounted there at another place too, by a bind mount or in a mount namespace of its own (a container).
  *
  * Sample: `412 sleep lrwx------ fd /mnt/a/x`, `1 sh l mounted /var/www`. The mode of a link under fd says how
- * the file was opened (proc(5)). All links are read by one `ls`, all mounts by one `grep`: a process for each
- * would take seconds in an emulated guest.
+ * the file was opened (proc(5)). All links are read by one `ls`: a process for each would take seconds in an emulated
+ * guest.
  */
 export function holdersOf(path: string): Fact<readonly Holder[]> {
   return {
@@ -72,13 +72,9 @@ ls -l /proc/[0-9]*/cwd /proc/[0-9]*/root /proc/[0-9]*/exe /proc/[0-9]*/fd/* 2>/d
   while read -r process mode what file; do
     printf '%s %s %s %s %s\n' "$process" "$(tr ' ' _ < "/proc/$process/comm" 2>/dev/null)" "$mode" "$what" "$file"
   done
-device=$(awk -v at=${escapedForAwk(path)} '$5 == at { device = $3 } END { print device }' /proc/self/mountinfo)
-grep -sHF -- " $device " /proc/[0-9]*/mountinfo |
-  awk -v device="$device" -v at=${escapedForAwk(path)} '$3 == device && $5 != at && !($5 in seen) { seen[$5]; n = split($1, file, "/"); print file[n - 1], $5 }' |
-  head -n 50 |
-  while read -r process other; do
-    printf '%s %s l mounted %s\n' "$process" "$(tr ' ' _ < "/proc/$process/comm" 2>/dev/null)" "$other"
-  done`,
+${otherMounts(path)} | while read -r process other; do
+  printf '%s %s l mounted %s\n' "$process" "$(tr ' ' _ < "/proc/$process/comm" 2>/dev/null)" "$other"
+done`,
     parse: (output) => {
       const inside = output
         .split("\n")
@@ -97,4 +93,36 @@ grep -sHF -- " $device " /proc/[0-9]*/mountinfo |
       }));
     },
   };
+}
+
+/**
+ * Prints `PROCESS MOUNTPOINT` for each place where what is mounted at a path is mounted too, and would stay so:
+ * in the mount namespace of each process, each namespace looked at once.
+ *
+ * A copy that came by propagation goes by it too: its parent is a peer of this mount's parent, or follows it,
+ * and it lies at the same place of it. Services of systemd and snaps have such ones.
+ * Source: mount_namespaces(7), man-pages 6.03; fs/pnode.c, propagate_umount, Linux 6.1.
+ */
+function otherMounts(path: string): Script {
+  return sh`{ echo '= self'; cat /proc/self/mountinfo
+  ls -l /proc/[0-9]*/ns/mnt 2>/dev/null | sed 's|.*/\([0-9]*\)/ns/mnt -> |\1 |' | awk '!seen[$2]++ { print $1 }' |
+    while read -r process; do echo "= $process"; cat "/proc/$process/mountinfo" 2>/dev/null; done
+} | awk -v at=${escapedForAwk(path)} '
+  $1 == "=" { process = $2; split("", point); split("", root); split("", groups); next }
+  {
+    point[$1] = $5 == "/" ? "" : $5; root[$1] = $4 == "/" ? "" : $4; groups[$1] = " "
+    for (i = 7; i <= NF && $i != "-"; i++) groups[$1] = groups[$1] $i " "
+    place = root[$2] substr($5, length(point[$2]) + 1)
+  }
+  process == "self" {
+    if ($5 == at) {
+      id = $1; device = $3; own = place
+      peers = match(groups[$2], / shared:[0-9]+ /) ? substr(groups[$2], RSTART + 8, RLENGTH - 9) : ""
+    }
+    next
+  }
+  $3 == device && $1 != id && !($5 in listed) {
+    follows = peers != "" && (index(groups[$2], " shared:" peers " ") || index(groups[$2], " master:" peers " "))
+    if (!(follows && place == own)) { listed[$5]; print process, $5 }
+  }'`;
 }

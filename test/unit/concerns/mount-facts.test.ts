@@ -58,26 +58,39 @@ describe("holdersOf", () => {
     );
   });
 
-  test("by another mount of the same file system, in any mount namespace, each place once", () => {
-    const line = (at: string, device = "0:999999"): string => `36 1 ${device} / ${at} rw - 9p foobar rw\n`;
-    const processes = {
-      [process.pid]: line("/mnt/a") + line("/var/www"),
-      7000001: line("/mnt/a") + line("/var/www") + line("/a\\040b") + line("/other", "0:999998"),
+  test("by another mount of the same file system that would stay, in any mount namespace, each place once", () => {
+    const root = (groups: string) => `1 0 8:1 / / rw${groups} - ext4 /dev/vda rw\n`;
+    const at = (id: number, point: string, parent = 1, device = "0:999999") =>
+      `${id} ${parent} ${device} / ${point} rw shared:9 - 9p foobar rw\n`;
+    const own = root(" shared:1") + at(36, "/mnt/a") + at(37, "/var/www");
+    const processes: Record<string, [namespace: string, mountinfo: string]> = {
+      [process.pid]: ["mnt:[1]", own],
+      7000001: ["mnt:[1]", own],
+      // A service of systemd, and a snap: what they have goes with the guest's own.
+      7000002: ["mnt:[2]", root(" master:1") + at(46, "/mnt/a") + at(47, "/var/www")],
+      7000003: ["mnt:[3]", `5 1 8:1 / /hostfs rw master:1 - ext4 /dev/vda rw\n${at(56, "/hostfs/mnt/a", 5)}`],
+      // A container, and somebody who unshared it.
+      7000004: ["mnt:[4]", root(" master:8") + at(66, "/a\\040b") + at(67, "/x", 1, "0:999998")],
+      7000005: ["mnt:[5]", root("") + at(76, "/mnt/a")],
     };
-    for (const [pid, text] of Object.entries(processes)) {
-      mkdirSync(join(folder, "proc", pid), { recursive: true });
+    for (const [pid, [namespace, text]] of Object.entries(processes)) {
+      mkdirSync(join(folder, "proc", pid, "ns"), { recursive: true });
+      symlinkSync(namespace, join(folder, "proc", pid, "ns/mnt"));
       writeFileSync(join(folder, "proc", pid, "mountinfo"), text);
     }
-    writeFileSync(join(folder, "mountinfo"), line("/mnt/a"));
+    writeFileSync(join(folder, "mountinfo"), own);
     const rewrite = (text: string) =>
-      inFolder(text).replaceAll("/proc/[0-9]*/mountinfo", join(folder, "proc/[0-9]*/mountinfo"));
-    expect(runFact(holdersOf("/mnt/a"), rewrite)).toEqual([
-      {
-        who: expect.stringMatching(`^\\S+ \\(${process.pid}\\), which has it at /var/www$`) as string,
-        writes: false,
-      },
-      { who: " (7000001), which has it at /a\\040b", writes: false },
-    ]);
+      inFolder(text)
+        .replaceAll("/proc/[0-9]*/ns/mnt", join(folder, "proc/[0-9]*/ns/mnt"))
+        .replaceAll('"/proc/$process/mountinfo"', `"${folder}/proc/$process/mountinfo"`);
+    const found = runFact(holdersOf("/mnt/a"), rewrite).map(({ who }) => who.replace(/^\S* /, ""));
+    expect(found.sort()).toEqual(
+      [
+        `(${process.pid}), which has it at /var/www`,
+        "(7000004), which has it at /a\\040b",
+        "(7000005), which has it at /mnt/a",
+      ].sort(),
+    );
   });
 
   test("of what is not mounted there are none", () => {
