@@ -2,10 +2,18 @@
 const { existsSync, readFileSync, writeFileSync, mkdirSync } = require("node:fs");
 const { basename, dirname, join } = require("node:path");
 
-const [hash, suite, results, ...files] = process.argv.slice(2);
+// Standard input has a line for each test file: its path, and where its result is.
+const [hash, suite] = process.argv.slice(2);
 const root = join(__dirname, "..");
 
-const at = (file) => join(results, `${file.replaceAll("/", "_")}.json`);
+const results = new Map(
+  readFileSync(0, "utf8")
+    .trim()
+    .split("\n")
+    .map((line) => line.split(" ")),
+);
+const files = [...results.keys()];
+const at = (file) => results.get(file);
 const missing = files.filter((file) => !existsSync(at(file)));
 if (missing.length > 0) {
   console.log(`no table yet: ${missing.length} of ${files.length} files have no result for this content`);

@@ -167,7 +167,8 @@ function argumentsThatDiffer(line: FstabEntry, want: FstabEntry): Readonly<Recor
 }
 
 /**
- * Writes the edit beside the file and renames it over: a reader sees the old file or the new one.
+ * Writes the edit beside the file and renames it over: a reader sees the old file or the new one, and so does
+ * a guest whose power is cut. Both are on the disk before the step ends.
  *
  * What is appended goes to wherever the file ends by then, so that shares which add their lines in one
  * script do not keep each other out; any other edit goes by its offset.
@@ -202,6 +203,7 @@ cp -a -- "$file" "$file.virtio9p"
 { ${content}; } > "$file.virtio9p"
 sync "$file.virtio9p" 2>/dev/null || sync
 mv -f -- "$file.virtio9p" "$file"
+sync "$(dirname -- "$file")" 2>/dev/null || sync
 if [ -d /run/systemd/system ]; then systemctl daemon-reload || echo 'systemd did not read fstab anew' >&2; fi`;
 }
 

@@ -126,7 +126,9 @@ function write(text: string) {
   return sh`mkdir -p -m 0755 -- /etc/modules-load.d
 printf %s ${text} > ${`${bootFile}.new`}
 chmod 0644 -- ${`${bootFile}.new`}
-mv -f -- ${`${bootFile}.new`} ${bootFile}`;
+sync ${`${bootFile}.new`} 2>/dev/null || sync
+mv -f -- ${`${bootFile}.new`} ${bootFile}
+sync /etc/modules-load.d 2>/dev/null || sync`;
 }
 
 function lacks9p(seen: KernelSeen): Refusal {

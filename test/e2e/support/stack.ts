@@ -9,7 +9,7 @@ import {
   symlinkSync,
   writeFileSync,
 } from "node:fs";
-import { tmpdir } from "node:os";
+import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
 import { lab, root } from "./lab";
 import { type Ended, output, run, type RunOptions } from "./run";
@@ -57,6 +57,11 @@ export class Stack {
       PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION: "true",
       PULUMI_HOME: join(this.folder, "home"),
       NO_COLOR: "1",
+      // Each operation starts three Node processes, which read the same modules: a quarter of its time.
+      NODE_COMPILE_CACHE: join(
+        process.env["XDG_CACHE_HOME"] ?? join(homedir(), ".cache"),
+        "pulumi-virtio9p/node",
+      ),
     };
     await output("pulumi", ["stack", "init", "lab"], this.#options());
   }
