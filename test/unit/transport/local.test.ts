@@ -1,6 +1,7 @@
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { runInThisContext } from "node:vm";
 import type { ShareError } from "../../../provider/errors";
 import { localTransport } from "../../../provider/transport/local";
 import { maxOutputBytes } from "../../../provider/transport/transport";
@@ -120,8 +121,10 @@ test("a script that is killed from outside is an error, not a status", async () 
 });
 
 test("what cannot be started is an error that names it", async () => {
-  const path = process.env["PATH"];
-  process.env["PATH"] = folder;
+  // Jest's own process has a copy of the environment, which no child gets.
+  const { env } = runInThisContext("process") as NodeJS.Process;
+  const path = env["PATH"];
+  env["PATH"] = folder;
   try {
     const error = await localTransport("sudo")
       .run("echo", { idleMs: 1000 })
@@ -132,6 +135,6 @@ test("what cannot be started is an error that names it", async () => {
         "host on this machine: sudo could not be started [transportFailed]\n    answer: spawn sudo ENOENT",
     });
   } finally {
-    process.env["PATH"] = path;
+    env["PATH"] = path;
   }
 });
