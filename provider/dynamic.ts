@@ -6,9 +6,8 @@
  */
 import { engineLog } from "./engine-log";
 import * as lifecycle from "./lifecycle";
+import { type Properties, urnIn } from "./state";
 import { Progress } from "./progress";
-
-type Properties = lifecycle.Properties;
 
 const display = engineLog(process.argv);
 
@@ -44,7 +43,7 @@ export { remove as delete };
 
 /** A call does not end before a person was told all of it: the engine closes a row when its call is done. */
 async function told<T>(share: Properties, work: (progress: Progress) => Promise<T>): Promise<T> {
-  const progress = new Progress(lifecycle.urnIn(share), display);
+  const progress = new Progress(urnIn(share), display);
   try {
     return await work(progress);
   } finally {

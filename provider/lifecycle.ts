@@ -3,10 +3,9 @@ import { fstabEntryOf } from "./concerns/guest-fstab";
 import { resolveOwner } from "./concerns/directory-checks";
 import type { DirectoryWant } from "./concerns/directory-facts";
 import { hostDirectory } from "./concerns/host-directory";
-import { type BeforeCopy, bind, recordIn, seenBy } from "./engine/binding";
+import { bind, recordIn, seenBy } from "./engine/binding";
 import { liveDomain } from "./concerns/domain-facts";
 import { concerns } from "./concerns/concerns";
-import type { Json } from "./engine/concern";
 import { type ErrorCode, ShareError } from "./errors";
 import type { Domain } from "./formats/domain-xml";
 import { formatFstabEntry } from "./formats/fstab";
@@ -16,25 +15,29 @@ import { Progress } from "./progress";
 import { madeHere } from "./reconcile/claims";
 import { machinesOf } from "./reconcile/machines";
 import { observe, type Observation } from "./reconcile/observe";
-import type { Request } from "./reconcile/plans";
 import { type Outcome, powerOf, reconcile } from "./reconcile/reconcile";
 import { driftOf, mountOptionsIn, needsUpdate, statusOf, withValue } from "./reconcile/status";
+import { checkArguments, type Failure, hasUnknown, type ShareSpec, withoutUndefined } from "./spec";
 import {
-  checkArguments,
-  type Failure,
-  hasUnknown,
-  parseSpec,
-  type ShareSpec,
-  withoutUndefined,
-} from "./spec";
+  argumentsIn,
+  beforeOf,
+  canonicalText,
+  formerIn,
+  fromState,
+  hiddenInputs,
+  nameOf,
+  type Properties,
+  specOf,
+  split,
+  urnIn,
+  uuidIn,
+  withoutConnections,
+} from "./state";
 
 /**
  * The six calls of a resource's life over the engine. Knows Pulumi's rules (what is stored, what a
  * failure after the first change must carry), and imports nothing of it.
  */
-
-/** Inputs or outputs as Pulumi stores them. Keys that begin with two underscores are not the user's. */
-export type Properties = Readonly<Record<string, unknown>>;
 
 /** A failure after the first change: recorded with what was seen, and repaired by the next up. */
 export class PartialFailure extends Error {
@@ -70,18 +73,17 @@ export interface Difference {
 export function diff(outputs: Properties, news: Properties): Difference {
   const { args } = split(news);
   const replaces = replacing(outputs, args);
-  const differs = Object.keys(schemaKeys(outputs, args)).some((key) => {
+  const differs = [...new Set([...Object.keys(argumentsIn(outputs)), ...Object.keys(args)])].some((key) => {
     if (key === "domain" && sameDomain(outputs, args)) return false;
     return canonicalText(outputs[key]) !== canonicalText(args[key]);
   });
   const power = args["power"] as ShareSpec["power"];
-  const former = (outputs["__former"] as readonly unknown[] | undefined) ?? [];
   return {
     changes:
       differs ||
       replaces.length > 0 ||
       needsUpdate(outputs, power) ||
-      (former.length > 0 && (power === "restart" || power === "force")),
+      (formerIn(outputs).length > 0 && (power === "restart" || power === "force")),
     replaces,
     deleteBeforeReplace: true,
   };
@@ -91,7 +93,7 @@ export async function create(
   inputs: Properties,
   progress = new Progress(),
 ): Promise<{ readonly id: string; readonly outputs: Properties }> {
-  const { spec } = specOf(inputs);
+  const spec = specOf(inputs);
   const request = { spec, olds: [], before: {}, name: nameOf(inputs) };
   const outcome = await reconcile(machinesOf(spec, ""), request, progress.teller(spec.tag));
   // Its length keeps ids of one domain apart; nothing reads it.
@@ -105,7 +107,7 @@ export async function update(
   inputs: Properties,
   progress = new Progress(),
 ): Promise<Properties> {
-  const { spec } = specOf(inputs);
+  const spec = specOf(inputs);
   if (onlyTimeoutsDiffer(olds, inputs) && !needsUpdate(olds, spec.power)) return { ...olds, ...inputs };
   const machines = machinesOf(spec, uuidIn(olds));
   const request = { ...fromState(olds), spec, name: nameOf(inputs) };
@@ -118,7 +120,7 @@ export async function read(
   progress = new Progress(),
 ): Promise<{ readonly outputs: Properties; readonly inputs: Properties } | undefined> {
   const declared = argumentsIn(outputs);
-  const { spec } = specOf(declared);
+  const spec = specOf(declared);
   const bindings = bind(concerns, spec, []);
   const observation = await observe(machinesOf(spec, uuidIn(outputs)), bindings);
   const says = progress.teller(spec.tag);
@@ -156,7 +158,7 @@ export async function read(
 }
 
 export async function remove(outputs: Properties, progress = new Progress()): Promise<void> {
-  const { spec } = specOf(argumentsIn(outputs));
+  const spec = specOf(argumentsIn(outputs));
   const machines = machinesOf(spec, uuidIn(outputs));
   const says = progress.teller(spec.tag);
   const former = fromState(outputs);
@@ -206,21 +208,6 @@ function withWayOut(urn: string | undefined): (error: unknown) => never {
   };
 }
 
-/** What the state says of a share: what it wanted, what first contact found, what stood. */
-function fromState(outputs: Properties): Omit<Request, "spec"> {
-  const former = (outputs["__former"] as readonly Properties[] | undefined) ?? [];
-  return {
-    olds: [argumentsIn(outputs), ...former].map((one) => specOf(one).spec),
-    before: beforeOf(outputs),
-    stood: (outputs["__stood"] ?? {}) as Record<string, Json>,
-  };
-}
-
-/** The resource's name: the last part of its URN, `urn:pulumi:prod::kvm::...Virtio9pShare::foobar`. */
-function nameOf(inputs: Properties): string | undefined {
-  return urnIn(inputs)?.split("::").at(-1);
-}
-
 /** Outputs of a create or an update; throws the partial failure if there was one. */
 function finish(
   id: string,
@@ -262,74 +249,6 @@ function directoryOwner(outcome: Outcome): string {
   return `${owner.uid ?? facts.entry?.uid ?? ""}:${owner.gid ?? facts.entry?.gid ?? ""}`;
 }
 
-/** Arguments that no schema takes are a fault of the caller: check has run before. */
-function specOf(args: Properties): { readonly spec: ShareSpec } {
-  const parsed = parseSpec(split(args).args);
-  if (!parsed.failures) return { spec: parsed.spec };
-  const [first, ...rest] = parsed.failures.map(({ property, reason }) => ({
-    code: "invalidArgument" as const,
-    layer: "arguments",
-    machine: "this program",
-    what: `${property} ${reason}`,
-  }));
-  throw new ShareError(
-    first
-      ? [first, ...rest]
-      : { code: "invalidArgument", layer: "arguments", machine: "this program", what: "no arguments" },
-  );
-}
-
-/** Names of outputs that are no arguments. */
-const ownOutputs = [
-  "status",
-  "statusReason",
-  "layers",
-  "domainUuid",
-  "domainName",
-  "directoryOwner",
-  "fstabEntry",
-  "mountOptions",
-  "before",
-] as const;
-
-function split(properties: Properties): {
-  readonly args: Record<string, unknown>;
-  readonly hidden: Properties;
-} {
-  const entries = Object.entries(properties);
-  const isHidden = ([key]: [string, unknown]): boolean => key.startsWith("__");
-  return {
-    // An output property that has no value yet is no argument, and neither is one of a read before it.
-    args: Object.fromEntries(entries.filter((entry) => !isHidden(entry) && !isOutput(entry[0]))),
-    hidden: Object.fromEntries(entries.filter(isHidden)),
-  };
-}
-
-/** What the class hands in for itself; what we keep for ourselves in the outputs is no input. */
-function hiddenInputs(outputs: Properties): Properties {
-  return Object.fromEntries(
-    Object.entries(split(outputs).hidden).filter(([key]) => key !== "__former" && key !== "__stood"),
-  );
-}
-
-function isOutput(key: string): boolean {
-  return (ownOutputs as readonly string[]).includes(key);
-}
-
-function argumentsIn(outputs: Properties): Properties {
-  return split(outputs).args;
-}
-
-function beforeOf(outputs: Properties): BeforeCopy {
-  return (outputs["before"] ?? {}) as Record<string, Json>;
-}
-
-function schemaKeys(outputs: Properties, args: Properties): Record<string, true> {
-  return Object.fromEntries(
-    [...Object.keys(argumentsIn(outputs)), ...Object.keys(args)].map((key) => [key, true]),
-  );
-}
-
 /** Another domain or another libvirt is another share; a value that is not known yet never replaces. */
 function replacing(outputs: Properties, args: Properties): string[] {
   const uri = (of: Properties): unknown =>
@@ -349,11 +268,16 @@ function sameDomain(outputs: Properties, args: Properties): boolean {
   );
 }
 
+/** Such a change only has to reach the state: no machine is asked. */
+function onlyTimeoutsDiffer(olds: Properties, inputs: Properties): boolean {
+  const rest = (of: Properties): string => canonicalText({ ...split(of).args, timeouts: undefined });
+  return canonicalText(olds["timeouts"]) !== canonicalText(inputs["timeouts"]) && rest(olds) === rest(inputs);
+}
+
 /** A former directory that no running QEMU has any more can be given back: the next up does. */
 function isFreed(outputs: Properties, observation: Observation): boolean {
-  const former = (outputs["__former"] as readonly { source: string }[] | undefined) ?? [];
   const live = observation.host.values.get(liveDomain.key) as Domain | undefined;
-  return former.some(
+  return formerIn(outputs).some(
     ({ source }) =>
       source !== outputs["source"] && !live?.devices9p.some((device) => device.source === source),
   );
@@ -361,45 +285,9 @@ function isFreed(outputs: Properties, observation: Observation): boolean {
 
 /** What a former spec had in a guest that was off then can be taken out now that it runs: the next up does. */
 function isLeftInGuest(outputs: Properties, observation: Observation): boolean {
-  const former = (outputs["__former"] as readonly { guest?: { mountPoint: string } }[] | undefined) ?? [];
   const present = (outputs["guest"] as { mountPoint?: string } | undefined)?.mountPoint;
   return (
     observation.info?.state === "running" &&
-    former.some(({ guest }) => guest !== undefined && guest.mountPoint !== present)
+    formerIn(outputs).some(({ guest }) => guest !== undefined && guest.mountPoint !== present)
   );
-}
-
-/** Such a change only has to reach the state: no machine is asked. */
-function onlyTimeoutsDiffer(olds: Properties, inputs: Properties): boolean {
-  const rest = (of: Properties): string => canonicalText({ ...split(of).args, timeouts: undefined });
-  return canonicalText(olds["timeouts"]) !== canonicalText(inputs["timeouts"]) && rest(olds) === rest(inputs);
-}
-
-/** Text that is equal for values that are equal, whatever the order of their keys. */
-function canonicalText(value: unknown): string {
-  return JSON.stringify(value, (_key, item: unknown) =>
-    typeof item === "object" && item !== null && !Array.isArray(item)
-      ? Object.fromEntries(Object.entries(item).sort(([a], [b]) => (a < b ? -1 : 1)))
-      : item,
-  );
-}
-
-/** A former spec without credentials: only the current one's may stand in the state, and there as secrets. */
-function withoutConnections(spec: ShareSpec): unknown {
-  return { ...spec, host: without(spec.host), ...(spec.guest ? { guest: without(spec.guest) } : {}) };
-}
-
-function without(machine: { readonly connection?: unknown }): unknown {
-  return Object.fromEntries(Object.entries(machine).filter(([key]) => key !== "connection"));
-}
-
-function uuidIn(outputs: Properties): string {
-  const uuid = outputs["domainUuid"];
-  return typeof uuid === "string" ? uuid : "";
-}
-
-/** The share's URN, which the class hands in, for no call of a dynamic provider is told it; an older state has none. */
-export function urnIn(properties: Properties): string | undefined {
-  const urn = properties["__logUrn"];
-  return typeof urn === "string" && urn.startsWith("urn:") ? urn : undefined;
 }

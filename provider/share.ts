@@ -30,7 +30,7 @@ export interface Virtio9pShareArgs {
   directoryMode?: pulumi.Input<string>;
   /** libvirt's device model. Default `virtio`. */
   model?: pulumi.Input<"virtio" | "virtio-transitional" | "virtio-non-transitional">;
-  /** Whether a second read-write export of the same tree is refused. Not enforced in this release. Default `refuse`. */
+  /** Whether a second read-write export of the same tree is refused. Default `refuse`. */
   otherWriters?: pulumi.Input<"refuse" | "allow">;
   host?: pulumi.Input<HostArgs>;
   directory?: pulumi.Input<DirectoryArgs>;

@@ -1,6 +1,6 @@
 import type { Refusal } from "../engine/concern";
 import { DirectoryTrees } from "../formats/directory-tree";
-import { formatOctalMode } from "../formats/octal-mode";
+import { formatOctalMode, parseOctalMode } from "../formats/octal-mode";
 import type {
   DirectoryBefore,
   DirectorySeen,
@@ -11,6 +11,9 @@ import type {
 } from "./directory-facts";
 
 /** Whose a share's directory is to be, and everything for which it is refused. Pure. */
+
+/** Permission bits of a directory that we make, when the program gives none. */
+export const createdMode = 0o755;
 
 /** Owner and group as numbers; undefined: untouched, or not known. */
 export interface Owner {
@@ -203,6 +206,38 @@ export function strangers(
   const others = uid === undefined || !want.mapped ? [] : seen.owners.filter((one) => one.uid !== uid);
   const counts = others.slice(0, 8).map((one) => `${one.count} of ${named(one.user, one.uid)} (${one.uid})`);
   return others.length === 0 ? undefined : counts.join(", ") + (others.length > 8 ? ", ..." : "");
+}
+
+/**
+ * Of what this share does not manage, what is not as its last operation left it, nor as a share makes it: another
+ * share's work or a person's, which cannot be told apart. What first contact found comes back all the same, and
+ * whoever meant it is told.
+ */
+export function unmanagedChanges(
+  old: DirectoryWant,
+  before: Extract<DirectoryBefore, { created: false }>,
+  seen: DirectorySeen,
+  entry: Entry,
+  stood: Stood | undefined,
+): string[] {
+  if (stood?.path !== old.path) return [];
+  const { owner: qemu } = resolveOwner({ ...old, owner: "qemu", group: "qemu" }, seen);
+  const mode = parseOctalMode(before.mode) ?? createdMode;
+  const changed = (now: number, then: number | undefined, ...known: (number | undefined)[]): boolean =>
+    then !== undefined && now !== then && !known.includes(now);
+  const owner =
+    (old.owner === undefined && changed(entry.uid, stood.uid, before.uid, qemu.uid)) ||
+    (old.group === undefined && changed(entry.gid, stood.gid, before.gid, qemu.gid));
+  const what = [
+    ...(owner ? [[`owner ${entry.uid}:${entry.gid}`, `${before.uid}:${before.gid}`] as const] : []),
+    ...(old.mode === undefined && changed(entry.mode, stood.mode, mode, mode | 0o700)
+      ? [[`mode ${formatOctalMode(entry.mode)}`, before.mode] as const]
+      : []),
+  ];
+  return what.map(
+    ([now, then]) =>
+      `${old.path} had ${now}, which this share did not set; it gets ${then} back, as first contact found it (directory.onDelete: leave would keep it)`,
+  );
 }
 
 /** A name where the host has one (stat(1) says UNKNOWN, find(1) the number), else the number. */

@@ -5,7 +5,7 @@ import type { Mount } from "../formats/mountinfo";
 import { lines, sh } from "../formats/shell";
 import { recordedOnHost } from "../engine/record";
 import { dacBaselabels, type DomainInfo, domainInfo, liveDomain, persistentDomain } from "./domain-facts";
-import { hostMounts } from "./host-mounts";
+import { hostMounts } from "./mounts";
 import { principalsOf } from "./principals";
 
 /** What a share wants of its host directory, what can be seen of it, and the facts that see it. */

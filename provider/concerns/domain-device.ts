@@ -10,7 +10,7 @@ import {
 import { sh } from "../formats/shell";
 import { type Device9p, type Domain, formatDevice9p, sameDevice } from "../formats/domain-xml";
 import type { Mount } from "../formats/mountinfo";
-import { hostMounts } from "./host-mounts";
+import { hostMounts } from "./mounts";
 import { exportsNear, type HostExports, hostExports, secondWriters } from "./second-writer";
 import { type DomainInfo, domainInfo, emulatorHas9p, liveDomain, persistentDomain } from "./domain-facts";
 

@@ -1,17 +1,7 @@
 import type { Fact, Tool } from "../engine/concern";
 import { type Script, sh } from "../formats/shell";
-import { type Mount, parseMountinfo } from "../formats/mountinfo";
 
 /** What several concerns ask about the guest; each is looked up once per look. */
-
-/** `/proc/self/mountinfo`, proc(5). */
-export const mounts: Fact<readonly Mount[]> = {
-  key: "mountinfo",
-  place: "guest",
-  does: "read the mounts",
-  script: sh`cat /proc/self/mountinfo`,
-  parse: parseMountinfo,
-};
 
 /**
  * A test, for `if` in a guest's script: is something mounted at this very path?

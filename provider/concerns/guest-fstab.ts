@@ -1,4 +1,5 @@
 import { asWanted, type Concern, type Fact, type Facts, type Json, type Step } from "../engine/concern";
+import { putInPlace } from "../formats/put-in-place";
 import { type Script, sh } from "../formats/shell";
 import {
   addLine,
@@ -167,8 +168,7 @@ function argumentsThatDiffer(line: FstabEntry, want: FstabEntry): Readonly<Recor
 }
 
 /**
- * Writes the edit beside the file and renames it over: a reader sees the old file or the new one, and so does
- * a guest whose power is cut. Both are on the disk before the step ends.
+ * Writes the edit beside the file and renames it over.
  *
  * What is appended goes to wherever the file ends by then, so that shares which add their lines in one
  * script do not keep each other out; any other edit goes by its offset.
@@ -201,9 +201,7 @@ function rewrite(content: Script): Script {
 file=$(readlink -f /etc/fstab)
 cp -a -- "$file" "$file.virtio9p"
 { ${content}; } > "$file.virtio9p"
-sync "$file.virtio9p" 2>/dev/null || sync
-mv -f -- "$file.virtio9p" "$file"
-sync "$(dirname -- "$file")" 2>/dev/null || sync
+${putInPlace(sh`"$file.virtio9p"`, sh`"$file"`, sh`"$(dirname -- "$file")"`)}
 if [ -d /run/systemd/system ]; then systemctl daemon-reload || echo 'systemd did not read fstab anew' >&2; fi`;
 }
 

@@ -1,4 +1,5 @@
 import { asWanted, type Concern, type Fact, type Facts, type Json, type Refusal } from "../engine/concern";
+import { putInPlace } from "../formats/put-in-place";
 import { sh } from "../formats/shell";
 import { distribution, kernelRelease } from "./guest-facts";
 
@@ -126,9 +127,7 @@ function write(text: string) {
   return sh`mkdir -p -m 0755 -- /etc/modules-load.d
 printf %s ${text} > ${`${bootFile}.new`}
 chmod 0644 -- ${`${bootFile}.new`}
-sync ${`${bootFile}.new`} 2>/dev/null || sync
-mv -f -- ${`${bootFile}.new`} ${bootFile}
-sync /etc/modules-load.d 2>/dev/null || sync`;
+${putInPlace(sh`${`${bootFile}.new`}`, sh`${bootFile}`, sh`/etc/modules-load.d`)}`;
 }
 
 function lacks9p(seen: KernelSeen): Refusal {

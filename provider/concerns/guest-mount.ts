@@ -4,9 +4,10 @@ import type { Domain } from "../formats/domain-xml";
 import { type Mount, mountAt } from "../formats/mountinfo";
 import { formatMountOptions } from "../mount-options";
 import { liveDomain } from "./domain-facts";
-import { kernelRelease, mounts } from "./guest-facts";
+import { kernelRelease } from "./guest-facts";
 import { type Difference, flagsOf, mountDifferences, wantedFlags } from "./mount-differences";
 import { type Holder, holdersOf, type MountPoint, mountPointOf } from "./mount-facts";
+import { guestMounts } from "./mounts";
 import { mountStep, removeMade, remountStep, unmountStep } from "./mount-steps";
 
 interface MountWant {
@@ -64,7 +65,7 @@ export const guestMount: Concern<MountWant, MountSeen, MountBefore> = {
       : undefined,
   identity: (want) => want.mountPoint,
   facts: (want): Facts<MountSeen> => ({
-    mounts,
+    mounts: guestMounts,
     mountPoint: mountPointOf(want.mountPoint),
     holders: holdersOf(want.mountPoint),
     release: kernelRelease,

@@ -4,7 +4,8 @@ import { exactMode, formatOctalMode, parseOctalMode } from "../formats/octal-mod
 import { type Mount, mountAt } from "../formats/mountinfo";
 import type { Domain } from "../formats/domain-xml";
 import { liveDomain } from "./domain-facts";
-import { isShareMountedAt, mounts } from "./guest-facts";
+import { isShareMountedAt } from "./guest-facts";
+import { guestMounts } from "./mounts";
 import { type Principals, principalsOf } from "./principals";
 
 interface OwnershipWant {
@@ -64,7 +65,7 @@ export const guestOwnership: Concern<OwnershipWant, OwnershipSeen, Json> = {
   facts: (want): Facts<OwnershipSeen> => ({
     root: rootOf(want.mountPoint),
     ids: principalsOf("guest", [want.owner, want.group]),
-    mounts,
+    mounts: guestMounts,
     live: liveDomain,
   }),
 

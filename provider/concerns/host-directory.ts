@@ -1,17 +1,17 @@
-import { asWanted, type Concern, type Plan, type Step } from "../engine/concern";
-import type { Domain } from "../formats/domain-xml";
-import { exactMode, formatOctalMode, parseOctalMode } from "../formats/octal-mode";
-import { lines, sh } from "../formats/shell";
+import { asWanted, type Concern } from "../engine/concern";
+import { formatOctalMode, parseOctalMode } from "../formats/octal-mode";
+import { sh } from "../formats/shell";
 import { isSystemPath } from "../formats/system-path";
 import {
   aliases,
+  createdMode,
   isSame,
   named,
-  type Owner,
   reachable,
   resolveOwner,
   standing,
   strangers,
+  unmanagedChanges,
 } from "./directory-checks";
 import {
   type DirectoryBefore,
@@ -19,14 +19,10 @@ import {
   type DirectorySeen,
   type DirectoryWant,
   entryOf,
-  type Entry,
   type ForeignRecord,
   type Stood,
-  type VirtfsAttributes,
 } from "./directory-facts";
-
-/** Permission bits of a directory that we make, when the program gives none. */
-const createdMode = 0o755;
+import { adjust, chmodStep, create, giveUpOwn, restoreAttributes } from "./directory-steps";
 
 /**
  * The directory on the host: there, reachable for QEMU, owned by whom the share wants.
@@ -166,38 +162,6 @@ export const hostDirectory: Concern<DirectoryWant, DirectorySeen, DirectoryBefor
     } satisfies Stood),
 };
 
-/**
- * Of what this share does not manage, what is not as its last operation left it, nor as a share makes it: another
- * share's work or a person's, which cannot be told apart. What first contact found comes back all the same, and
- * whoever meant it is told.
- */
-function unmanagedChanges(
-  old: DirectoryWant,
-  before: Extract<DirectoryBefore, { created: false }>,
-  seen: DirectorySeen,
-  entry: Entry,
-  stood: Stood | undefined,
-): string[] {
-  if (stood?.path !== old.path) return [];
-  const { owner: qemu } = resolveOwner({ ...old, owner: "qemu", group: "qemu" }, seen);
-  const mode = parseOctalMode(before.mode) ?? createdMode;
-  const changed = (now: number, then: number | undefined, ...known: (number | undefined)[]): boolean =>
-    then !== undefined && now !== then && !known.includes(now);
-  const owner =
-    (old.owner === undefined && changed(entry.uid, stood.uid, before.uid, qemu.uid)) ||
-    (old.group === undefined && changed(entry.gid, stood.gid, before.gid, qemu.gid));
-  const what = [
-    ...(owner ? [[`owner ${entry.uid}:${entry.gid}`, `${before.uid}:${before.gid}`] as const] : []),
-    ...(old.mode === undefined && changed(entry.mode, stood.mode, mode, mode | 0o700)
-      ? [[`mode ${formatOctalMode(entry.mode)}`, before.mode] as const]
-      : []),
-  ];
-  return what.map(
-    ([now, then]) =>
-      `${old.path} had ${now}, which this share did not set; it gets ${then} back, as first contact found it (directory.onDelete: leave would keep it)`,
-  );
-}
-
 /** What a share asks of a directory that it merely lies in. */
 const untouched = {
   create: false,
@@ -213,151 +177,4 @@ function directoriesAbove(path: string): string[] {
   return parts
     .map((_, index) => `/${parts.slice(0, parts.length - index).join("/")}`)
     .filter((above) => !isSystemPath(above));
-}
-
-function create(want: DirectoryWant, owner: Owner): Step[] {
-  const mode = want.mode ?? createdMode;
-  const root: Entry = {
-    kind: "directory",
-    uid: 0,
-    gid: 0,
-    user: "root",
-    group: "root",
-    mode,
-    inode: "",
-    born: "",
-  };
-  return [
-    {
-      does: `make ${want.path}`,
-      run: sh`mkdir -m ${exactMode(mode)} -- ${want.path}`,
-      undo: sh`rmdir -- ${want.path}`,
-      changes: [entryOf(want.path).key],
-    },
-    ...(want.keepOwners ? [keepStep(want.path, root)] : []),
-    ...chownSteps(want.path, owner, root),
-  ];
-}
-
-function adjust(want: DirectoryWant, seen: DirectorySeen, entry: Entry, owner: Owner): Step[] {
-  const chowned =
-    (owner.uid !== undefined && owner.uid !== entry.uid) ||
-    (owner.gid !== undefined && owner.gid !== entry.gid);
-  const kept = seen.attributes !== "unsupported" && "user.virtfs.uid" in seen.attributes;
-  // Whoever takes over must be able to use it; what the guest sees is kept apart.
-  const mode = want.mode ?? (chowned && want.keepOwners ? entry.mode | 0o700 : entry.mode);
-  return [
-    ...(chowned && want.keepOwners && !kept ? [keepStep(want.path, entry)] : []),
-    ...chownSteps(want.path, owner, entry),
-    ...(mode === entry.mode ? [] : [chmodStep(want.path, mode, entry.mode)]),
-  ];
-}
-
-function chownSteps(path: string, owner: Owner, from: Entry): Step[] {
-  const to = `${owner.uid ?? from.uid}:${owner.gid ?? from.gid}`;
-  const was = `${from.uid}:${from.gid}`;
-  if (to === was) return [];
-  return [
-    {
-      does: `chown ${path} from ${was} to ${to}`,
-      run: sh`chown -h -- ${to} ${path}`,
-      undo: sh`chown -h -- ${was} ${path}`,
-      changes: [entryOf(path).key],
-    },
-  ];
-}
-
-function chmodStep(path: string, to: number, from: number): Step {
-  return {
-    does: `chmod ${path} from ${formatOctalMode(from)} to ${formatOctalMode(to)}`,
-    run: sh`chmod -- ${exactMode(to)} ${path}`,
-    undo: sh`chmod -- ${exactMode(from)} ${path}`,
-    changes: [entryOf(path).key],
-  };
-}
-
-const attributeNames = ["user.virtfs.uid", "user.virtfs.gid", "user.virtfs.mode"] as const;
-
-/** S_IFDIR of stat(2): QEMU replaces all of st_mode by the attribute, so the type must be in it. */
-const directoryType = 0o040000;
-
-function keepStep(path: string, entry: Entry): Step {
-  const values = [entry.uid, entry.gid, entry.mode | directoryType].map(littleEndian);
-  const undo = lines(attributeNames.map((name) => sh`setfattr -h -x ${name} -- ${path} 2>/dev/null || :`));
-  return {
-    does: `let the guest go on seeing ${path} as ${entry.uid}:${entry.gid} ${formatOctalMode(entry.mode)} (user.virtfs.*)`,
-    // All three or none: a full file system must not leave an owner without its mode.
-    run: sh`forget() { ${undo}
-}
-trap '[ $? = 0 ] || forget' EXIT
-${lines(attributeNames.map((name, index) => sh`setfattr -h -n ${name} -v ${values[index] ?? ""} -- ${path}`))}`,
-    undo,
-  };
-}
-
-function restoreAttributes(
-  path: string,
-  before: VirtfsAttributes,
-  now: VirtfsAttributes | "unsupported",
-): Step[] {
-  if (now === "unsupported") return [];
-  const gone = Object.keys(now).filter((name) => !(name in before));
-  const changed = Object.entries(before).filter(([name, value]) => now[name] !== value);
-  if (gone.length + changed.length === 0) return [];
-  return [
-    {
-      does: `give ${path} its attributes back (user.virtfs.*)`,
-      run: lines([
-        ...gone.map((name) => sh`setfattr -h -x ${name} -- ${path}`),
-        ...changed.map(([name, value]) => sh`setfattr -h -n ${name} -v ${value} -- ${path}`),
-      ]),
-    },
-  ];
-}
-
-/** A directory that we made goes if it is empty and nothing uses it; else it stays, for the files in it are not ours. */
-function giveUpOwn(old: DirectoryWant, seen: DirectorySeen): Plan {
-  const uses = (domain: Domain | undefined): boolean =>
-    domain?.devices9p.some((device) => device.source === old.path) === true;
-  if (uses(seen.live)) {
-    return {
-      steps: [],
-      warnings: [
-        `${old.path}, which this share made, stays: the running QEMU has it open until its next power cycle`,
-      ],
-    };
-  }
-  if (seen.info?.managedSave === true) {
-    return {
-      steps: [],
-      warnings: [
-        `${old.path}, which this share made, stays: the managed save image of ${seen.info.name} may have it open`,
-      ],
-    };
-  }
-  if (uses(seen.persistent)) {
-    return {
-      steps: [],
-      warnings: [`${old.path}, which this share made, stays: the domain still declares it`],
-    };
-  }
-  if (seen.owners.length > 0) {
-    return { steps: [], warnings: [`${old.path}, which this share made, stays: there are files in it`] };
-  }
-  return {
-    steps: [
-      {
-        does: `remove ${old.path}, which is empty and was made by this share`,
-        run: sh`rmdir -- ${old.path}`,
-        changes: [entryOf(old.path).key],
-      },
-    ],
-  };
-}
-
-/** A u32 as QEMU writes it: `0xe8410000` for 040750. */
-function littleEndian(value: number): string {
-  const bytes = Buffer.alloc(4);
-  bytes.writeUInt32LE(value);
-  return `0x${bytes.toString("hex")}`;
 }

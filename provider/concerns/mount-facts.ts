@@ -40,7 +40,7 @@ else echo directory empty
 fi
 printf '%s\n' "$at" "$(readlink -f -- "$at")"`,
     parse: (output) => {
-      const [first = "", at = "", ...real] = output.trimEnd().split("\n");
+      const [first = "", at = "", ...real] = output.replace(/\n$/, "").split("\n");
       const [kind, fill, ...missing] = first.split(" ");
       return {
         kind: kind as MountPoint["kind"],

@@ -18,7 +18,7 @@ export type HostExports = readonly (DomainExport & { readonly realPath: string }
  *
  * 200 domains a command: an argument has 128 KiB at most. A domain that went while it was asked is dropped;
  * one that is listed before and after, and of which nothing came, makes it an error, as a definition does that
- * was cut off and a libvirt that stopped answering: the output then has a line that is no XML. A line end or a
+ * was cut off and a libvirt that stopped answering: the output then has the line `<cut off>`. A line end or a
  * tab in a real path is shown as `?` or `&#10;`; no share has such a path.
  */
 const exportsOfAll: Gathering = {
@@ -53,7 +53,13 @@ export const hostExports: Fact<HostExports> = {
   does: "see what other domains export",
   gathers: exportsOfAll,
   tools: [virsh, awk],
-  script: sh`printf '%s\n' "$exports"`,
+  script: sh`printf '%s\n' "$exports"
+case $exports in *'<cut off>'*) echo 'libvirt ended, or left a domain out, while its domains were read' >&2; exit 1;; esac`,
+  failure: {
+    code: "lookFailed",
+    what: "what other domains export cannot be seen whole",
+    remedy: "try again; virsh list --all, and virsh dumpxml of each domain that it names, must answer",
+  },
   parse: (output) =>
     output
       .split("\n")

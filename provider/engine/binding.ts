@@ -1,6 +1,6 @@
 import type { ShareSpec } from "../spec";
 import type { AnyConcern, Fact, Json } from "./concern";
-import type { FactSet, Look } from "./place";
+import type { FactSet, Look } from "./asks";
 import { holdersInside, type RecordEntry, recordOf, type RecordPlace, whereRecorded } from "./record";
 
 /** One concern bound to what one spec wants of it: to be ensured, or to be given back. */

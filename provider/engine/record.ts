@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { ShareError } from "../errors";
 import type { Fact, Json, Layer, Step } from "./concern";
+import { putInPlace } from "../formats/put-in-place";
 import { lines, type Script, sh } from "../formats/shell";
 
 /**
@@ -52,7 +53,7 @@ export function recordOf(at: RecordPlace): Fact<RecordEntry | undefined> {
     perDomain: at.scope === "domain",
     does: `read the record of ${at.layer} ${at.identity}`,
     guard: true,
-    script: sh`if [ -e ${pathOf(at)} ]; then cat -- ${pathOf(at)}; fi`,
+    script: unlessGone(pathOf(at), sh`cat -- ${pathOf(at)}`),
     parse(output) {
       if (output === "") return undefined;
       const entry = parse(output);
@@ -76,7 +77,9 @@ export function holdersInside(layer: Layer, path: string): Fact<readonly string[
     does: `see whether shares have something inside ${path}`,
     guard: true,
     script: sh`for file in "$records"/host/${layer}-*.json; do
-  if [ -e "$file" ] && head -n 1 -- "$file" | grep -qF -- ${identity}; then tail -n +2 -- "$file"; fi
+  text=''
+  ${unlessGone(sh`"$file"`, sh`text=$(cat -- "$file")`)}
+  if printf '%s\n' "$text" | head -n 1 | grep -qF -- ${identity}; then printf '%s\n' "$text" | tail -n +2; fi
 done`,
     parse: (output) =>
       [...new Set(holdersIn(output.split("\n")))].filter((holder) => !holder.startsWith(insidePrefix)),
@@ -89,8 +92,9 @@ export function recordedOnHost(layer: Layer): Fact<readonly string[]> {
     key: `recorded ${layer}`,
     place: "host",
     does: `see of which ${layer} there are records`,
-    script: sh`set -- "$records"/host/${layer}-*.json
-if [ -e "$1" ]; then head -qn 1 -- "$@"; fi`,
+    script: sh`for file in "$records"/host/${layer}-*.json; do
+  ${unlessGone(sh`"$file"`, sh`head -n 1 -- "$file"`)}
+done`,
     parse: (output) => output.split("\n").flatMap((line) => parse(line)?.identity ?? []),
   };
 }
@@ -129,7 +133,7 @@ export function makeRecord(at: RecordPlace, before: Json, holders: readonly stri
     does: `remember what was found of ${named(at)}`,
     run: sh`mkdir -p -m 0700 -- "$records" ${folderOf(at)}
 printf '%s\n' ${text} > ${pathOf(at)}.new
-${putInPlace(at)}`,
+${inPlace(at)}`,
     undo: remove(at),
     changes: [recordOf(at).key],
   };
@@ -180,13 +184,11 @@ function quoted(holder: string): string {
 function rewrite(at: RecordPlace, joining: readonly string[], leaving: readonly string[]): Script {
   return sh`{ grep -vxF -e ${[...joining, ...leaving].map(quoted).join("\n")} -- ${pathOf(at)} || :
 ${joining.length === 0 ? sh`:` : sh`printf '%s\n' ${joining.map(quoted)}`}; } > ${pathOf(at)}.new
-${putInPlace(at)}`;
+${inPlace(at)}`;
 }
 
-function putInPlace(at: RecordPlace): Script {
-  return sh`sync ${pathOf(at)}.new
-mv -f -- ${pathOf(at)}.new ${pathOf(at)}
-sync ${folderOf(at)}`;
+function inPlace(at: RecordPlace): Script {
+  return putInPlace(sh`${pathOf(at)}.new`, pathOf(at), folderOf(at));
 }
 
 function remove(at: RecordPlace): Script {
@@ -206,6 +208,11 @@ fi`,
 
 function folderOf(at: RecordPlace): Script {
   return at.scope === "host" ? sh`"$records/host"` : sh`"$records/domains/$recorded"`;
+}
+
+/** Reads a record, if it is there: another process may remove it at any moment, under its own lock. */
+function unlessGone(file: Script, read: Script): Script {
+  return sh`if [ -e ${file} ]; then ${read} || { [ ! -e ${file} ] || exit 1; }; fi`;
 }
 
 /** Named by a hash, for an identity is a path of any length; 128 bits of SHA-256. */

@@ -1,14 +1,8 @@
 import { ShareError } from "../errors";
 import { exclusively } from "./locks";
-import {
-  type Answer,
-  look as lookTogether,
-  type Look,
-  type LookAsk,
-  write as writeTogether,
-  type WriteAsk,
-  type Written,
-} from "./place";
+import type { Answer } from "./answers";
+import type { Look, LookAsk, WriteAsk } from "./asks";
+import { look as lookTogether, write as writeTogether, type Written } from "./place";
 
 /**
  * Milliseconds for which an ask waits for others of the same machine. Pulumi hands in a wave of calls

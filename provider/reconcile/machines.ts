@@ -4,7 +4,7 @@ import { type Script, sh } from "../formats/shell";
 import type { ShareSpec } from "../spec";
 import { guestAgentTransport } from "../transport/guest-agent";
 import { localTransport } from "../transport/local";
-import type { Machine } from "../engine/place";
+import type { Machine } from "../engine/asks";
 import { told } from "../transport/told";
 import type { Machines } from "./observe";
 

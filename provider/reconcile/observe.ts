@@ -2,7 +2,7 @@ import { domainInfo, libvirt, type DomainInfo, liveDomain } from "../concerns/do
 import { powerFacts } from "../concerns/domain-power";
 import { type Problem, ShareError } from "../errors";
 import { type Bindings, factsOf } from "../engine/binding";
-import type { Look, Machine } from "../engine/place";
+import type { Look, Machine } from "../engine/asks";
 import { look } from "../engine/wave";
 
 /** The two machines of a share. */

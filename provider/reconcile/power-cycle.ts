@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { parsePowerLog, type PowerJob, powerScript } from "../concerns/domain-power";
-import { type FactSet, type Look, type Machine, perform } from "../engine/place";
+import type { FactSet, Look, Machine } from "../engine/asks";
+import { perform } from "../engine/place";
 import { PowerGate } from "../engine/power-gate";
 import { type Problem, ShareError } from "../errors";
 import { type Script, sh } from "../formats/shell";

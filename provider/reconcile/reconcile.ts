@@ -10,7 +10,7 @@ import {
 import { wantedDevice } from "../concerns/domain-device";
 import { type BeforeCopy, bind, type Bindings, factsOf } from "../engine/binding";
 import type { Json, Step } from "../engine/concern";
-import type { FactSet, Look, Machine } from "../engine/place";
+import type { FactSet, Look, Machine } from "../engine/asks";
 import type { Visit } from "../engine/power-gate";
 import { write } from "../engine/wave";
 import { type Problem, ShareError } from "../errors";

@@ -1,6 +1,6 @@
 import { effectiveOptions } from "../concerns/guest-mount";
 import { clears, type PowerPlan } from "../concerns/domain-power";
-import { mounts } from "../concerns/guest-facts";
+import { guestMounts } from "../concerns/mounts";
 import { type Bindings, seenBy } from "../engine/binding";
 import { type Drift, type Json, type Layer, layers, type LayerState } from "../engine/concern";
 import type { Mount } from "../formats/mountinfo";
@@ -86,7 +86,7 @@ export function needsUpdate(
 
 /** What the kernel of the guest really uses for the share's mount; empty when it is not mounted or not known. */
 export function mountOptionsIn(observation: Observation, spec: ShareSpec): string {
-  const seen = observation.guest?.values.get(mounts.key) as readonly Mount[] | undefined;
+  const seen = observation.guest?.values.get(guestMounts.key) as readonly Mount[] | undefined;
   return seen && spec.guest ? effectiveOptions(seen, spec.tag, spec.guest.mountPoint) : "";
 }
 

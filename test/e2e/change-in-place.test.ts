@@ -61,7 +61,7 @@ describe("a change in place", () => {
       for (const text of texts) expect(seen[part]).not.toContain(text);
   };
 
-  it.each(sample("change-in-place", changes, 3))(
+  it.each(sample("change-in-place", changes, 2))(
     "$what: there and back",
     async ({ from, to, probe, before, after }) => {
       if (from) {

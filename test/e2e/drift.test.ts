@@ -63,7 +63,7 @@ describe("drift", () => {
     expect([await stack.share("share"), await stack.share("readonly")]).toEqual(outputs);
   };
 
-  it.each(sample("drift", driftedByHand, 4))("$what: named, stored, repaired", async (row) => {
+  it.each(sample("drift", driftedByHand, 3))("$what: named, stored, repaired", async (row) => {
     const before = await machine();
     const outputs = [await stack.share("share"), await stack.share("readonly")];
     expect(outputs).toMatchObject([{ status: "active" }, { status: "active" }]);

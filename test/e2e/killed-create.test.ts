@@ -44,7 +44,7 @@ describe("a create that is ended in the middle", () => {
     rmSync(source, { recursive: true, force: true });
   });
 
-  it.each(sample("killed-create", faults, 6))(
+  it.each(sample("killed-create", faults, 4))(
     "$when command $at ($afterMs ms): up and destroy give back all",
     async (fault) => {
       const shell = new CountedShell(fault);

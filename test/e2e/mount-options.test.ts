@@ -103,7 +103,7 @@ describe("in a guest with busybox", () => {
     await bench.stack.must("up", ["--refresh"]);
   });
 
-  it.each(sample("mount-options", optionChanges, 5))(
+  it.each(sample("mount-options", optionChanges, 3))(
     "$options by $by, and back",
     async ({ options, text, shows, hides, by }) => {
       if (by !== "mount") await bench.hold();

@@ -12,12 +12,19 @@ const virsh = `#!/bin/sh
 cd "\${0%/*}/.." || exit
 shift 3 # -q -c URI
 case $1 in
-  list) echo '${uuid} web1';;
+  *';'*) # several commands in one argument
+    printf '%s\n' "$1" | tr ';' '\n' | while read -r command; do
+      if [ -n "$command" ]; then "$PWD/bin/virsh" -q -c URI $command; fi
+    done
+    exit;;
+esac
+case $1 in
+  list) case $* in *--name*) echo '${uuid} web1';; *) echo '${uuid}';; esac;;
   dominfo) printf '%s\\n' 'UUID: ${uuid}' 'Name: web1' 'State: shut off' 'Persistent: yes' 'Managed save: no';;
   domstate) echo 'shut off';;
   domjobinfo) echo 'Job type: None';;
   capabilities) echo '<capabilities><host/></capabilities>';;
-  dumpxml) echo "<domain type='kvm'><name>web1</name><uuid>${uuid}</uuid><devices>$(cat device 2>/dev/null)</devices></domain>";;
+  dumpxml) printf '%s\n' "<domain type='kvm'>" '  <name>web1</name>' '  <uuid>${uuid}</uuid>' "  <devices>$(cat device 2>/dev/null)</devices>" '</domain>';;
   attach-device)
     case $(cat fault 2>/dev/null) in
       refuses) echo 'error: no more slots' >&2; exit 1;;

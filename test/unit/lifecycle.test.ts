@@ -1,4 +1,5 @@
-import { check, diff, type Properties } from "../../provider/lifecycle";
+import { check, diff } from "../../provider/lifecycle";
+import type { Properties } from "../../provider/state";
 import { unknownValue } from "../../provider/spec";
 import { leastArgs, uuid } from "./sample";
 

@@ -1,5 +1,6 @@
 import { mkdirSync } from "node:fs";
 import * as lifecycle from "../../provider/lifecycle";
+import type { Properties } from "../../provider/state";
 import type { Machines } from "../../provider/reconcile/observe";
 import { Sandbox } from "./reconcile/sandbox";
 
@@ -18,7 +19,7 @@ afterEach(() => {
   box.remove();
 });
 
-const inputsOf = (args: lifecycle.Properties): lifecycle.Properties =>
+const inputsOf = (args: Properties): Properties =>
   lifecycle.check({
     source: box.path("srv/a"),
     domain: "web1",

@@ -1,5 +1,6 @@
 import { mkdirSync } from "node:fs";
 import * as lifecycle from "../../provider/lifecycle";
+import type { Properties } from "../../provider/state";
 import type { Machines } from "../../provider/reconcile/observe";
 import { Sandbox } from "./reconcile/sandbox";
 
@@ -16,7 +17,7 @@ const newProcess = (): typeof lifecycle => {
   if (!fresh) throw new Error("not loaded");
   return fresh;
 };
-const inputsOf = (args: lifecycle.Properties = {}): lifecycle.Properties =>
+const inputsOf = (args: Properties = {}): Properties =>
   lifecycle.check({
     source: box.path("srv/a"),
     domain: "web1",

@@ -1,5 +1,6 @@
 import { ShareError, type ErrorCode } from "../../provider/errors";
 import * as lifecycle from "../../provider/lifecycle";
+import type { Properties } from "../../provider/state";
 import type { Machines } from "../../provider/reconcile/observe";
 import { uuid } from "./sample";
 
@@ -40,7 +41,7 @@ const failed = (code: ErrorCode, layer = "host", remedy?: string): ShareError =>
     what: "no",
     ...(remedy === undefined ? {} : { remedy }),
   });
-const removing = async (more: lifecycle.Properties = { __logUrn: urn }): Promise<unknown> =>
+const removing = async (more: Properties = { __logUrn: urn }): Promise<unknown> =>
   lifecycle.remove({ ...outputs, ...more }).catch((error: unknown) => error);
 const wayOut =
   "to give it up without touching the host: pulumi state delete " +

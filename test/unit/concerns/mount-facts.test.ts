@@ -105,6 +105,7 @@ describe("mountPointOf", () => {
   beforeEach(() => {
     folder = realpathSync(mkdtempSync(join(tmpdir(), "virtio9p-point-")));
     mkdirSync(join(folder, "real/full/file"), { recursive: true });
+    mkdirSync(join(folder, "ends in a space "));
     symlinkSync("real", join(folder, "link"));
     symlinkSync("/nowhere/at all", join(folder, "dangling"));
   });
@@ -116,6 +117,8 @@ describe("mountPointOf", () => {
     ["real", "directory", false, undefined, "real"],
     ["real/full/file", "directory", true, undefined, "real/full/file"],
     ["real/new/er", "missing", true, "real/new", "real/new/er"],
+    ["ends in a space ", "directory", true, undefined, "ends in a space "],
+    ["new ", "missing", true, "new ", "new "],
     ["link", "other", false, undefined, "link"],
     ["link/full", "directory", false, undefined, "real/full"],
     ["link/new/er", "missing", true, "link/new", "real/new/er"],

@@ -73,7 +73,7 @@ describe("factsOf", () => {
     ]);
     expect(host.filter(({ key }) => key === "live domain")).toHaveLength(1);
     expect(new Set(guest.map(({ place }) => place))).toEqual(new Set(["guest"]));
-    expect(guest.map(({ key }) => key)).toContain("mountinfo");
+    expect(guest.map(({ key }) => key)).toContain("mountinfo of the guest");
   });
 });
 

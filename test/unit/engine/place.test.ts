@@ -2,7 +2,8 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Fact, Step } from "../../../provider/engine/concern";
-import { type FactSet, type Look, type Machine, perform } from "../../../provider/engine/place";
+import type { FactSet, Look, Machine } from "../../../provider/engine/asks";
+import { perform } from "../../../provider/engine/place";
 import * as wave from "../../../provider/engine/wave";
 import { type Script, sh } from "../../../provider/formats/shell";
 import { localTransport } from "../../../provider/transport/local";

@@ -1,6 +1,6 @@
 import type { PowerPlan } from "../../../provider/concerns/domain-power";
 import { concerns } from "../../../provider/concerns/concerns";
-import { mounts } from "../../../provider/concerns/guest-facts";
+import { guestMounts } from "../../../provider/concerns/mounts";
 import { bind } from "../../../provider/engine/binding";
 import { asWanted, type Drift, type Layer, layers } from "../../../provider/engine/concern";
 import { parseMountinfo } from "../../../provider/formats/mountinfo";
@@ -110,7 +110,7 @@ test.each([
   ["none", "/mnt/b", "foobar", ""],
 ])("mountOptionsIn: %s", (_, mountPoint, tag, expected) => {
   const line = "36 27 0:45 / /mnt/a rw,relatime - 9p foobar rw,trans=virtio,msize=512000\n";
-  const guest = { ...nothing, values: new Map([[mounts.key, parseMountinfo(line)]]) };
+  const guest = { ...nothing, values: new Map([[guestMounts.key, parseMountinfo(line)]]) };
   const observation = { ...observed("running", seen), guest };
   expect(mountOptionsIn(observation, specOf({ tag, guest: { mountPoint } }))).toBe(expected);
 });

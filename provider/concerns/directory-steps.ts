@@ -1,0 +1,161 @@
+import type { Plan, Step } from "../engine/concern";
+import type { Domain } from "../formats/domain-xml";
+import { exactMode, formatOctalMode } from "../formats/octal-mode";
+import { lines, sh } from "../formats/shell";
+import { createdMode, type Owner } from "./directory-checks";
+import {
+  type DirectorySeen,
+  type DirectoryWant,
+  entryOf,
+  type Entry,
+  type VirtfsAttributes,
+} from "./directory-facts";
+
+/** The changes that are made to a share's directory, and their undo. */
+
+export function create(want: DirectoryWant, owner: Owner): Step[] {
+  const mode = want.mode ?? createdMode;
+  const root: Entry = {
+    kind: "directory",
+    uid: 0,
+    gid: 0,
+    user: "root",
+    group: "root",
+    mode,
+    inode: "",
+    born: "",
+  };
+  return [
+    {
+      does: `make ${want.path}`,
+      run: sh`mkdir -m ${exactMode(mode)} -- ${want.path}`,
+      undo: sh`rmdir -- ${want.path}`,
+      changes: [entryOf(want.path).key],
+    },
+    ...(want.keepOwners ? [keepStep(want.path, root)] : []),
+    ...chownSteps(want.path, owner, root),
+  ];
+}
+
+export function adjust(want: DirectoryWant, seen: DirectorySeen, entry: Entry, owner: Owner): Step[] {
+  const chowned =
+    (owner.uid !== undefined && owner.uid !== entry.uid) ||
+    (owner.gid !== undefined && owner.gid !== entry.gid);
+  const kept = seen.attributes !== "unsupported" && "user.virtfs.uid" in seen.attributes;
+  // Whoever takes over must be able to use it; what the guest sees is kept apart.
+  const mode = want.mode ?? (chowned && want.keepOwners ? entry.mode | 0o700 : entry.mode);
+  return [
+    ...(chowned && want.keepOwners && !kept ? [keepStep(want.path, entry)] : []),
+    ...chownSteps(want.path, owner, entry),
+    ...(mode === entry.mode ? [] : [chmodStep(want.path, mode, entry.mode)]),
+  ];
+}
+
+function chownSteps(path: string, owner: Owner, from: Entry): Step[] {
+  const to = `${owner.uid ?? from.uid}:${owner.gid ?? from.gid}`;
+  const was = `${from.uid}:${from.gid}`;
+  if (to === was) return [];
+  return [
+    {
+      does: `chown ${path} from ${was} to ${to}`,
+      run: sh`chown -h -- ${to} ${path}`,
+      undo: sh`chown -h -- ${was} ${path}`,
+      changes: [entryOf(path).key],
+    },
+  ];
+}
+
+export function chmodStep(path: string, to: number, from: number): Step {
+  return {
+    does: `chmod ${path} from ${formatOctalMode(from)} to ${formatOctalMode(to)}`,
+    run: sh`chmod -- ${exactMode(to)} ${path}`,
+    undo: sh`chmod -- ${exactMode(from)} ${path}`,
+    changes: [entryOf(path).key],
+  };
+}
+
+const attributeNames = ["user.virtfs.uid", "user.virtfs.gid", "user.virtfs.mode"] as const;
+
+/** S_IFDIR of stat(2): QEMU replaces all of st_mode by the attribute, so the type must be in it. */
+const directoryType = 0o040000;
+
+function keepStep(path: string, entry: Entry): Step {
+  const values = [entry.uid, entry.gid, entry.mode | directoryType].map(littleEndian);
+  const undo = lines(attributeNames.map((name) => sh`setfattr -h -x ${name} -- ${path} 2>/dev/null || :`));
+  return {
+    does: `let the guest go on seeing ${path} as ${entry.uid}:${entry.gid} ${formatOctalMode(entry.mode)} (user.virtfs.*)`,
+    // All three or none: a full file system must not leave an owner without its mode.
+    run: sh`forget() { ${undo}
+}
+trap '[ $? = 0 ] || forget' EXIT
+${lines(attributeNames.map((name, index) => sh`setfattr -h -n ${name} -v ${values[index] ?? ""} -- ${path}`))}`,
+    undo,
+  };
+}
+
+export function restoreAttributes(
+  path: string,
+  before: VirtfsAttributes,
+  now: VirtfsAttributes | "unsupported",
+): Step[] {
+  if (now === "unsupported") return [];
+  const gone = Object.keys(now).filter((name) => !(name in before));
+  const changed = Object.entries(before).filter(([name, value]) => now[name] !== value);
+  if (gone.length + changed.length === 0) return [];
+  return [
+    {
+      does: `give ${path} its attributes back (user.virtfs.*)`,
+      run: lines([
+        ...gone.map((name) => sh`setfattr -h -x ${name} -- ${path}`),
+        ...changed.map(([name, value]) => sh`setfattr -h -n ${name} -v ${value} -- ${path}`),
+      ]),
+    },
+  ];
+}
+
+/** A directory that we made goes if it is empty and nothing uses it; else it stays, for the files in it are not ours. */
+export function giveUpOwn(old: DirectoryWant, seen: DirectorySeen): Plan {
+  const uses = (domain: Domain | undefined): boolean =>
+    domain?.devices9p.some((device) => device.source === old.path) === true;
+  if (uses(seen.live)) {
+    return {
+      steps: [],
+      warnings: [
+        `${old.path}, which this share made, stays: the running QEMU has it open until its next power cycle`,
+      ],
+    };
+  }
+  if (seen.info?.managedSave === true) {
+    return {
+      steps: [],
+      warnings: [
+        `${old.path}, which this share made, stays: the managed save image of ${seen.info.name} may have it open`,
+      ],
+    };
+  }
+  if (uses(seen.persistent)) {
+    return {
+      steps: [],
+      warnings: [`${old.path}, which this share made, stays: the domain still declares it`],
+    };
+  }
+  if (seen.owners.length > 0) {
+    return { steps: [], warnings: [`${old.path}, which this share made, stays: there are files in it`] };
+  }
+  return {
+    steps: [
+      {
+        does: `remove ${old.path}, which is empty and was made by this share`,
+        run: sh`rmdir -- ${old.path}`,
+        changes: [entryOf(old.path).key],
+      },
+    ],
+  };
+}
+
+/** A u32 as QEMU writes it: `0xe8410000` for 040750. */
+function littleEndian(value: number): string {
+  const bytes = Buffer.alloc(4);
+  bytes.writeUInt32LE(value);
+  return `0x${bytes.toString("hex")}`;
+}

@@ -1,0 +1,144 @@
+import { createHash } from "node:crypto";
+import { lines, type Script, sh } from "../formats/shell";
+import type { Transport } from "../transport/transport";
+import type { Fact, Place, Step } from "./concern";
+import { inTurn } from "./script";
+
+/** What shares ask of one machine, and what several ask for together: the parts of one script. */
+
+/** A machine of one share, ready for scripts. */
+export interface Machine {
+  readonly place: Place;
+  /** Shares whose machines have equal keys are on one machine, and share its scripts. */
+  readonly key: string;
+  readonly transport: Transport;
+  /** Defines what facts and steps may use: on the host `vsh`, `$records`. */
+  readonly prelude: Script;
+  /** Of the share's domain: sets `$domain`, `$recorded`. Shares with equal keys have one domain. */
+  readonly scope: { readonly key: string; readonly enter: Script; readonly beforeWrite: Script };
+  /** Held while something is looked at again and written: what two stacks must not do at once. */
+  readonly lock: Script;
+  /** What the lock and the comparison before a write need there. */
+  readonly programs: readonly string[];
+  readonly idleMs: number;
+  /** How many shares one script may serve. */
+  readonly most: number;
+}
+
+/** Facts by key. */
+export type FactSet = ReadonlyMap<string, Fact<unknown>>;
+
+/** What one look found. */
+export interface Look {
+  readonly values: ReadonlyMap<string, unknown>;
+  readonly raw: ReadonlyMap<string, Buffer>;
+  /** How often this process had written to the machine before. */
+  readonly writes?: number;
+}
+
+/** What one share wants to know of a machine. */
+export interface LookAsk {
+  readonly machine: Machine;
+  readonly facts: FactSet;
+}
+
+/** What one share wants to be written on a machine, and the look that its plan rests on. */
+export interface WriteAsk extends LookAsk {
+  readonly seen: Look;
+  readonly steps: readonly Step[];
+  readonly onStep?: ((does: string) => void) | undefined;
+}
+
+// What several ask for together.
+
+/** A fact, and the machine of a share that asks for it. */
+interface Scoped {
+  readonly fact: Fact<unknown>;
+  readonly machine: Machine;
+}
+
+/** Every fact that is asked for, once, by a key that tells those of different domains apart. */
+export function factsIn(asks: readonly LookAsk[]): ReadonlyMap<string, Scoped> {
+  return new Map(
+    asks.flatMap(({ machine, facts }) =>
+      [...facts.values()].map((fact) => [keyOf(fact, machine), { fact, machine }] as const),
+    ),
+  );
+}
+
+export function keyOf(fact: Fact<unknown>, machine: Machine): string {
+  return fact.perDomain === true ? `${machine.scope.key} ${fact.key}` : fact.key;
+}
+
+export function scriptOf({ fact, machine }: Scoped): Script {
+  return fact.perDomain === true ? lines([machine.scope.enter, fact.script]) : fact.script;
+}
+
+/** Every fact that is asked for, under a name that says its place among them. */
+export function lookUp(asks: readonly LookAsk[]): Script {
+  const all = [...factsIn(asks).values()];
+  const snippets = all.map(
+    (scoped, index) => [`fact-${index}`, { does: scoped.fact.does, run: scriptOf(scoped) }] as const,
+  );
+  return lines([gather(all.map(({ fact }) => fact)), inTurn(new Map(snippets))]);
+}
+
+/** Sets the variables that facts are read out of. */
+export function gather(facts: readonly Fact<unknown>[]): Script {
+  const all = facts.flatMap(({ gathers }) => gathers ?? []);
+  const once = [...new Map(all.map((one) => [one.variable, one])).values()];
+  return lines(
+    once.map(
+      ({ variable, script }) => sh`${{ text: variable }}=$( ${script}
+)`,
+    ),
+  );
+}
+
+export function idleOf(asks: readonly LookAsk[]): number {
+  return Math.max(...asks.map(({ machine }) => machine.idleMs));
+}
+
+/** Whether a plan rests on what an earlier one of the same script changes, or takes away what that one adds to. */
+export function isDeferred(asks: readonly WriteAsk[], index: number): boolean {
+  const own = asks[index];
+  if (!own) return false;
+  const guards = new Set(
+    [...own.facts.values()].filter(({ guard }) => guard === true).map((fact) => keyOf(fact, own.machine)),
+  );
+  const changed = new Set(keysOf(own, "changes"));
+  return asks
+    .slice(0, index)
+    .some(
+      (earlier) =>
+        keysOf(earlier, "changes").some((key) => guards.has(key)) ||
+        keysOf(earlier, "addsTo").some((key) => changed.has(key)),
+    );
+}
+
+/** The facts that the steps of a plan change or add to, by keys that tell those of different domains apart. */
+function keysOf({ machine, facts, steps }: WriteAsk, what: "changes" | "addsTo"): string[] {
+  return steps
+    .flatMap((step) => step[what] ?? [])
+    .map((key) => {
+      const fact = facts.get(key);
+      return fact ? keyOf(fact, machine) : key;
+    });
+}
+
+/** A test: the guards of one share's plan say what its look said. */
+export function standsAsSeen({ machine, facts, seen }: WriteAsk, guards: readonly string[]): Script {
+  const tests = [...facts.values()]
+    .filter(({ guard }) => guard === true)
+    .map(
+      (fact) => `[ "$guard_${guards.indexOf(keyOf(fact, machine))}" = ${digest(seen.raw.get(fact.key))} ]`,
+    );
+  return { text: ["true", ...tests].join(" && ") };
+}
+
+/** Must be what the script computes of the same fact. */
+function digest(raw: Buffer | undefined): string {
+  return createHash("sha256")
+    .update(raw ?? "")
+    .digest("hex");
+}

@@ -1,0 +1,124 @@
+import type { BeforeCopy } from "./engine/binding";
+import type { Json } from "./engine/concern";
+import { ShareError } from "./errors";
+import type { Request } from "./reconcile/plans";
+import { parseSpec, type ShareSpec } from "./spec";
+
+/** What Pulumi's state keeps of a share: the user's arguments, its outputs, and what is only ours. Pure. */
+
+/** Inputs or outputs as Pulumi stores them. Keys that begin with two underscores are not the user's. */
+export type Properties = Readonly<Record<string, unknown>>;
+
+/** What the state says of a share: what it wanted, what first contact found, what stood. */
+export function fromState(outputs: Properties): Omit<Request, "spec"> {
+  return {
+    olds: [specOf(argumentsIn(outputs)), ...formerIn(outputs)],
+    before: beforeOf(outputs),
+    stood: (outputs["__stood"] ?? {}) as Record<string, Json>,
+  };
+}
+
+/** The resource's name: the last part of its URN, `urn:pulumi:prod::kvm::...Virtio9pShare::foobar`. */
+export function nameOf(inputs: Properties): string | undefined {
+  return urnIn(inputs)?.split("::").at(-1);
+}
+
+/** Arguments that no schema takes are a fault of the caller: check has run before. */
+export function specOf(args: Properties): ShareSpec {
+  const parsed = parseSpec(split(args).args);
+  if (!parsed.failures) return parsed.spec;
+  const [first, ...rest] = parsed.failures.map(({ property, reason }) => ({
+    code: "invalidArgument" as const,
+    layer: "arguments",
+    machine: "this program",
+    what: `${property} ${reason}`,
+  }));
+  throw new ShareError(
+    first
+      ? [first, ...rest]
+      : { code: "invalidArgument", layer: "arguments", machine: "this program", what: "no arguments" },
+  );
+}
+
+/** Names of outputs that are no arguments. */
+const ownOutputs = [
+  "status",
+  "statusReason",
+  "layers",
+  "domainUuid",
+  "domainName",
+  "directoryOwner",
+  "fstabEntry",
+  "mountOptions",
+  "before",
+] as const;
+
+/** The user's arguments, and what begins with two underscores. */
+export function split(properties: Properties): {
+  readonly args: Record<string, unknown>;
+  readonly hidden: Properties;
+} {
+  const entries = Object.entries(properties);
+  const isHidden = ([key]: [string, unknown]): boolean => key.startsWith("__");
+  return {
+    // An output property that has no value yet is no argument, and neither is one of a read before it.
+    args: Object.fromEntries(entries.filter((entry) => !isHidden(entry) && !isOutput(entry[0]))),
+    hidden: Object.fromEntries(entries.filter(isHidden)),
+  };
+}
+
+/** What the class hands in for itself; what we keep for ourselves in the outputs is no input. */
+export function hiddenInputs(outputs: Properties): Properties {
+  return Object.fromEntries(
+    Object.entries(split(outputs).hidden).filter(([key]) => key !== "__former" && key !== "__stood"),
+  );
+}
+
+function isOutput(key: string): boolean {
+  return (ownOutputs as readonly string[]).includes(key);
+}
+
+/** The user's arguments. */
+export function argumentsIn(outputs: Properties): Properties {
+  return split(outputs).args;
+}
+
+/** What first contact found, by layer. */
+export function beforeOf(outputs: Properties): BeforeCopy {
+  return (outputs["before"] ?? {}) as Record<string, Json>;
+}
+
+/** What is still to be given back: specs that the share had before, without their connections. */
+export function formerIn(outputs: Properties): readonly ShareSpec[] {
+  return ((outputs["__former"] as readonly Properties[] | undefined) ?? []).map(specOf);
+}
+
+/** A former spec without credentials: only the current one's may stand in the state, and there as secrets. */
+export function withoutConnections(spec: ShareSpec): unknown {
+  return { ...spec, host: without(spec.host), ...(spec.guest ? { guest: without(spec.guest) } : {}) };
+}
+
+function without(machine: { readonly connection?: unknown }): unknown {
+  return Object.fromEntries(Object.entries(machine).filter(([key]) => key !== "connection"));
+}
+
+/** Text that is equal for values that are equal, whatever the order of their keys. */
+export function canonicalText(value: unknown): string {
+  return JSON.stringify(value, (_key, item: unknown) =>
+    typeof item === "object" && item !== null && !Array.isArray(item)
+      ? Object.fromEntries(Object.entries(item).sort(([a], [b]) => (a < b ? -1 : 1)))
+      : item,
+  );
+}
+
+/** The domain's UUID; empty where the state has none yet. */
+export function uuidIn(outputs: Properties): string {
+  const uuid = outputs["domainUuid"];
+  return typeof uuid === "string" ? uuid : "";
+}
+
+/** The share's URN, which the class hands in, for no call of a dynamic provider is told it; an older state has none. */
+export function urnIn(properties: Properties): string | undefined {
+  const urn = properties["__logUrn"];
+  return typeof urn === "string" && urn.startsWith("urn:") ? urn : undefined;
+}

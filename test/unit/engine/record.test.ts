@@ -1,0 +1,75 @@
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { holdersInside, recordedOnHost, recordOf } from "../../../provider/engine/record";
+import type { Fact } from "../../../provider/engine/concern";
+import { lines, type Script, sh } from "../../../provider/formats/shell";
+import { runScript } from "../shell-machine";
+
+/** In a real shell, over records that the test writes. */
+
+let records: string;
+beforeEach(() => {
+  records = mkdtempSync(join(tmpdir(), "virtio9p-records-"));
+  mkdirSync(join(records, "host"));
+});
+afterEach(() => {
+  rmSync(records, { recursive: true });
+});
+
+const at = { layer: "directory", identity: "/srv/a", scope: "host" } as const;
+
+/** Written under the name that the fact of its identity looks for. */
+function put(identity: string, ...holders: string[]): void {
+  const name = /directory-[0-9a-f]+\.json/.exec(recordOf({ ...at, identity }).script.text)?.[0] ?? "";
+  const head = { version: 2, layer: "directory", identity, before: { created: true } };
+  const text = [head, ...holders].map((line) => `${JSON.stringify(line)}\n`).join("");
+  writeFileSync(join(records, "host", name), text);
+}
+
+function looked<T>(fact: Fact<T>, prelude: Script = sh`:`): T {
+  const bytes = runScript(lines([sh`records=${records}`, prelude, fact.script]));
+  return fact.parse(bytes.toString("utf8"), bytes);
+}
+
+test("no record: nothing of anything", () => {
+  expect([
+    looked(recordOf(at)),
+    looked(recordedOnHost("directory")),
+    looked(holdersInside("directory", "/srv")),
+  ]).toEqual([undefined, [], []]);
+});
+
+test("what is recorded, and who holds what lies inside", () => {
+  put("/srv/a", "u/one", "inside u/two");
+  put("/srv/a b", "u/three");
+  put("/srv", "u/four", "inside u/one");
+  expect(looked(recordOf(at))?.holders).toEqual(["u/one", "inside u/two"]);
+  expect([...looked(recordedOnHost("directory"))].sort()).toEqual(["/srv", "/srv/a", "/srv/a b"]);
+  expect([...looked(holdersInside("directory", "/srv"))].sort()).toEqual(["u/one", "u/three"]);
+});
+
+// Another stack removes its own under a lock that a look does not take.
+test.each<[string, Fact<unknown>, unknown]>([
+  ["its own", recordOf(at), undefined],
+  ["all of them", recordedOnHost("directory"), ["/srv/b"]],
+  ["those inside", holdersInside("directory", "/srv"), ["u/two"]],
+])("a record that goes between being seen and being read is none: %s", (_, fact, found) => {
+  put("/srv/a", "u/one");
+  put("/srv/b", "u/two");
+  const gone = /directory-[0-9a-f]+\.json/.exec(recordOf(at).script.text)?.[0] ?? "";
+  const removing = sh`cat() { rm -f -- "$records"/host/${gone}; command cat "$@"; }
+head() { rm -f -- "$records"/host/${gone}; command head "$@"; }`;
+  expect(looked(fact, removing)).toEqual(found);
+});
+
+test.each<[string, Fact<unknown>]>([
+  ["its own", recordOf(at)],
+  ["all of them", recordedOnHost("directory")],
+  ["those inside", holdersInside("directory", "/srv")],
+])("a record that is there and cannot be read is an error: %s", (_, fact) => {
+  put("/srv/a", "u/one");
+  const failing = sh`cat() { return 1; }
+head() { return 1; }`;
+  expect(() => looked(fact, failing)).toThrow("Command failed");
+});
