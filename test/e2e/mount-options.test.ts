@@ -98,8 +98,8 @@ describe("in a guest with busybox", () => {
   /** Back to the options by default, for the next test, whatever this one has left. */
   afterEach(async () => {
     await bench.letGo();
-    if ((await bench.line()) === baseText && String(await bench.mounted()) === String(base)) return;
     bench.declare();
+    if ((await bench.line()) === baseText && String(await bench.mounted()) === String(base)) return;
     await bench.stack.must("up", ["--refresh"]);
   });
 
