@@ -14,6 +14,13 @@ export const errorCodes = [
   /** A script could not be started, or ended without its report. */
   "transportFailed",
   "sudoNeedsPassword",
+  /** Over SSH: the host cannot be reached; its key is not known, or another than it should be; nobody is let in. */
+  "hostUnreachable",
+  "hostKeyUnknown",
+  "hostKeyMismatch",
+  "authenticationFailed",
+  /** The connection broke in the middle of a script, which may have been carried out in part. */
+  "connectionLost",
   /** A look or a step that ended with an error that has no code of its own. */
   "lookFailed",
   "stepFailed",

@@ -15,9 +15,16 @@ import { Progress } from "./progress";
 import { madeHere } from "./reconcile/claims";
 import { machinesOf } from "./reconcile/machines";
 import { observe, type Observation } from "./reconcile/observe";
-import { type Outcome, powerOf, reconcile } from "./reconcile/reconcile";
+import { type Outcome, powerOf, reconcile, unverifiedKeys } from "./reconcile/reconcile";
 import { driftOf, mountOptionsIn, needsUpdate, statusOf, withValue } from "./reconcile/status";
-import { checkArguments, type Failure, hasUnknown, type ShareSpec, withoutUndefined } from "./spec";
+import {
+  checkArguments,
+  type Failure,
+  hasUnknown,
+  hostIdentity,
+  type ShareSpec,
+  withoutUndefined,
+} from "./spec";
 import {
   argumentsIn,
   beforeOf,
@@ -108,7 +115,7 @@ export async function update(
   progress = new Progress(),
 ): Promise<Properties> {
   const spec = specOf(inputs);
-  if (onlyTimeoutsDiffer(olds, inputs) && !needsUpdate(olds, spec.power)) return { ...olds, ...inputs };
+  if (onlyTheWayThereDiffers(olds, inputs) && !needsUpdate(olds, spec.power)) return { ...olds, ...inputs };
   const machines = machinesOf(spec, uuidIn(olds));
   const request = { ...fromState(olds), spec, name: nameOf(inputs) };
   return finish(id, inputs, spec, await reconcile(machines, request, progress.teller(spec.tag)), olds);
@@ -122,8 +129,12 @@ export async function read(
   const declared = argumentsIn(outputs);
   const spec = specOf(declared);
   const bindings = bind(concerns, spec, []);
-  const observation = await observe(machinesOf(spec, uuidIn(outputs)), bindings);
+  const machines = machinesOf(spec, uuidIn(outputs));
   const says = progress.teller(spec.tag);
+  for (const text of unverifiedKeys(machines)) says.warn(text);
+  const observation = await observe(machines, bindings).catch((error: unknown) => {
+    throw rotated(error);
+  });
   const drift = driftOf(bindings, observation);
   const holder = `${uuidIn(outputs)}/${spec.tag}`;
   const held = bindings.ensure.some((one) => recordIn(one, observation.host)?.holders.includes(holder));
@@ -185,9 +196,27 @@ export async function remove(outputs: Properties, progress = new Progress()): Pr
   if (outcome.failure) throw outcome.failure;
 }
 
+/** read and delete have the credentials that the state has, and no others. */
+function rotated(error: unknown): unknown {
+  const problems = error instanceof ShareError ? error.problems : [];
+  const [first, ...rest] = problems.map((problem) =>
+    problem.code === "authenticationFailed"
+      ? {
+          ...problem,
+          remedy: `${problem.remedy ?? ""}; refresh and destroy use the credentials that the state has: after a rotation run pulumi up first, without --refresh, which stores the new ones`,
+        }
+      : problem,
+  );
+  return first ? new ShareError([first, ...rest], { cause: error }) : error;
+}
+
 /** With these ends a look at a host that may be gone for good. */
 const hostUnreachable: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   "libvirtUnreachable",
+  "hostUnreachable",
+  "hostKeyUnknown",
+  "hostKeyMismatch",
+  "authenticationFailed",
   "transportFailed",
   "sudoNeedsPassword",
   "toolMissing",
@@ -195,7 +224,8 @@ const hostUnreachable: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
 
 /** Throws on; says, where the host could not be looked at, how to take the share out of the state alone. */
 function withWayOut(urn: string | undefined): (error: unknown) => never {
-  return (error) => {
+  return (thrown) => {
+    const error = rotated(thrown);
     const [first, ...rest] = error instanceof ShareError ? error.problems : [];
     if (!first || first.layer === "guest" || !hostUnreachable.has(first.code)) throw error;
     const command =
@@ -251,11 +281,11 @@ function directoryOwner(outcome: Outcome): string {
 
 /** Another domain or another libvirt is another share; a value that is not known yet never replaces. */
 function replacing(outputs: Properties, args: Properties): string[] {
-  const uri = (of: Properties): unknown =>
-    (of["host"] as Properties | undefined)?.["libvirtUri"] ?? "qemu:///system";
   return [
     ...(hasUnknown(args["domain"]) || sameDomain(outputs, args) ? [] : ["domain"]),
-    ...(hasUnknown(args["host"]) || uri(outputs) === uri(args) ? [] : ["host"]),
+    ...(hasUnknown(args["host"]) || hostIdentity(outputs["host"]) === hostIdentity(args["host"])
+      ? []
+      : ["host"]),
   ];
 }
 
@@ -268,10 +298,32 @@ function sameDomain(outputs: Properties, args: Properties): boolean {
   );
 }
 
-/** Such a change only has to reach the state: no machine is asked. */
-function onlyTimeoutsDiffer(olds: Properties, inputs: Properties): boolean {
-  const rest = (of: Properties): string => canonicalText({ ...split(of).args, timeouts: undefined });
-  return canonicalText(olds["timeouts"]) !== canonicalText(inputs["timeouts"]) && rest(olds) === rest(inputs);
+/**
+ * Other time-outs, credentials, proxies: they only have to reach the state, and no machine is asked. Who the
+ * host is stays the same, or it would be another share.
+ */
+function onlyTheWayThereDiffers(olds: Properties, inputs: Properties): boolean {
+  const [then, now] = [argumentsIn(olds), argumentsIn(inputs)];
+  const withoutWay = (args: Properties): string =>
+    canonicalText({
+      ...args,
+      timeouts: undefined,
+      host: withoutTheWay(args["host"]),
+      guest: withoutTheWay(args["guest"]),
+    });
+  return canonicalText(then) !== canonicalText(now) && withoutWay(then) === withoutWay(now);
+}
+
+/** Of a guest its address stays: through another one, another guest may answer. */
+function withoutTheWay(machine: unknown): unknown {
+  if (typeof machine !== "object" || machine === null) return machine;
+  const { connection, ...rest } = machine as Properties & { connection?: { host?: unknown; port?: unknown } };
+  return {
+    ...rest,
+    verifyHostKey: undefined,
+    throughHost: undefined,
+    connection: connection && [connection.host, connection.port],
+  };
 }
 
 /** A former directory that no running QEMU has any more can be given back: the next up does. */

@@ -1,4 +1,4 @@
-import { type Failure, hasUnknown } from "./spec";
+import { type Failure, hasUnknown, hostIdentity } from "./spec";
 
 /**
  * The shares of the program, as far as this process has checked them. Pulumi checks every resource of a
@@ -37,7 +37,7 @@ export function claimedTwice(urn: string, args: Readonly<Record<string, unknown>
 function claimsOf(args: Readonly<Record<string, unknown>>): Claim[] {
   const { domain, tag, host, guest } = args;
   if (hasUnknown([domain, tag, host])) return [];
-  const at = keyOf([hostOf(host), String(domain).toLowerCase()]);
+  const at = keyOf([hostIdentity(host), String(domain).toLowerCase()]);
   const mountPoint = (guest as { mountPoint?: unknown } | undefined)?.mountPoint;
   return [
     {
@@ -55,15 +55,6 @@ function claimsOf(args: Readonly<Record<string, unknown>>): Claim[] {
           },
         ]),
   ];
-}
-
-/** Who the host is, whatever the credentials. */
-function hostOf(host: unknown): unknown {
-  const { connection, libvirtUri } = (host ?? {}) as {
-    readonly connection?: { readonly host?: unknown; readonly port?: unknown; readonly user?: unknown };
-    readonly libvirtUri?: unknown;
-  };
-  return [connection?.host ?? null, connection?.port ?? null, connection?.user ?? null, libvirtUri];
 }
 
 function keyOf(parts: readonly unknown[]): string {

@@ -1,5 +1,6 @@
 import { posix } from "node:path";
 import * as v from "valibot";
+import { parseHostKey } from "./formats/known-hosts";
 import { nearest } from "./formats/nearest";
 import { formatOctalMode, parseOctalMode } from "./formats/octal-mode";
 import { isSystemPath } from "./formats/system-path";
@@ -107,8 +108,52 @@ const milliseconds = v.pipe(
   v.maxValue(timeoutRange[1], `must be at most ${timeoutRange[1]} ms`),
 );
 
-/** An object of `@pulumi/command`'s ConnectionArgs; carried, not yet used. */
-const connection = v.record(v.string(), v.unknown());
+/** Empty is as good as absent: what a configuration does not have often comes so. */
+const given = v.pipe(
+  v.string("must be a text"),
+  v.transform((value) => (value === "" ? undefined : value)),
+);
+
+const seconds = v.pipe(
+  v.number("must be a number of seconds"),
+  v.integer("must be a whole number of seconds"),
+  v.check((value) => value >= 0 && value <= 86_400, "must be 0 (no limit) to 86400 s"),
+);
+
+/** One machine of `@pulumi/command`'s ConnectionArgs (1.2), with its defaults. */
+const login = {
+  host: text,
+  user: v.optional(text, "root"),
+  port: v.optional(
+    v.pipe(
+      v.number("must be a port"),
+      v.integer("must be a port"),
+      v.check((port) => port >= 1 && port <= 65_535, "must be a port, 1 to 65535"),
+    ),
+    22,
+  ),
+  password: v.optional(given),
+  privateKey: v.optional(given),
+  privateKeyPassword: v.optional(given),
+  agentSocketPath: v.optional(given),
+  hostKey: v.optional(
+    v.pipe(
+      given,
+      v.check(
+        (value) => value === undefined || parseHostKey(value) !== undefined,
+        'must be a public key as authorized_keys has it: "ssh-ed25519 AAAAC3..."',
+      ),
+    ),
+  ),
+  dialErrorLimit: v.optional(
+    v.pipe(v.number("must be a number of attempts"), v.integer("must be a whole number of attempts")),
+    10,
+  ),
+  perDialTimeout: v.optional(seconds, 15),
+};
+
+/** An object of `@pulumi/command`'s ConnectionArgs, as it is. */
+const connection = v.strictObject({ ...login, proxy: v.optional(v.strictObject(login)) });
 
 const extraOption = v.pipe(
   text,
@@ -156,6 +201,8 @@ const options = v.strictObject({
 
 const guest = v.strictObject({
   connection: v.optional(connection),
+  throughHost: v.optional(flag, false),
+  verifyHostKey: v.optional(flag, true),
   mountPoint,
   options: v.optional(options, {}),
   mount: v.optional(oneOf("now", "boot"), "now"),
@@ -184,6 +231,7 @@ export const share = v.strictObject({
   host: v.optional(
     v.strictObject({
       connection: v.optional(connection),
+      verifyHostKey: v.optional(flag, true),
       libvirtUri: v.optional(oneOf("qemu:///system", "qemu:///session"), "qemu:///system"),
       escalate: v.optional(oneOf("auto", "sudo", "none"), "auto"),
     }),

@@ -48,8 +48,10 @@ export interface Virtio9pShareArgs {
 
 /** The KVM host, and its libvirt. */
 export interface HostArgs {
-  /** SSH to the host. Default: this machine. Not available in this release. */
+  /** SSH to the host. Default: this machine. Another `host` or `port` in it is another host, and replaces the share. */
   connection?: pulumi.Input<ConnectionArgs>;
+  /** False: any host key will do, of the proxy too, and each run says so. Default true: `hostKey`, else known_hosts. */
+  verifyHostKey?: pulumi.Input<boolean>;
   /** As the host itself sees it. Default `qemu:///system`. */
   libvirtUri?: pulumi.Input<"qemu:///system" | "qemu:///session">;
   /** `auto`: root needs nothing, anybody else `sudo -n`. Default `auto`. */
@@ -88,8 +90,12 @@ export interface SelinuxArgs {
 
 /** The mount in the guest. */
 export interface GuestArgs {
-  /** SSH to the guest. Default: the QEMU guest agent, through the host. Not available in this release. */
+  /** SSH to the guest. Default: the QEMU guest agent, through the host. */
   connection?: pulumi.Input<ConnectionArgs>;
+  /** Reach the guest through the connection that the host has. Default false: straight. */
+  throughHost?: pulumi.Input<boolean>;
+  /** As `host.verifyHostKey`, for the guest. */
+  verifyHostKey?: pulumi.Input<boolean>;
   /** Absolute; made if missing. System directories, and ones that hold something else, are refused. */
   mountPoint: pulumi.Input<string>;
   options?: pulumi.Input<MountOptionsArgs>;

@@ -152,19 +152,9 @@ function contradictions(spec: ShareSpec): Failure[] {
       "must be now where guest.owner, guest.group or guest.mode are given: they are set through the mount",
     ],
     [
-      spec.host.connection !== undefined,
-      "host.connection",
-      "SSH is not available in this release: run on the KVM host",
-    ],
-    [
-      spec.guest?.connection !== undefined,
-      "guest.connection",
-      "SSH is not available in this release: leave it out to use the QEMU guest agent",
-    ],
-    [
-      spec.selinux.manage === "always" || spec.selinux.type !== undefined || spec.selinux.newFiles !== "auto",
-      "selinux",
-      "labels are not managed in this release: label the directory by hand and set selinux.manage to never",
+      spec.guest?.throughHost === true && spec.guest.connection === undefined,
+      "guest.throughHost",
+      "goes with guest.connection: without one the guest is reached through its agent",
     ],
     [
       (spec.guest?.selinuxBooleans.length ?? 0) > 0,
@@ -204,4 +194,25 @@ function unknownPaths(value: unknown, path = ""): string[] {
 
 function touches(a: string, b: string): boolean {
   return a === b || a.startsWith(`${b}.`) || b.startsWith(`${a}.`);
+}
+
+/**
+ * Who a KVM host is, whatever the way there and the credentials: an address and a port, and whose libvirt.
+ *
+ * `qemu:///session` is the connecting user's own. Takes arguments too, where values may be unknown.
+ */
+export function hostIdentity(host: unknown): string {
+  const { connection, libvirtUri = "qemu:///system" } = (host ?? {}) as {
+    readonly connection?: { readonly host?: unknown; readonly port?: unknown; readonly user?: unknown };
+    readonly libvirtUri?: unknown;
+  };
+  const session = libvirtUri === "qemu:///session";
+  const at = connection
+    ? [
+        String(connection.host).toLowerCase(),
+        connection.port ?? 22,
+        session ? (connection.user ?? "root") : "",
+      ]
+    : [];
+  return JSON.stringify([libvirtUri, ...at]);
 }

@@ -3,7 +3,7 @@ const { existsSync, readFileSync, writeFileSync, mkdirSync } = require("node:fs"
 const { basename, dirname, join } = require("node:path");
 
 // Standard input has a line for each test file: its path, and where its result is.
-const [hash, suite] = process.argv.slice(2);
+const [hash, suite, via] = process.argv.slice(2);
 const root = join(__dirname, "..");
 
 const results = new Map(
@@ -37,13 +37,17 @@ for (const file of files) {
     }
   }
 }
-const name = suite.replaceAll("/", "-");
+const name = suite.replaceAll("/", "-") + (via === "local" ? "" : `-via-${via}`);
+const way = { local: [], host: ["The host", ""], guest: ["The guest", ""], both: ["Host and guest", ""] }[
+  via
+].map((who) => (who === "" ? "" : `${who} over SSH, as a user with sudo.`));
 const text = [
   `# Full run: ${suite}`,
   "",
   `What was tested: content ${hash} (sha256 over provider, test, package.json, package-lock.json,`,
   "tsconfig.json and jest.config.js, as `test/run full` computes it).",
   "",
+  ...way,
   `${passed} passed, ${failed} failed.`,
   "",
   "| file | case | result | seconds |",

@@ -13,6 +13,7 @@ import {
 
 /** The changes that are made to a share's directory, and their undo. */
 
+/** Makes the directory, with what the guest is to see of it and the owner that is wanted. */
 export function create(want: DirectoryWant, owner: Owner): Step[] {
   const mode = want.mode ?? createdMode;
   const root: Entry = {
@@ -37,6 +38,7 @@ export function create(want: DirectoryWant, owner: Owner): Step[] {
   ];
 }
 
+/** Brings owner and mode of a directory that is there to what is wanted. */
 export function adjust(want: DirectoryWant, seen: DirectorySeen, entry: Entry, owner: Owner): Step[] {
   const chowned =
     (owner.uid !== undefined && owner.uid !== entry.uid) ||
@@ -65,6 +67,7 @@ function chownSteps(path: string, owner: Owner, from: Entry): Step[] {
   ];
 }
 
+/** Exact, for a directory's setgid bit too. */
 export function chmodStep(path: string, to: number, from: number): Step {
   return {
     does: `chmod ${path} from ${formatOctalMode(from)} to ${formatOctalMode(to)}`,
@@ -93,6 +96,7 @@ ${lines(attributeNames.map((name, index) => sh`setfattr -h -n ${name} -v ${value
   };
 }
 
+/** Gives `user.virtfs.*` of the directory itself back as first contact found it. */
 export function restoreAttributes(
   path: string,
   before: VirtfsAttributes,

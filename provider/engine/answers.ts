@@ -24,12 +24,15 @@ function toolsOf(asks: readonly LookAsk[]): readonly Tool[] {
   return [...new Map(tools.map((tool) => [tool.program, tool])).values()];
 }
 
+/** The part of a script, named `tools`, that prints the programs that are not there. */
 export function toolCheck(asks: readonly [LookAsk, ...LookAsk[]]): Script {
   const programs = [...asks[0].machine.programs, ...toolsOf(asks).map((tool) => tool.program)];
   return sh`mark begin tools
 for program in ${programs}; do command -v "$program" >/dev/null || printf '%s\n' "$program"; done
 mark end tools 0`;
 }
+
+/** Throws `toolMissing` for what one share needs of them, with the packages that bring it. */
 export function checkTools({ machine, facts }: LookAsk, report: Report | undefined): void {
   const known = new Map(toolsOf([{ machine, facts }]).map((tool) => [tool.program, tool.packages]));
   const missing = (report?.stdout.toString("utf8").split("\n") ?? []).filter(
@@ -94,6 +97,7 @@ export function readFacts(
   return { values, raw };
 }
 
+/** Whoever holds the lock did not let go of it in time: nothing was written. */
 export function lockHeld(machine: Machine): ShareError {
   return new ShareError({
     code: "lockHeld",
@@ -104,6 +108,7 @@ export function lockHeld(machine: Machine): ShareError {
   });
 }
 
+/** A script that ended without saying how one of its parts did; `last` is what it said instead. */
 export function lostReport(machine: Machine, does: string, last: string): ShareError {
   return new ShareError({
     code: "transportFailed",
@@ -115,6 +120,7 @@ export function lostReport(machine: Machine, does: string, last: string): ShareE
   });
 }
 
+/** How the steps of one share ended: the one that failed, and how many stay done. */
 export function outcome(
   { machine, steps }: WriteAsk,
   prefix: string,

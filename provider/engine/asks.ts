@@ -52,7 +52,7 @@ export interface WriteAsk extends LookAsk {
 // What several ask for together.
 
 /** A fact, and the machine of a share that asks for it. */
-interface Scoped {
+export interface Scoped {
   readonly fact: Fact<unknown>;
   readonly machine: Machine;
 }
@@ -66,10 +66,12 @@ export function factsIn(asks: readonly LookAsk[]): ReadonlyMap<string, Scoped> {
   );
 }
 
+/** Under which a fact is looked up once: of each domain where it is a domain's own. */
 export function keyOf(fact: Fact<unknown>, machine: Machine): string {
   return fact.perDomain === true ? `${machine.scope.key} ${fact.key}` : fact.key;
 }
 
+/** What looks a fact up, with its domain found first where it is a domain's own. */
 export function scriptOf({ fact, machine }: Scoped): Script {
   return fact.perDomain === true ? lines([machine.scope.enter, fact.script]) : fact.script;
 }
@@ -80,21 +82,29 @@ export function lookUp(asks: readonly LookAsk[]): Script {
   const snippets = all.map(
     (scoped, index) => [`fact-${index}`, { does: scoped.fact.does, run: scriptOf(scoped) }] as const,
   );
-  return lines([gather(all.map(({ fact }) => fact)), inTurn(new Map(snippets))]);
+  return lines([gather(all), inTurn(new Map(snippets))]);
 }
 
 /** Sets the variables that facts are read out of. */
-export function gather(facts: readonly Fact<unknown>[]): Script {
-  const all = facts.flatMap(({ gathers }) => gathers ?? []);
-  const once = [...new Map(all.map((one) => [one.variable, one])).values()];
+export function gather(scoped: readonly Scoped[]): Script {
+  const gatherings = new Map(
+    scoped.flatMap(({ fact: { gathers } }) => (gathers ? [[gathers.variable, gathers]] : [])),
+  );
   return lines(
-    once.map(
-      ({ variable, script }) => sh`${{ text: variable }}=$( ${script}
-)`,
-    ),
+    [...gatherings.values()].map(({ variable, script, when }) => {
+      const set = sh`${{ text: variable }}=$( ${script}
+)`;
+      if (!when) return set;
+      const domains = scoped.filter(({ fact }) => fact.gathers?.variable === variable);
+      const tests = new Map(domains.map(({ machine: { scope } }) => [scope.key, lines([scope.enter, when])]));
+      const any = [...tests.values()].map((test) => `( ${test.text}\n)`).join(" || ");
+      return sh`${{ text: variable }}=''
+if ${{ text: any }}; then ${set}; fi`;
+    }),
   );
 }
 
+/** Milliseconds: the longest that one of them waits for a sign of progress. */
 export function idleOf(asks: readonly LookAsk[]): number {
   return Math.max(...asks.map(({ machine }) => machine.idleMs));
 }

@@ -56,6 +56,8 @@ export interface Fact<T> {
 export interface Gathering {
   readonly variable: string;
   readonly script: Script;
+  /** Only where this test succeeds for one of the domains; else the variable is empty. */
+  readonly when?: Script;
 }
 
 /** A program that a script needs, and the packages that bring it. */

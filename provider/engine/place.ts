@@ -78,7 +78,7 @@ export async function write(asks: readonly [WriteAsk, ...WriteAsk[]]): Promise<A
   const composed = compose(machine.prelude, () =>
     lines([
       machine.lock,
-      gather(guards.map(([, { fact }]) => fact)),
+      gather(guards.map(([, scoped]) => scoped)),
       ...guards.map(
         ([, scoped], index) => sh`guard_${index}=$( ( ${scriptOf(scoped)}
 ) 2>/dev/null | sha256sum | cut -d' ' -f1 )`,

@@ -1,11 +1,15 @@
+import type { Machine } from "../engine/asks";
 import { lockHeldStatus } from "../engine/place";
 import { recordsDirectory } from "../engine/record";
 import { type Script, sh } from "../formats/shell";
 import type { ShareSpec } from "../spec";
 import { guestAgentTransport } from "../transport/guest-agent";
 import { localTransport } from "../transport/local";
-import type { Machine } from "../engine/asks";
+import { sshTransport } from "../transport/ssh";
+import { nameOf, type SshConnection, sshConnection } from "../transport/ssh-connection";
+import { runnerFor } from "../transport/sudo";
 import { told } from "../transport/told";
+import type { Transport } from "../transport/transport";
 import type { Machines } from "./observe";
 
 /** Seconds that a write waits for another process's lock on the same machine. */
@@ -15,19 +19,22 @@ const lockSeconds = 60;
 const mostInGuest = 10;
 
 /**
- * The machines of one share: this one as its KVM host, and the guest through its agent.
+ * The machines of one share: its KVM host, this one or over SSH, and the guest, through its agent or over SSH.
  *
  * `knownUuid` is what the state says of the domain; it finds the records when libvirt has it no more.
  */
 export function machinesOf(spec: ShareSpec, knownUuid: string): Machines {
-  const { libvirtUri, escalate } = spec.host;
-  const here = localTransport(libvirtUri === "qemu:///session" ? "none" : escalate);
-  const transport = told(here, spec.tag, "asItComes");
+  const { libvirtUri } = spec.host;
+  const { transport: reached, connection } = hostOf(spec);
+  const transport = told(reached, spec.tag, "asItComes");
   const idleMs = spec.timeouts.commandMs;
-  const key = `${transport.machine} ${libvirtUri} ${escalate}`;
+  const key = `${transport.machine} ${libvirtUri} ${spec.host.escalate}`;
+  const way = guestWay(spec, connection);
   return {
     key,
     knownUuid,
+    unverified: [...new Set([...(connection?.unverified ?? []), ...(way?.connection.unverified ?? [])])],
+    guestBy: way ? "ssh" : "agent",
     host: {
       place: "host",
       key,
@@ -41,15 +48,51 @@ export function machinesOf(spec: ShareSpec, knownUuid: string): Machines {
     },
     guest: (domain) => ({
       place: "guest",
-      key: `${key} ${domain.uuid}`,
-      transport: told(guestAgentTransport(here, sh`virsh -q -c ${libvirtUri}`, domain), spec.tag, "atOnce"),
+      key: `${key} ${domain.uuid} ${way?.user ?? ""}`,
+      transport: way
+        ? told(way.transport(domain.name), spec.tag, "asItComes")
+        : told(guestAgentTransport(reached, sh`virsh -q -c ${libvirtUri}`, domain), spec.tag, "atOnce"),
       idleMs,
       prelude: sh`:`,
       scope: { key: "", enter: sh`:`, beforeWrite: sh`:` },
       lock: guestLock,
       programs: ["sha256sum"],
-      most: mostInGuest,
+      most: way ? Infinity : mostInGuest,
     }),
+    guestReady: (withinMs) => way?.connection.ready(withinMs) ?? Promise.resolve(),
+  };
+}
+
+/** How scripts reach the host; where the libvirt is a user's own, as that user. */
+function hostOf(spec: ShareSpec): { transport: Transport; connection?: SshConnection } {
+  const { connection: args, libvirtUri, verifyHostKey } = spec.host;
+  const escalate = libvirtUri === "qemu:///session" ? "none" : spec.host.escalate;
+  if (!args) return { transport: localTransport(escalate) };
+  const where = { layer: "host", machine: nameOf(args) } as const;
+  const connection = sshConnection({ connection: args, verifyHostKey, where });
+  const runner = runnerFor(escalate, args.user === "root");
+  return { connection, transport: sshTransport(connection, runner, args.user, where) };
+}
+
+/** A guest over SSH, straight or over the connection that its host has; undefined: through its agent. */
+function guestWay(spec: ShareSpec, host: SshConnection | undefined) {
+  const { connection: args, throughHost, verifyHostKey } = spec.guest ?? {};
+  if (!args) return undefined;
+  const connection = sshConnection({
+    connection: args,
+    verifyHostKey: verifyHostKey !== false,
+    through: throughHost === true ? host : undefined,
+    where: { layer: "guest", machine: `guest ${spec.domain} (${nameOf(args)})` },
+  });
+  const runner = runnerFor("auto", args.user === "root");
+  return {
+    user: nameOf(args),
+    connection,
+    transport: (domain: string) =>
+      sshTransport(connection, runner, args.user, {
+        layer: "guest",
+        machine: `guest ${domain} (${nameOf(args)})`,
+      }),
   };
 }
 

@@ -14,6 +14,11 @@ export interface Machines {
   readonly knownUuid: string;
   /** The guest can be reached only once its domain is known. */
   readonly guest: (domain: { uuid: string; name: string }) => Machine;
+  readonly guestBy: "agent" | "ssh";
+  /** Waits for a guest that boots, where nothing on the host can see it: over SSH. */
+  readonly guestReady: (withinMs: number) => Promise<void>;
+  /** Machines on the way there whose keys are not looked at, because the program says so. */
+  readonly unverified: readonly string[];
 }
 
 /** What was found on both, or why the guest could not be looked at. */
@@ -70,6 +75,7 @@ function reach(
   });
   if (info.state !== "running")
     return unreachable("guestUnreachable", `${info.name} is ${info.state}`, "resume it");
+  if (machines.guestBy === "ssh") return { machine };
   if (live.agentChannel === "absent") {
     return unreachable(
       "guestAgentMissing",

@@ -105,6 +105,7 @@ class Run {
   }
 
   async all(): Promise<Outcome> {
+    for (const text of unverifiedKeys(this.machines)) this.#warn(text);
     try {
       await this.#untilSettled(true);
       const power = this.#power();
@@ -314,7 +315,7 @@ class Run {
       machine: this.machines.host,
       kind,
       removable: this.request.spec !== undefined,
-      waitForAgent: guestState.kind !== "notAsked",
+      waitForAgent: guestState.kind !== "notAsked" && this.machines.guestBy === "agent",
       facts: hostFacts(this.#bindings),
       onLine: this.teller.step,
     };
@@ -322,6 +323,14 @@ class Run {
     if (count === 2) this.#warn(secondCycle(info.name));
     this.#observation = { ...this.#observation, host: look };
     this.#failure = powerFailure(request, log);
+    if (!this.#failed() && guestState.kind !== "notAsked") await this.#waitForGuest(share.timeouts.bootMs);
+  }
+
+  /** A guest that does not come back is seen, and said, by the look that follows. */
+  async #waitForGuest(bootMs: number): Promise<void> {
+    await this.machines.guestReady(bootMs).catch((error: unknown) => {
+      if (!(error instanceof ShareError) || error.code !== "guestUnreachable") throw error;
+    });
   }
 
   #warn(text: string): void {
@@ -329,6 +338,14 @@ class Run {
     this.#warned.add(text);
     this.teller.warn(text);
   }
+}
+
+/** A switched-off check is said at each run. */
+export function unverifiedKeys({ unverified }: Machines): string[] {
+  return unverified.map(
+    (name) =>
+      `the host key of ${name} is not verified (verifyHostKey: false): whoever answers there gets the credentials`,
+  );
 }
 
 type Stale = false | "changed" | "deferred";

@@ -1,5 +1,5 @@
 /**
- * How a script reaches a place. One file for each way: local, guest-agent, later ssh.
+ * How a script reaches a place. One file for each way: local, guest-agent, ssh.
  *
  * The I/O of this package lives in this folder alone.
  */

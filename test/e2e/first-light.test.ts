@@ -3,13 +3,15 @@ import { directory, Guest, records } from "./support/lab";
 import { CountedShell } from "./support/counted-shell";
 import { output } from "./support/run";
 import { Stack } from "./support/stack";
+import { via } from "./support/via";
 
 /** The whole life of one share, the seed's own, in a guest with systemd, by the real engine. */
 describe("a share in a guest with systemd", () => {
-  const guest = new Guest("first", "systemd");
+  // The ways run beside each other.
+  const guest = new Guest(`first-${via}`, "systemd");
   const stack = new Stack();
   const shell = new CountedShell();
-  const base = "/srv/v9p-first";
+  const base = `/srv/${guest.domain}`;
   const source = `${base}/foo/bar`;
   const seed = {
     source,

@@ -62,8 +62,17 @@ publish_artifact() {
 # Prints a domain's definition. The disk and the serial devices sit on the root
 # bus: each PCI Express port that libvirt adds takes an emulated guest a moment.
 domain_xml() {
-  local name=$1 uuid=$2 kind=$3 memory=$4 cpus=$5 type=$6 images=$7 directory=$8 cpu_mode=maximum
+  local name=$1 uuid=$2 kind=$3 memory=$4 cpus=$5 type=$6 images=$7 directory=$8 ssh_port=$9 cpu_mode=maximum
+  local network='' wants=''
   if [[ $type == kvm ]]; then cpu_mode=host-passthrough; fi
+  # A network of the guest's own: QEMU passes one port of this machine on to its sshd.
+  if [[ -n $ssh_port ]]; then
+    wants=' systemd.wants=systemd-networkd.service'
+    network="<qemu:commandline xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>
+    <qemu:arg value='-netdev'/><qemu:arg value='user,id=lab,restrict=on,hostfwd=tcp:127.0.0.1:$ssh_port-:22'/>
+    <qemu:arg value='-device'/><qemu:arg value='virtio-net-pci,netdev=lab,addr=0x10'/>
+  </qemu:commandline>"
+  fi
   cat <<XML
 <domain type='$type'>
   <name>$name</name>
@@ -75,7 +84,7 @@ domain_xml() {
     <type arch='x86_64' machine='q35'>hvm</type>
     <kernel>$images/kernel</kernel>
     <initrd>$images/ramdisk</initrd>
-    <cmdline>console=ttyS0 quiet loglevel=3 root=/dev/vda rw mitigations=off random.trust_cpu=on tsc=reliable no_timer_check audit=0 net.ifnames=0</cmdline>
+    <cmdline>console=ttyS0 quiet loglevel=3 root=/dev/vda rw mitigations=off random.trust_cpu=on tsc=reliable no_timer_check audit=0 net.ifnames=0$wants</cmdline>
   </os>
   <features><acpi/><apic/></features>
   <cpu mode='$cpu_mode'/>
@@ -103,6 +112,7 @@ domain_xml() {
     <memballoon model='none'/>
     <audio id='1' type='none'/>
   </devices>
+  $network
 </domain>
 XML
 }
@@ -120,9 +130,9 @@ renew_domain() {
   vsh define "$directory/domain.xml"
 }
 
-# lab define NAME KIND [--memory MiB] [--off|--paused]
+# lab define NAME KIND [--memory MiB] [--ssh PORT] [--off|--paused]
 lab_define() {
-  local name=${1:-} kind=${2:-} memory='' cpus paused='' began directory images type uuid
+  local name=${1:-} kind=${2:-} memory='' ssh_port='' cpus paused='' began directory images type uuid
   began=$(now_ms)
   directory=$(domain_directory "$name")
   shift $(($# < 2 ? $# : 2))
@@ -138,9 +148,14 @@ lab_define() {
         memory=$2
         shift
         ;;
+      --ssh)
+        [[ $kind == systemd && ${2:-} =~ ^[0-9]+$ ]] || fail "--ssh takes a port of this machine, and a systemd guest"
+        ssh_port=$2
+        shift
+        ;;
       --off) paused='' ;;
       --paused) paused=yes ;;
-      *) fail "lab define knows no option \"$1\": --memory MiB, --off, --paused" ;;
+      *) fail "lab define knows no option \"$1\": --memory MiB, --ssh PORT, --off, --paused" ;;
     esac
     shift
   done
@@ -159,7 +174,7 @@ lab_define() {
   printf '%s\n' "$uuid" | as_root tee "$directory/uuid" >/dev/null
   printf '%s\n' "$kind" | as_root tee "$directory/kind" >/dev/null
   printf '%s\n' "$images" | as_root tee "$directory/images" >/dev/null
-  domain_xml "$name" "$uuid" "$kind" "$memory" "$cpus" "$type" "$images" "$directory" |
+  domain_xml "$name" "$uuid" "$kind" "$memory" "$cpus" "$type" "$images" "$directory" "$ssh_port" |
     as_root tee "$directory/domain.xml" >/dev/null
   renew_domain "$name" "$directory"
   if [[ -n $paused ]]; then vsh start --paused "$name"; fi

@@ -4,7 +4,7 @@
 
 # shellcheck disable=SC2034 # lab uses it
 SYSTEMD_RECIPE=(systemd-guest.sh guest-image.sh guests/ramdisk-init)
-SYSTEMD_PACKAGES=systemd-sysv,udev,dbus,openssh-server,qemu-guest-agent,iproute2,kmod,attr,acl,hostname,busybox-static,linux-image-amd64
+SYSTEMD_PACKAGES=systemd-sysv,udev,dbus,openssh-server,qemu-guest-agent,iproute2,kmod,attr,acl,hostname,sudo,busybox-static,linux-image-amd64
 # The disk's virtual size; the image's file takes a tenth.
 SYSTEMD_DISK_SIZE=3G
 # The kernel's modules that are kept. All others are drivers of hardware that no
@@ -48,6 +48,10 @@ install_systemd_tree() {
 set_up_systemd() {
   local tree=$1 unit
   as_root chroot "$tree" passwd -d root
+  # Who logs in over SSH where root may not; nobody has a key yet.
+  as_root chroot "$tree" useradd -m -s /bin/bash admin
+  printf 'admin ALL=(root) NOPASSWD: ALL\n' | as_root tee "$tree/etc/sudoers.d/admin"
+  as_root chmod 440 "$tree/etc/sudoers.d/admin"
   printf 'lab\n' | as_root tee "$tree/etc/hostname"
   printf '127.0.0.1 localhost lab\n::1 localhost\n' | as_root tee "$tree/etc/hosts"
   printf '# The root disk; shares follow below.\n/dev/vda / ext4 rw,noatime 0 1\n' | as_root tee "$tree/etc/fstab"

@@ -9,7 +9,8 @@ export interface Fault {
   readonly at: number;
   /**
    * `before`: the provider process is killed before the command begins; `after`: when it has ended, and
-   * its output is lost; `during`: the command itself is killed after some milliseconds of its life.
+   * its output is lost. On a host over SSH it is the connection that is cut. `during`: the command itself is
+   * killed after some milliseconds of its life.
    * `heldBefore`, `heldAfter`: nobody is killed; the command waits to be released before it begins, or when
    * all of it is done but its end.
    */
@@ -70,8 +71,8 @@ export class CountedShell {
     // Only what our transport starts (`sh -s`) counts: the engine's own launcher is a shell script too.
     const kill = fault
       ? `if [ "$count" = ${fault.at} ]; then
-  ${fault.when === "before" ? "kill -KILL $PPID; exit 1" : ""}
-  ${fault.when === "after" ? "/bin/sh -s >/dev/null 2>&1; kill -KILL $PPID; exit 1" : ""}
+  ${fault.when === "before" ? "drop; exit 1" : ""}
+  ${fault.when === "after" ? "/bin/sh -s >/dev/null 2>&1; drop; exit 1" : ""}
   ${fault.when === "during" ? `exec /usr/bin/timeout -s KILL ${(fault.afterMs ?? 0) / 1000} /bin/sh -s` : ""}
   ${fault.when === "heldBefore" ? `hold; /bin/sh -s; status=$?; : > ${this.folder}/over; exit $status` : ""}
   ${fault.when === "heldAfter" ? `/bin/sh -s; status=$?; hold; : > ${this.folder}/over; exit $status` : ""}
@@ -81,6 +82,12 @@ fi`
 if [ "$*" != -s ]; then exec /bin/sh "$@"; fi
 echo command >> ${this.#log}
 count=$(wc -l < ${this.#log})
+# Who asked for the command: the provider itself, or, behind sudo, the connection that it came over.
+drop() {
+  asker=$PPID
+  if [ "$(cat "/proc/$PPID/comm")" = sudo ]; then asker=$(ps -o ppid= -p "$PPID"); fi
+  kill -KILL $asker
+}
 hold() {
   : > ${this.folder}/held
   for turn in $(seq 2400); do if [ -e ${this.folder}/release ]; then break; fi; sleep 0.05; done

@@ -1,5 +1,6 @@
 import { resolve } from "node:path";
 import { output } from "./run";
+import { guestOptions, letIn } from "./via";
 
 /** The checkout that is tested. */
 export const root = resolve(__dirname, "../../..");
@@ -22,13 +23,14 @@ export class Guest {
 
   /** A fresh one, off. */
   async define(...options: readonly string[]): Promise<void> {
-    await lab("define", this.domain, this.kind, ...options);
+    await lab("define", this.domain, this.kind, ...(await guestOptions(this.domain, this.kind)), ...options);
   }
 
   /** A fresh one, with its agent answering. */
   async boot(): Promise<void> {
     await this.define();
     await this.bootDefined();
+    await letIn(this.domain, (script) => this.sh(script));
   }
 
   /** Starts it as it is defined now, and waits for its agent. */

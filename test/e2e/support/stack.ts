@@ -13,6 +13,7 @@ import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
 import { lab, root } from "./lab";
 import { type Ended, output, run, type RunOptions } from "./run";
+import { interpose, withWays } from "./via";
 
 /** The program of every stack: the shares of shares.json, by name; `__options` in one are its resource options. */
 const program = `const { Virtio9pShare } = require("pulumi-virtio9p");
@@ -71,7 +72,8 @@ export class Stack {
    * what goes to the engine (ignoreChanges, protect, retainOnDelete, aliases as URNs).
    */
   declare(shares: Readonly<Record<string, object>>): void {
-    writeFileSync(join(this.folder, "shares.json"), JSON.stringify(shares));
+    const reached = Object.entries(shares).map(([name, share]) => [name, withWays(share)] as const);
+    writeFileSync(join(this.folder, "shares.json"), JSON.stringify(Object.fromEntries(reached)));
   }
 
   /** Runs `pulumi COMMAND` without asking anything; `path` goes before PATH. */
@@ -80,6 +82,7 @@ export class Stack {
     args: readonly string[] = [],
     more: { path?: string; env?: NodeJS.ProcessEnv; ownGroup?: true; onStart?: (pid: number) => void } = {},
   ): Promise<Ended> {
+    interpose(more.path);
     const options = { ...this.#options(more.onStart), ownGroup: more.ownGroup ?? false };
     const env = {
       ...options.env,

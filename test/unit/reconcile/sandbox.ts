@@ -134,6 +134,9 @@ export class Sandbox {
     return {
       key: this.folder,
       knownUuid: uuid,
+      guestBy: "agent",
+      guestReady: () => Promise.resolve(),
+      unverified: [],
       host: {
         place: "host",
         key: this.folder,

@@ -1,0 +1,119 @@
+import { createHmac } from "node:crypto";
+
+/**
+ * known_hosts: which keys a host may show. Source: sshd(8) of OpenSSH 9.2, SSH_KNOWN_HOSTS FILE FORMAT.
+ *
+ * Sample lines:
+ *
+ * ```
+ * kvm1.example,10.0.0.5 ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI...
+ * [kvm2.example]:2222 ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNo...
+ * |1|JfKTdBh7rNbXkVAQCRp4OQoPfmI=|USECr3SWf1JUPsms5AqfD5QfxkM= ssh-rsa AAAAB3NzaC1yc2E...
+ * @revoked * ssh-rsa AAAAB5W...
+ * ```
+ */
+export interface KnownHostLine {
+  readonly marker: "cert-authority" | "revoked" | undefined;
+  /** Patterns as they are written: names with `*`, `?` and `!`, or one hashed name. */
+  readonly patterns: string;
+  readonly key: HostKey;
+}
+
+/** A public key: its type and the base64 of its bytes. */
+export interface HostKey {
+  readonly type: string;
+  readonly base64: string;
+}
+
+/** What the files say of one host. */
+export interface KnownHost {
+  readonly keys: readonly HostKey[];
+  readonly revoked: readonly HostKey[];
+  /** Whether a certificate authority vouches for it: keys that are signed by one are not supported here. */
+  readonly byAuthority: boolean;
+}
+
+/** A key as authorized_keys and `ssh-keyscan` have it, with or without a comment; undefined: it is none. */
+export function parseHostKey(text: string): HostKey | undefined {
+  const [type = "", base64 = ""] = text.trim().split(/\s+/);
+  const bytes = Buffer.from(base64, "base64");
+  // A key's first field is its type, behind its length (RFC 4253, 6.6).
+  if (bytes.length < 8 || bytes.readUInt32BE(0) !== type.length) return undefined;
+  return bytes.toString("latin1", 4, 4 + type.length) === type ? { type, base64 } : undefined;
+}
+
+/** `ssh-ed25519 AAAAC3Nz...`: the value for `hostKey`. */
+export function formatHostKey({ type, base64 }: HostKey): string {
+  return `${type} ${base64}`;
+}
+
+/** The key whose bytes a host showed. */
+export function hostKeyOf(bytes: Buffer): HostKey {
+  const length = bytes.length >= 4 ? bytes.readUInt32BE(0) : 0;
+  return { type: bytes.toString("latin1", 4, 4 + length), base64: bytes.toString("base64") };
+}
+
+/** Whether both are one key, however their base64 is padded. */
+export function sameHostKey(a: HostKey, b: HostKey): boolean {
+  return Buffer.from(a.base64, "base64").equals(Buffer.from(b.base64, "base64"));
+}
+
+/** All lines of a file that say something of a host; what cannot be read is left out, as ssh(1) does. */
+export function parseKnownHosts(text: string): KnownHostLine[] {
+  return text.split("\n").flatMap((line) => {
+    const words = line.trim().split(/\s+/);
+    const marker = /^@(cert-authority|revoked)$/.exec(words[0] ?? "")?.[1] as KnownHostLine["marker"];
+    const [patterns = "", ...rest] = marker === undefined ? words : words.slice(1);
+    const key = patterns === "" || patterns.startsWith("#") ? undefined : parseHostKey(rest.join(" "));
+    return key ? [{ marker, patterns, key }] : [];
+  });
+}
+
+/** What lines say of a host that is reached under this name at this port. */
+export function knownHost(lines: readonly KnownHostLine[], host: string, port: number): KnownHost {
+  const name = port === 22 ? host.toLowerCase() : `[${host.toLowerCase()}]:${port}`;
+  const ours = lines.filter(({ patterns }) => isFor(patterns, name));
+  const keysOf = (marker: KnownHostLine["marker"]): HostKey[] =>
+    ours.filter((line) => line.marker === marker).map(({ key }) => key);
+  return {
+    keys: keysOf(undefined),
+    revoked: keysOf("revoked"),
+    byAuthority: ours.some(({ marker }) => marker === "cert-authority"),
+  };
+}
+
+/** A negated pattern that matches keeps the whole line out, whatever else matches. */
+function isFor(patterns: string, name: string): boolean {
+  if (patterns.startsWith("|")) return isHashOf(patterns, name);
+  const list = patterns.toLowerCase().split(",");
+  const [negated, plain] = [true, false].map((is) => list.filter((one) => one.startsWith("!") === is));
+  return (
+    !negated?.some((one) => matches(one.slice(1), name)) && plain?.some((one) => matches(one, name)) === true
+  );
+}
+
+/** `|1|SALT|HASH`: HMAC-SHA1 of the name (OpenSSH 9.2, hostfile.c host_hash). */
+function isHashOf(pattern: string, name: string): boolean {
+  const [, version, salt = "", hash] = pattern.split("|");
+  if (version !== "1") return false;
+  return createHmac("sha1", Buffer.from(salt, "base64")).update(name).digest("base64") === hash;
+}
+
+/** `*` is any text and `?` any character; both sides are in lower case. Linear, whatever the pattern. */
+function matches(pattern: string, name: string): boolean {
+  let [at, star, resume] = [0, -1, 0];
+  for (let index = 0; index < name.length;) {
+    if (pattern[at] === "*") {
+      star = at++;
+      resume = index;
+    } else if (pattern[at] === "?" || pattern[at] === name[index]) {
+      at += 1;
+      index += 1;
+    } else if (star !== -1) {
+      at = star + 1;
+      index = ++resume;
+    } else return false;
+  }
+  while (pattern[at] === "*") at += 1;
+  return at === pattern.length;
+}

@@ -1,0 +1,105 @@
+import { StringDecoder } from "node:string_decoder";
+import { ShareError } from "../errors";
+import { type Limits, maxOutputBytes, type Output } from "./transport";
+
+/** Where a script runs, in an error's words. */
+export interface Where {
+  readonly layer: "host" | "guest";
+  readonly machine: string;
+}
+
+/**
+ * Gathers what one script prints, and gives up where it passes its limits: silent for too long, or too much.
+ *
+ * `giveUp` is told once, and whoever runs the script ends it. After {@link stop} nothing more happens.
+ */
+export class Listener {
+  readonly #out: Buffer[] = [];
+  readonly #err: Buffer[] = [];
+  readonly #lines: (chunk: Buffer) => void;
+  #bytes = 0;
+  #idle: NodeJS.Timeout | undefined;
+  #over = false;
+
+  constructor(
+    private readonly limits: Limits,
+    private readonly where: Where,
+    private readonly giveUp: (error: ShareError) => void,
+  ) {
+    this.#lines = lineReader(limits.onProgress);
+    this.#sign();
+  }
+
+  /** Bytes so far, of both streams. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  stdout(chunk: Buffer): void {
+    this.#take(this.#out, chunk);
+  }
+
+  stderr(chunk: Buffer): void {
+    this.#take(this.#err, chunk);
+    if (!this.#over) this.#lines(chunk);
+  }
+
+  /** What was printed until now. */
+  output(status: number): Output {
+    return { status, stdout: Buffer.concat(this.#out), stderr: Buffer.concat(this.#err) };
+  }
+
+  stop(): void {
+    this.#over = true;
+    clearTimeout(this.#idle);
+  }
+
+  #take(into: Buffer[], chunk: Buffer): void {
+    if (this.#over) return;
+    this.#sign();
+    this.#bytes += chunk.length;
+    if (this.#bytes <= maxOutputBytes) into.push(chunk);
+    else this.#end(tooLarge(this.where));
+  }
+
+  #sign(): void {
+    clearTimeout(this.#idle);
+    this.#idle = setTimeout(() => {
+      this.#end(hung(this.where, this.limits.idleMs));
+    }, this.limits.idleMs);
+  }
+
+  #end(error: ShareError): void {
+    this.stop();
+    this.giveUp(error);
+  }
+}
+
+/** Splits what comes in chunks into whole lines. */
+function lineReader(onLine: ((line: string) => void) | undefined): (chunk: Buffer) => void {
+  if (!onLine) return () => undefined;
+  const decoder = new StringDecoder("utf8");
+  let rest = "";
+  return (chunk) => {
+    const pieces = (rest + decoder.write(chunk)).split("\n");
+    rest = pieces.pop() ?? "";
+    pieces.forEach(onLine);
+  };
+}
+
+function hung(where: Where, idleMs: number): ShareError {
+  return new ShareError({
+    ...where,
+    code: "commandTimedOut",
+    what: `a script gave no sign of progress for ${idleMs / 1000} s, and was ended`,
+    remedy: "see what the machine is waiting for; timeouts.commandMs is the limit",
+  });
+}
+
+function tooLarge(where: Where): ShareError {
+  return new ShareError({
+    ...where,
+    code: "outputTooLarge",
+    what: `a script printed more than ${maxOutputBytes} bytes`,
+  });
+}

@@ -1,0 +1,445 @@
+import { execFileSync, spawn } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { createServer, type Server } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { ShareError } from "../../provider/errors";
+import { portableKey } from "../../provider/formats/private-key";
+import { sshTransport } from "../../provider/transport/ssh";
+import { type Connection, sshConnection } from "../../provider/transport/ssh-connection";
+import { runnerFor } from "../../provider/transport/sudo";
+import { maxOutputBytes, type Transport } from "../../provider/transport/transport";
+import { Relay } from "./support/relay";
+import { freePort, hostKeyKinds, makeKey, SshServer, Users } from "./support/ssh-server";
+
+/** The SSH transport against OpenSSH's own server: what it takes, what it refuses, what it says. */
+
+const [admin, asked, plain, secret] = ["v9p-admin", "v9p-asked", "v9p-plain", "v9p-secret"];
+const password = 'p"a$s`s w\\örd';
+const users = new Users();
+const server = new SshServer();
+let folder: string;
+let key: { privateKey: string; publicKey: string };
+let stranger: { privateKey: string; publicKey: string };
+
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), "virtio9p-keys-"));
+  key = await makeKey(folder, "own", ["-t", "ed25519"]);
+  stranger = await makeKey(folder, "stranger", ["-t", "ed25519"]);
+  await users.add(admin, { sudo: "free" });
+  await users.add(asked, { sudo: "asks", password });
+  await users.add(plain);
+  await users.add(secret, { password });
+  await server.start(["KbdInteractiveAuthentication no", "MaxAuthTries 20"]);
+  for (const user of [admin, asked, plain, "root"]) server.authorize(user, key.publicKey);
+});
+afterAll(async () => {
+  await server.close();
+  await users.close();
+  rmSync(folder, { recursive: true });
+});
+
+let count = 0;
+/** A connection of its own for each test: what is shared in a process is shared by equal ways. */
+function transportTo(
+  connection: Connection,
+  escalate: "auto" | "none" = "none",
+  verifyHostKey = true,
+): Transport {
+  const where = { layer: "host", machine: `${connection.user}@host${count++}` } as const;
+  const made = sshConnection({ connection, verifyHostKey, where });
+  return sshTransport(made, runnerFor(escalate, connection.user === "root"), connection.user, where);
+}
+
+const withKey = (more: Partial<Connection> = {}, user = admin): Connection =>
+  server.connection(user, { privateKey: key.privateKey, ...more });
+
+async function whoAmI(connection: Connection, escalate: "auto" | "none" = "none"): Promise<string> {
+  const { stdout } = await transportTo(connection, escalate).run("id -un", { idleMs: 10_000 });
+  return stdout.toString().trim();
+}
+
+function refusal(work: Promise<unknown>): Promise<ShareError> {
+  return work.then(
+    (value) => {
+      throw new Error(`it was let in: ${JSON.stringify(value)}`);
+    },
+    (error: unknown) => error as ShareError,
+  );
+}
+
+describe("what a script printed, however it ended", () => {
+  let transport: Transport;
+  beforeAll(() => {
+    transport = transportTo(withKey());
+  });
+  const run = async (script: string, idleMs = 10_000) => {
+    const { status, stdout, stderr } = await transport.run(script, { idleMs });
+    return { status, stdout: stdout.toString(), stderr: stderr.toString() };
+  };
+
+  test.each([
+    ["", 0, "", ""],
+    ["echo out; echo err >&2", 0, "out\n", "err\n"],
+    ["echo out; exit 7", 7, "out\n", ""],
+    ["no-such-command-at-all 2>/dev/null", 127, "", ""],
+    ["printf '\\033[2J\\000'", 0, "\x1b[2J\0", ""],
+  ])("%j", async (script, status, stdout, stderr) => {
+    expect(await run(script)).toEqual({ status, stdout, stderr });
+  });
+
+  test("a script larger than a window, and what it prints too", async () => {
+    const padding = `: ${"x".repeat(3_000_000)}\n`;
+    const { status, stdout } = await run(`${padding}head -c 3000000 /dev/zero | tr '\\000' y`);
+    expect([status, stdout.length]).toEqual([0, 3_000_000]);
+  });
+
+  test("a script that ends before it was read whole", async () => {
+    expect((await run(`exit 3\n: ${"x".repeat(3_000_000)}\n`)).status).toBe(3);
+  });
+
+  test("bytes that are no UTF-8", async () => {
+    const { stdout } = await transport.run("printf '\\377\\376'", { idleMs: 5000 });
+    expect([...stdout]).toEqual([0xff, 0xfe]);
+  });
+
+  test("each line of standard error is told as it comes", async () => {
+    const told: string[] = [];
+    const script = "printf 'a'; printf 'on\\303' >&2; sleep 0.2; printf '\\244e\\ntwo\\nrest' >&2";
+    const { stderr } = await transport.run(script, { idleMs: 5000, onProgress: (line) => told.push(line) });
+    expect([told, stderr.toString()]).toEqual([["onäe", "two"], "onäe\ntwo\nrest"]);
+  });
+
+  test("silent for too long: ended, and what it started too", async () => {
+    const mark = `/tmp/virtio9p-survived-${process.pid}`;
+    const error = await refusal(run(`sleep 3; : > ${mark}`, 500));
+    expect(error).toMatchObject({ code: "commandTimedOut" });
+    await new Promise((resolve) => setTimeout(resolve, 4000));
+    expect((await run(`[ ! -e ${mark} ] || { rm ${mark}; echo survived; }`)).stdout).toBe("");
+  });
+
+  test("too much: ended", async () => {
+    const error = await refusal(run(`head -c ${maxOutputBytes + 1} /dev/zero; sleep 60`));
+    expect(error).toMatchObject({ code: "outputTooLarge" });
+  });
+
+  test("ended by a signal", async () => {
+    expect((await refusal(run("kill -KILL $$"))).message).toContain("a script was ended by SIGKILL");
+  });
+});
+
+describe("authentication", () => {
+  const kinds: [string, string[]][] = [
+    ["ed25519", ["-t", "ed25519"]],
+    ["ecdsa of 256 bits", ["-t", "ecdsa", "-b", "256"]],
+    ["ecdsa of 384 bits", ["-t", "ecdsa", "-b", "384"]],
+    ["ecdsa of 521 bits", ["-t", "ecdsa", "-b", "521"]],
+    ["rsa", ["-t", "rsa", "-b", "3072"]],
+    ["rsa in PEM", ["-t", "rsa", "-b", "2048", "-m", "PEM"]],
+    ["ecdsa in PEM", ["-t", "ecdsa", "-m", "PEM"]],
+    ["rsa in PKCS #8", ["-t", "rsa", "-b", "2048", "-m", "PKCS8"]],
+    ["ecdsa in PKCS #8", ["-t", "ecdsa", "-m", "PKCS8"]],
+  ];
+  test.each(
+    kinds.flatMap(([name, options]) => ["", "key password"].map((word) => ({ name, options, word }))),
+  )("a key: $name, its password $word", async ({ name, options, word }) => {
+    const made = await makeKey(folder, `${name}-${word}`, options, word);
+    server.authorize(plain, made.publicKey);
+    const own = { privateKey: made.privateKey, ...(word === "" ? {} : { privateKeyPassword: word }) };
+    expect(await whoAmI(server.connection(plain, own))).toBe(plain);
+    // As a configuration brings it along: other line ends, none at the end.
+    const text = made.privateKey.trim().replaceAll("\n", "\r\n");
+    expect(await whoAmI(server.connection(plain, { ...own, privateKey: text }))).toBe(plain);
+  });
+
+  test("an ed25519 key in PKCS #8, as a program's TLS provider makes it", async () => {
+    const pem = join(folder, "pkcs8");
+    execFileSync("openssl", ["genpkey", "-algorithm", "ed25519", "-out", pem]);
+    const privateKey = execFileSync("cat", [pem], { encoding: "utf8" });
+    const file = join(folder, "portable");
+    writeFileSync(file, portableKey(privateKey, undefined), { mode: 0o600 });
+    server.authorize(plain, execFileSync("ssh-keygen", ["-y", "-f", file], { encoding: "utf8" }).trim());
+    expect(await whoAmI(server.connection(plain, { privateKey }))).toBe(plain);
+  });
+
+  test("an agent, by the connection", async () => {
+    const socket = join(folder, "agent");
+    const agent = spawn("ssh-agent", ["-D", "-a", socket], { stdio: "ignore" });
+    try {
+      await new Promise((resolve) => setTimeout(resolve, 500));
+      execFileSync("ssh-add", ["-q", join(folder, "own")], {
+        env: { ...process.env, SSH_AUTH_SOCK: socket },
+      });
+      expect(await whoAmI(server.connection(admin, { agentSocketPath: socket }))).toBe(admin);
+      const wrong = { privateKey: stranger.privateKey, agentSocketPath: socket };
+      expect(await whoAmI(server.connection(admin, wrong))).toBe(admin);
+    } finally {
+      agent.kill();
+    }
+  });
+
+  test("a password", async () => {
+    expect(await whoAmI(server.connection(secret, { password }))).toBe(secret);
+  });
+
+  test("a password that is asked for by prompts alone; a key and a password both", async () => {
+    const other = new SshServer();
+    // Without PAM no OpenSSH of Debian asks by prompts: what both need is one that does.
+    await other.start(["AuthenticationMethods publickey,password"]);
+    try {
+      other.authorize(secret, key.publicKey);
+      expect(await whoAmI(other.connection(secret, { password, privateKey: key.privateKey }))).toBe(secret);
+      const one = await refusal(whoAmI(other.connection(secret, { privateKey: key.privateKey })));
+      expect(one.code).toBe("authenticationFailed");
+    } finally {
+      await other.close();
+    }
+  });
+
+  test.each<[string, () => Partial<Connection>, string]>([
+    ["another key", () => ({ privateKey: stranger.privateKey }), `${admin} is not let in`],
+    ["another password", () => ({ password: "wrong" }), `${admin} is not let in`],
+    ["nothing", () => ({}), `there is nothing to log in with as ${admin}`],
+    ["no key at all", () => ({ privateKey: "no key" }), "privateKey cannot be read"],
+    ["an agent that is not there", () => ({ agentSocketPath: "/nowhere/agent" }), `${admin} is not let in`],
+  ])("%s is refused, and nothing secret is said", async (_, own, what) => {
+    const error = await refusal(whoAmI(server.connection(admin, own())));
+    expect([error.code, error.message.includes(what)]).toEqual(["authenticationFailed", true]);
+    for (const word of ["wrong", "BEGIN", stranger.privateKey.split("\n")[1] ?? "-"])
+      expect(error.message).not.toContain(word);
+  });
+
+  test.each([
+    ["openssh", ["-t", "ed25519"]],
+    ["PEM", ["-t", "rsa", "-m", "PEM"]],
+    ["PKCS8", ["-t", "rsa", "-m", "PKCS8"]],
+  ])("an encrypted key (%s) without its password, and with another", async (name, options) => {
+    const made = await makeKey(folder, `locked-${name}`, options, "right");
+    for (const privateKeyPassword of [undefined, "other"]) {
+      const own = { privateKey: made.privateKey, privateKeyPassword };
+      const error = await refusal(whoAmI(server.connection(plain, own)));
+      expect(error.message).toMatch(/privateKey cannot be read: .*\[authenticationFailed\]/);
+    }
+  });
+});
+
+describe("the machine's own key", () => {
+  const attempts = (): number => server.log.match(/userauth-request for user/g)?.length ?? 0;
+
+  test.each(hostKeyKinds)("the right %s key lets us on", async (kind) => {
+    expect(await whoAmI(withKey({ hostKey: server.hostKey(kind) }))).toBe(admin);
+  });
+
+  test("another one: nobody tries to log in", async () => {
+    const before = attempts();
+    const error = await refusal(whoAmI(withKey({ hostKey: stranger.publicKey, password })));
+    expect(error.code).toBe("hostKeyMismatch");
+    expect(error.message).toContain(`hostKey is "${server.hostKey().split(" ").slice(0, 2).join(" ")}"`);
+    expect(attempts()).toBe(before);
+  });
+
+  test("unknown: the error has the fingerprint and the value, and nobody tries to log in", async () => {
+    const before = attempts();
+    const error = await refusal(whoAmI(withKey({ hostKey: undefined })));
+    const shown = execFileSync("ssh-keygen", ["-lf", join(server.folder, "host_ed25519.pub")], {
+      encoding: "utf8",
+    }).split(" ")[1];
+    expect(error.code).toBe("hostKeyUnknown");
+    expect(error.message).toContain(shown);
+    expect(error.message).toContain(`set hostKey to "${server.hostKey().split(" ").slice(0, 2).join(" ")}"`);
+    expect(attempts()).toBe(before);
+  });
+
+  test("switched off: any will do", async () => {
+    const transport = transportTo(withKey({ hostKey: undefined }), "none", false);
+    expect((await transport.run("id -un", { idleMs: 5000 })).stdout.toString()).toBe(`${admin}\n`);
+  });
+});
+
+describe("who runs it", () => {
+  test("root by sudo, where no password is asked", async () => {
+    expect(await whoAmI(withKey(), "auto")).toBe("root");
+  });
+
+  test.each([asked, plain])("%s: the error has the sudoers line", async (user) => {
+    server.authorize(plain, key.publicKey);
+    const error = await refusal(whoAmI(withKey({}, user), "auto"));
+    expect(error.code).toBe("sudoNeedsPassword");
+    expect(error.message).toContain(`add the line "${user} ALL=(root) NOPASSWD: ALL"`);
+  });
+
+  test("a banner, a noisy profile and another shell", async () => {
+    const noisy = new SshServer();
+    const banner = join(folder, "banner");
+    writeFileSync(banner, "Authorised users only.\n");
+    await noisy.start([`Banner ${banner}`]);
+    try {
+      noisy.authorize(admin, key.publicKey);
+      writeFileSync(`/home/${admin}/.bashrc`, "echo hello from the profile; echo and errors >&2\n");
+      const transport = transportTo(noisy.connection(admin, { privateKey: key.privateKey }), "auto");
+      const { stdout } = await transport.run("echo; id -un", { idleMs: 5000 });
+      expect(stdout.toString()).toBe("hello from the profile\n\nroot\n");
+    } finally {
+      rmSync(`/home/${admin}/.bashrc`, { force: true });
+      await noisy.close();
+    }
+  });
+});
+
+describe("one connection", () => {
+  test("twenty scripts at once, one login, no more than sshd's ten sessions", async () => {
+    const before = server.logins;
+    const transport = transportTo(withKey());
+    const all = Array.from({ length: 20 }, (_, index) =>
+      transport.run(`sleep 0.3; echo ${index}`, { idleMs: 9000 }),
+    );
+    const said = (await Promise.all(all)).map(({ stdout }) => Number(stdout.toString()));
+    expect([said, server.logins - before]).toEqual([Array.from({ length: 20 }, (_, index) => index), 1]);
+  });
+
+  test("a server that lets three sessions in", async () => {
+    const narrow = new SshServer();
+    await narrow.start(["MaxSessions 3"]);
+    try {
+      narrow.authorize(admin, key.publicKey);
+      const transport = transportTo(narrow.connection(admin, { privateKey: key.privateKey }));
+      const all = Array.from({ length: 10 }, (_, index) =>
+        transport.run(`sleep 0.3; echo ${index}`, { idleMs: 9000 }),
+      );
+      expect((await Promise.all(all)).map(({ status }) => status)).toEqual(Array(10).fill(0));
+      expect(narrow.logins).toBe(1);
+    } finally {
+      await narrow.close();
+    }
+  });
+
+  test("dropped between two scripts, it is made once more", async () => {
+    const relay = new Relay(server.port);
+    await relay.start();
+    try {
+      const transport = transportTo(withKey({ port: relay.port }));
+      await transport.run(":", { idleMs: 5000 });
+      relay.cut();
+      await new Promise((resolve) => setTimeout(resolve, 300));
+      expect((await transport.run("echo again", { idleMs: 5000 })).stdout.toString()).toBe("again\n");
+      expect(relay.accepted).toBe(2);
+    } finally {
+      await relay.close();
+    }
+  });
+
+  test("dropped in the middle of a script, the error says what may have been done", async () => {
+    const relay = new Relay(server.port);
+    await relay.start();
+    try {
+      const transport = transportTo(withKey({ port: relay.port }));
+      const running = refusal(
+        transport.run("echo begun >&2; sleep 20", {
+          idleMs: 30_000,
+          onProgress: () => {
+            relay.cut();
+          },
+        }),
+      );
+      const error = await running;
+      expect(error.code).toBe("connectionLost");
+      expect(error.message).toContain("it may have been carried out in part");
+      expect((await transport.run("echo again", { idleMs: 5000 })).stdout.toString()).toBe("again\n");
+    } finally {
+      await relay.close();
+    }
+  });
+
+  test("a machine that does not listen: all fail at once, with one error, after as many attempts as are allowed", async () => {
+    const transport = transportTo(withKey({ port: await freePort(), dialErrorLimit: 2 }));
+    const errors = await Promise.all(
+      Array.from({ length: 5 }, () => refusal(transport.run(":", { idleMs: 5000 }))),
+    );
+    expect(errors.map(({ code }) => code)).toEqual(Array(5).fill("hostUnreachable"));
+    expect(errors[0]?.message).toContain("it does not answer (tried 2 times)");
+    const began = Date.now();
+    await refusal(transport.run(":", { idleMs: 5000 }));
+    expect(Date.now() - began).toBeLessThan(100);
+  });
+
+  test.each<[string, (server: Server) => void, string]>([
+    ["never answers", () => undefined, "no answer within 1 s"],
+    ["closes at once", (one) => one.on("connection", (socket) => socket.destroy()), ""],
+    [
+      "is no SSH server",
+      (one) => one.on("connection", (socket) => socket.end("HTTP/1.1 400 Bad\r\n\r\n")),
+      "",
+    ],
+  ])("a machine that %s", async (_, behave, said) => {
+    const strange = createServer();
+    behave(strange);
+    await new Promise<void>((resolve) => strange.listen(0, "127.0.0.1", resolve));
+    const { port } = strange.address() as { port: number };
+    try {
+      const error = await refusal(whoAmI(withKey({ port, perDialTimeout: 1 })));
+      expect([error.code, error.message.includes(said)]).toEqual(["hostUnreachable", true]);
+    } finally {
+      strange.close();
+    }
+  });
+
+  test("a name that is none", async () => {
+    const error = await refusal(whoAmI(withKey({ host: "no-such-host.invalid" })));
+    expect([error.code, error.message.includes("no-such-host.invalid")]).toEqual(["hostUnreachable", true]);
+  });
+});
+
+describe("through another machine", () => {
+  const bastion = new SshServer();
+  let gate: { privateKey: string; publicKey: string };
+  beforeAll(async () => {
+    gate = await makeKey(folder, "gate", ["-t", "ecdsa"]);
+    await bastion.start(["PermitOpen any"]);
+    bastion.authorize(plain, gate.publicKey);
+  });
+  afterAll(() => bastion.close());
+
+  const proxied = (more: object = {}): Connection =>
+    withKey({ proxy: { ...bastion.connection(plain, { privateKey: gate.privateKey }), ...more } });
+
+  test("with keys of its own", async () => {
+    const before = bastion.logins;
+    expect(await whoAmI(proxied())).toBe(admin);
+    expect(bastion.logins - before).toBe(1);
+  });
+
+  test("its key is looked at too", async () => {
+    const error = await refusal(whoAmI(proxied({ hostKey: stranger.publicKey })));
+    expect([error.code, error.message.includes(plain)]).toEqual(["hostKeyMismatch", true]);
+  });
+
+  test("the machine behind it is looked at as ever", async () => {
+    const error = await refusal(whoAmI({ ...proxied(), hostKey: stranger.publicKey }));
+    expect([error.code, error.message.includes(admin)]).toEqual(["hostKeyMismatch", true]);
+  });
+
+  test("what it does not reach", async () => {
+    const error = await refusal(whoAmI({ ...proxied(), port: await freePort() }));
+    expect(error.code).toBe("hostUnreachable");
+    expect(error.message).toContain("does not reach 127.0.0.1 port");
+  });
+});
+
+test("a script is three round trips, and the connection is made once", async () => {
+  const oneWayMs = 50;
+  const relay = new Relay(server.port, oneWayMs);
+  await relay.start();
+  try {
+    const transport = transportTo(withKey({ port: relay.port }));
+    await transport.run(":", { idleMs: 5000 });
+    const began = performance.now();
+    const scripts = 5;
+    for (let index = 0; index < scripts; index++) await transport.run(":", { idleMs: 5000 });
+    const trips = (performance.now() - began) / scripts / (2 * oneWayMs);
+    process.stderr.write(`ssh-transport: ${trips.toFixed(2)} round trips a script\n`);
+    expect(Math.floor(trips)).toBeLessThanOrEqual(3);
+    expect(relay.accepted).toBe(1);
+  } finally {
+    await relay.close();
+  }
+});

@@ -1,0 +1,75 @@
+import { connect, createServer, type Server, type Socket } from "node:net";
+
+/**
+ * A way to a port of the loopback that delays what goes over it, counts, and can be cut.
+ */
+export class Relay {
+  #server: Server | undefined;
+  readonly #open = new Set<Socket>();
+  /** Connections that were made to it. */
+  accepted = 0;
+  port = 0;
+  /** Whether what is sent to the machine goes on, or is swallowed. */
+  #silent = false;
+
+  /** `oneWayMs` for each direction, so twice as much for a round trip; it may change. */
+  constructor(
+    private readonly target: number,
+    public oneWayMs = 0,
+  ) {}
+
+  start(): Promise<void> {
+    const server = createServer((near) => {
+      this.accepted += 1;
+      const far = connect(this.target, "127.0.0.1");
+      for (const [from, to] of [
+        [near, far],
+        [far, near],
+      ] as const) {
+        this.#open.add(from);
+        from.setNoDelay(true);
+        from.on("data", (chunk) => {
+          if (this.#silent) return;
+          if (this.oneWayMs === 0) to.write(chunk);
+          else
+            setTimeout(() => {
+              if (to.writable) to.write(chunk);
+            }, this.oneWayMs);
+        });
+        from.on("error", () => undefined);
+        from.on("close", () => {
+          this.#open.delete(from);
+          setTimeout(() => to.destroy(), this.oneWayMs);
+        });
+      }
+    });
+    this.#server = server;
+    return new Promise((resolve) => {
+      server.listen(this.port, "127.0.0.1", () => {
+        this.port = (server.address() as { port: number }).port;
+        resolve();
+      });
+    });
+  }
+
+  /** Ends every connection that there is; new ones are taken. */
+  cut(): void {
+    for (const socket of this.#open) socket.destroy();
+  }
+
+  /** Takes what comes and passes nothing on. */
+  silence(silent = true): void {
+    this.#silent = silent;
+  }
+
+  close(): Promise<void> {
+    this.cut();
+    return new Promise((resolve) => {
+      if (this.#server)
+        this.#server.close(() => {
+          resolve();
+        });
+      else resolve();
+    });
+  }
+}

@@ -1,0 +1,141 @@
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { freePort, makeKey, SshServer, Users } from "./ssh-server";
+
+/**
+ * The way that a run of the tests takes to the machines, by VIRTIO9P_VIA: the same tests for all.
+ *
+ * `local`, the default: the host is this machine, and the guest is reached through its agent. `host`: the host
+ * over SSH, as a user with sudo. `guest`: the guest over SSH, where it has a server, as a user with sudo.
+ * `both`.
+ */
+export const via = (process.env["VIRTIO9P_VIA"] ?? "local") as "local" | "host" | "guest" | "both";
+
+export const hostBySsh = via === "host" || via === "both";
+export const guestBySsh = via === "guest" || via === "both";
+
+/** Connection arguments as a program would have them. */
+export interface ConnectionArgs {
+  readonly host: string;
+  readonly port: number;
+  readonly user: string;
+  readonly privateKey: string;
+  readonly hostKey: string;
+}
+
+/**
+ * This machine as a host over SSH: an OpenSSH server, and a user who may become root without a password.
+ *
+ * What stands before `sh` on the PATH of a provider elsewhere (a counted shell) stands here before the shell
+ * that sudo starts: {@link interpose}.
+ */
+export class SshHost {
+  readonly server = new SshServer();
+  readonly users = new Users();
+  readonly user = `v9p-u${process.pid}`;
+  readonly #folder = mkdtempSync(join(tmpdir(), "virtio9p-via-"));
+  #args: ConnectionArgs | undefined;
+  #publicKey = "";
+
+  /** How to get there, once it was opened. */
+  get connection(): ConnectionArgs | undefined {
+    return this.#args;
+  }
+
+  async open(): Promise<void> {
+    chmodSync(this.#folder, 0o755);
+    mkdirSync(join(this.#folder, "bin"));
+    const current = join(this.#folder, "current");
+    const sudo = `#!/bin/sh
+if [ "$*" = '-n -- sh -s' ] && [ -s ${current} ]; then
+  read -r folder < ${current}
+  exec /usr/bin/sudo -n -- "$folder/sh" -s
+fi
+exec /usr/bin/sudo "$@"
+`;
+    writeFileSync(join(this.#folder, "bin/sudo"), sudo, { mode: 0o755 });
+    const key = await makeKey(this.#folder, "key", ["-t", "ed25519"]);
+    this.#publicKey = key.publicKey;
+    await this.users.add(this.user, { sudo: "free" });
+    await this.server.start([`SetEnv PATH=${this.#folder}/bin:/usr/local/bin:/usr/bin:/bin`]);
+    this.letIn();
+    this.#args = {
+      host: "127.0.0.1",
+      port: this.server.port,
+      user: this.user,
+      privateKey: key.privateKey,
+      hostKey: this.server.hostKey(),
+    };
+  }
+
+  /** Lets the user in with the key that {@link connection} has, and with no other. */
+  letIn(): void {
+    this.server.authorize(this.user, this.#publicKey);
+  }
+
+  /** From now on the shell in this folder is started for each script; undefined: the real one. */
+  interpose(folder: string | undefined): void {
+    writeFileSync(join(this.#folder, "current"), folder === undefined ? "" : `${folder}\n`);
+  }
+
+  async close(): Promise<void> {
+    if (this.#args) await Promise.all([this.server.close(), this.users.close()]);
+    if (existsSync(this.#folder)) rmSync(this.#folder, { recursive: true });
+  }
+}
+
+/** The host of a run that goes there over SSH; every test file has its own. */
+const sshHost = new SshHost();
+if (hostBySsh) {
+  beforeAll(() => sshHost.open());
+  afterAll(() => sshHost.close());
+}
+
+/** Puts a shell before the one that runs scripts on the host, where that is not started by the provider itself. */
+export function interpose(folder: string | undefined): void {
+  if (hostBySsh) sshHost.interpose(folder);
+}
+
+/** Guests with an SSH server, by their domain: who may log in there. */
+const guests = new Map<string, ConnectionArgs>();
+
+/** The options of `lab define` for a guest that is to be reached over SSH. */
+export async function guestOptions(domain: string, kind: string): Promise<string[]> {
+  if (!guestBySsh || kind !== "systemd") return [];
+  const port = await freePort();
+  guests.set(domain, { host: "127.0.0.1", port, user: "admin", privateKey: "", hostKey: "" });
+  return ["--ssh", String(port)];
+}
+
+/** Lets us into a guest that has just booted for the first time; `sh` runs a script in it. */
+export async function letIn(domain: string, sh: (script: string) => Promise<string>): Promise<void> {
+  const args = guests.get(domain);
+  if (!args) return;
+  const folder = mkdtempSync(join(tmpdir(), "virtio9p-guest-key-"));
+  try {
+    const key = await makeKey(folder, "key", ["-t", "ed25519"]);
+    const hostKey = await sh(`install -d -m 700 -o admin -g admin /home/admin/.ssh
+printf '%s\\n' '${key.publicKey}' > /home/admin/.ssh/authorized_keys
+chown admin:admin /home/admin/.ssh/authorized_keys
+cat /etc/ssh/ssh_host_ed25519_key.pub`);
+    guests.set(domain, { ...args, privateKey: key.privateKey, hostKey: hostKey.trim() });
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+/** The arguments of a share, with the connections of this run. */
+export function withWays(share: object): object {
+  const args = share as { readonly domain?: string; readonly host?: object; readonly guest?: object };
+  const guest = guests.get(args.domain ?? "");
+  const host = sshHost.connection;
+  return {
+    ...args,
+    ...(host ? { host: { connection: host, ...args.host } } : {}),
+    // By both, the guest is reached through the connection that the host has.
+    ...(args.guest && guest
+      ? { guest: { connection: guest, throughHost: via === "both", ...args.guest } }
+      : {}),
+  };
+}
