@@ -58,6 +58,8 @@ export const errorCodes = [
   "guestAgentMissing",
   "guestAgentRefusesExec",
   "guestUnreachable",
+  /** What answers at the guest's address is another machine than the domain. */
+  "guestIsAnother",
   "shutdownTimedOut",
   "domainStartFailed",
   "startedWithoutDevice",

@@ -4,31 +4,26 @@ import { resolveOwner } from "./concerns/directory-checks";
 import type { DirectoryWant } from "./concerns/directory-facts";
 import { hostDirectory } from "./concerns/host-directory";
 import { bind, recordIn, seenBy } from "./engine/binding";
+import { recordsHome } from "./engine/record";
+import { look } from "./engine/wave";
 import { liveDomain } from "./concerns/domain-facts";
 import { concerns } from "./concerns/concerns";
-import { type ErrorCode, ShareError } from "./errors";
+import { hasWork, onlyTheWayThereDiffers } from "./difference";
+import type { ShareError } from "./errors";
 import type { Domain } from "./formats/domain-xml";
 import { formatFstabEntry } from "./formats/fstab";
-import { sh } from "./formats/shell";
 import { claimedTwice } from "./program";
 import { Progress } from "./progress";
-import { madeHere } from "./reconcile/claims";
+import { type Claim, madeElsewhere, madeHere } from "./reconcile/claims";
 import { machinesOf } from "./reconcile/machines";
-import { observe, type Observation } from "./reconcile/observe";
-import { type Outcome, powerOf, reconcile, unverifiedKeys } from "./reconcile/reconcile";
-import { driftOf, mountOptionsIn, needsUpdate, statusOf, withValue } from "./reconcile/status";
-import {
-  checkArguments,
-  type Failure,
-  hasUnknown,
-  hostIdentity,
-  type ShareSpec,
-  withoutUndefined,
-} from "./spec";
+import { type Machines, observe, type Observation } from "./reconcile/observe";
+import { type Outcome, powerOf, reconcile } from "./reconcile/reconcile";
+import { unverifiedKeys } from "./reconcile/warnings";
+import { driftOf, mountOptionsIn, statusOf, withValue } from "./reconcile/status";
+import { checkArguments, type Failure, type ShareSpec, withoutUndefined } from "./spec";
 import {
   argumentsIn,
   beforeOf,
-  canonicalText,
   formerIn,
   fromState,
   hiddenInputs,
@@ -40,6 +35,7 @@ import {
   uuidIn,
   withoutConnections,
 } from "./state";
+import { rotated, withWayOut } from "./way-out";
 
 /**
  * The six calls of a resource's life over the engine. Knows Pulumi's rules (what is stored, what a
@@ -58,6 +54,8 @@ export class PartialFailure extends Error {
   }
 }
 
+export { diff } from "./difference";
+
 /** Validates everything of one share at once, each failure under its own property. No I/O. */
 export function check(news: Properties): {
   readonly inputs: Properties;
@@ -68,32 +66,6 @@ export function check(news: Properties): {
   const urn = urnIn(news);
   const claimed = urn === undefined ? [] : claimedTwice(urn, canonical);
   return { inputs: { ...canonical, ...hidden }, failures: [...failures, ...claimed] };
-}
-
-/** What a difference between the state and the program comes to. No I/O; unknown values count as changed. */
-export interface Difference {
-  readonly changes: boolean;
-  readonly replaces: readonly string[];
-  readonly deleteBeforeReplace: boolean;
-}
-
-export function diff(outputs: Properties, news: Properties): Difference {
-  const { args } = split(news);
-  const replaces = replacing(outputs, args);
-  const differs = [...new Set([...Object.keys(argumentsIn(outputs)), ...Object.keys(args)])].some((key) => {
-    if (key === "domain" && sameDomain(outputs, args)) return false;
-    return canonicalText(outputs[key]) !== canonicalText(args[key]);
-  });
-  const power = args["power"] as ShareSpec["power"];
-  return {
-    changes:
-      differs ||
-      replaces.length > 0 ||
-      needsUpdate(outputs, power) ||
-      (formerIn(outputs).length > 0 && (power === "restart" || power === "force")),
-    replaces,
-    deleteBeforeReplace: true,
-  };
 }
 
 export async function create(
@@ -115,8 +87,10 @@ export async function update(
   progress = new Progress(),
 ): Promise<Properties> {
   const spec = specOf(inputs);
-  if (onlyTheWayThereDiffers(olds, inputs) && !needsUpdate(olds, spec.power)) return { ...olds, ...inputs };
-  const machines = machinesOf(spec, uuidIn(olds));
+  if (onlyTheWayThereDiffers(olds, inputs) && !hasWork(olds, spec.power)) return { ...olds, ...inputs };
+  // What is taken out of a guest that is declared no more goes out by the way that there was.
+  const guest = spec.guest ?? specOf(argumentsIn(olds)).guest;
+  const machines = machinesOf({ ...spec, guest }, uuidIn(olds));
   const request = { ...fromState(olds), spec, name: nameOf(inputs) };
   return finish(id, inputs, spec, await reconcile(machines, request, progress.teller(spec.tag)), olds);
 }
@@ -175,10 +149,12 @@ export async function remove(outputs: Properties, progress = new Progress()): Pr
   const former = fromState(outputs);
   const wayOut = withWayOut(urnIn(outputs));
   // Within one up Pulumi creates before it deletes.
-  const renamed = madeHere(machines.key, uuidIn(outputs), spec.tag);
+  const renamed =
+    madeHere(machines.key, uuidIn(outputs), spec.tag) ??
+    (await madeOverAnotherAddress(machines, spec.tag).catch(wayOut));
   if (renamed) {
     says.warn(
-      `${spec.tag} of ${spec.domain} was created under another name in this same operation, as ${renamed.name ?? renamed.spec.tag}: only what that one does not want is given back`,
+      `${spec.tag} of ${spec.domain} was created anew in this same operation, as ${renamed.name ?? renamed.spec.tag}: only what that one does not want is given back`,
     );
     const request = { ...former, spec: renamed.spec, name: renamed.name };
     const { failure } = await reconcile(machines, request, says).catch(wayOut);
@@ -196,46 +172,12 @@ export async function remove(outputs: Properties, progress = new Progress()): Pr
   if (outcome.failure) throw outcome.failure;
 }
 
-/** read and delete have the credentials that the state has, and no others. */
-function rotated(error: unknown): unknown {
-  const problems = error instanceof ShareError ? error.problems : [];
-  const [first, ...rest] = problems.map((problem) =>
-    problem.code === "authenticationFailed"
-      ? {
-          ...problem,
-          remedy: `${problem.remedy ?? ""}; refresh and destroy use the credentials that the state has: after a rotation run pulumi up first, without --refresh, which stores the new ones`,
-        }
-      : problem,
-  );
-  return first ? new ShareError([first, ...rest], { cause: error }) : error;
-}
-
-/** With these ends a look at a host that may be gone for good. */
-const hostUnreachable: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
-  "libvirtUnreachable",
-  "hostUnreachable",
-  "hostKeyUnknown",
-  "hostKeyMismatch",
-  "authenticationFailed",
-  "transportFailed",
-  "sudoNeedsPassword",
-  "toolMissing",
-]);
-
-/** Throws on; says, where the host could not be looked at, how to take the share out of the state alone. */
-function withWayOut(urn: string | undefined): (error: unknown) => never {
-  return (thrown) => {
-    const error = rotated(thrown);
-    const [first, ...rest] = error instanceof ShareError ? error.problems : [];
-    if (!first || first.layer === "guest" || !hostUnreachable.has(first.code)) throw error;
-    const command =
-      urn === undefined
-        ? "pulumi state delete, with the URN that pulumi stack --show-urns shows"
-        : sh`pulumi state delete ${urn}`.text;
-    const wayOut = `to give it up without touching the host: ${command}`;
-    const remedy = first.remedy === undefined ? wayOut : `${first.remedy}; ${wayOut}`;
-    throw new ShareError([{ ...first, remedy }, ...rest], { cause: error });
-  };
+/** The share as this process has just made it on the same machine, which it knows under another address; undefined: it has not. */
+async function madeOverAnotherAddress(machines: Machines, tag: string): Promise<Claim | undefined> {
+  const made = madeElsewhere(machines.key, machines.knownUuid, tag);
+  if (made.length === 0) return undefined;
+  const { values } = await look({ machine: machines.host, facts: new Map([[recordsHome.key, recordsHome]]) });
+  return made.find(({ home }) => home !== "" && home === values.get(recordsHome.key));
 }
 
 /** Outputs of a create or an update; throws the partial failure if there was one. */
@@ -277,53 +219,6 @@ function directoryOwner(outcome: Outcome): string {
   const facts = seen as Parameters<typeof resolveOwner>[1] & { entry?: { uid: number; gid: number } };
   const { owner } = resolveOwner(binding.want as DirectoryWant, facts);
   return `${owner.uid ?? facts.entry?.uid ?? ""}:${owner.gid ?? facts.entry?.gid ?? ""}`;
-}
-
-/** Another domain or another libvirt is another share; a value that is not known yet never replaces. */
-function replacing(outputs: Properties, args: Properties): string[] {
-  return [
-    ...(hasUnknown(args["domain"]) || sameDomain(outputs, args) ? [] : ["domain"]),
-    ...(hasUnknown(args["host"]) || hostIdentity(outputs["host"]) === hostIdentity(args["host"])
-      ? []
-      : ["host"]),
-  ];
-}
-
-function sameDomain(outputs: Properties, args: Properties): boolean {
-  const wanted = String(args["domain"]);
-  return (
-    wanted === outputs["domain"] ||
-    wanted === outputs["domainName"] ||
-    wanted.toLowerCase() === outputs["domainUuid"]
-  );
-}
-
-/**
- * Other time-outs, credentials, proxies: they only have to reach the state, and no machine is asked. Who the
- * host is stays the same, or it would be another share.
- */
-function onlyTheWayThereDiffers(olds: Properties, inputs: Properties): boolean {
-  const [then, now] = [argumentsIn(olds), argumentsIn(inputs)];
-  const withoutWay = (args: Properties): string =>
-    canonicalText({
-      ...args,
-      timeouts: undefined,
-      host: withoutTheWay(args["host"]),
-      guest: withoutTheWay(args["guest"]),
-    });
-  return canonicalText(then) !== canonicalText(now) && withoutWay(then) === withoutWay(now);
-}
-
-/** Of a guest its address stays: through another one, another guest may answer. */
-function withoutTheWay(machine: unknown): unknown {
-  if (typeof machine !== "object" || machine === null) return machine;
-  const { connection, ...rest } = machine as Properties & { connection?: { host?: unknown; port?: unknown } };
-  return {
-    ...rest,
-    verifyHostKey: undefined,
-    throughHost: undefined,
-    connection: connection && [connection.host, connection.port],
-  };
 }
 
 /** A former directory that no running QEMU has any more can be given back: the next up does. */

@@ -1,4 +1,4 @@
-import { type Failure, hasUnknown, hostIdentity } from "./spec";
+import { type Failure, hasUnknown, hostOnItsWay } from "./spec";
 
 /**
  * The shares of the program, as far as this process has checked them. Pulumi checks every resource of a
@@ -37,7 +37,7 @@ export function claimedTwice(urn: string, args: Readonly<Record<string, unknown>
 function claimsOf(args: Readonly<Record<string, unknown>>): Claim[] {
   const { domain, tag, host, guest } = args;
   if (hasUnknown([domain, tag, host])) return [];
-  const at = keyOf([hostIdentity(host), String(domain).toLowerCase()]);
+  const at = keyOf([hostOnItsWay(host), String(domain).toLowerCase()]);
   const mountPoint = (guest as { mountPoint?: unknown } | undefined)?.mountPoint;
   return [
     {

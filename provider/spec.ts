@@ -153,8 +153,13 @@ function contradictions(spec: ShareSpec): Failure[] {
     ],
     [
       spec.guest?.throughHost === true && spec.guest.connection === undefined,
-      "guest.throughHost",
-      "goes with guest.connection: without one the guest is reached through its agent",
+      "guest.connection",
+      "must be given where guest.throughHost is true: without one the guest is reached through its agent",
+    ],
+    [
+      spec.selinux.manage === "always" || spec.selinux.type !== undefined || spec.selinux.newFiles !== "auto",
+      "selinux",
+      "labels are not managed in this release: label the directory by hand and set selinux.manage to never",
     ],
     [
       (spec.guest?.selinuxBooleans.length ?? 0) > 0,
@@ -196,6 +201,14 @@ function touches(a: string, b: string): boolean {
   return a === b || a.startsWith(`${b}.`) || b.startsWith(`${a}.`);
 }
 
+/** Who a KVM host is, and by which other machine it is reached: two bastions may each have a host of one address. */
+export function hostOnItsWay(host: unknown): string {
+  const { connection } = (host ?? {}) as { readonly connection?: { readonly proxy?: unknown } };
+  const proxy = connection?.proxy as { readonly host?: unknown; readonly port?: unknown } | undefined;
+  const through = proxy ? [String(proxy.host).toLowerCase(), proxy.port ?? 22] : [];
+  return JSON.stringify([hostIdentity(host), ...through]);
+}
+
 /**
  * Who a KVM host is, whatever the way there and the credentials: an address and a port, and whose libvirt.
  *
@@ -203,16 +216,15 @@ function touches(a: string, b: string): boolean {
  */
 export function hostIdentity(host: unknown): string {
   const { connection, libvirtUri = "qemu:///system" } = (host ?? {}) as {
-    readonly connection?: { readonly host?: unknown; readonly port?: unknown; readonly user?: unknown };
+    readonly connection?: { readonly user?: unknown };
     readonly libvirtUri?: unknown;
   };
-  const session = libvirtUri === "qemu:///session";
-  const at = connection
-    ? [
-        String(connection.host).toLowerCase(),
-        connection.port ?? 22,
-        session ? (connection.user ?? "root") : "",
-      ]
-    : [];
-  return JSON.stringify([libvirtUri, ...at]);
+  const user = libvirtUri === "qemu:///session" && connection ? (connection.user ?? "root") : "";
+  return JSON.stringify([libvirtUri, hostAddress(host), user]);
+}
+
+/** Where a KVM host is: its address and port. Empty: it is this machine. */
+export function hostAddress(host: unknown): string {
+  const { connection } = (host ?? {}) as { readonly connection?: { host?: unknown; port?: unknown } };
+  return connection ? JSON.stringify([String(connection.host).toLowerCase(), connection.port ?? 22]) : "";
 }

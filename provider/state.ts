@@ -93,13 +93,14 @@ export function formerIn(outputs: Properties): readonly ShareSpec[] {
   return ((outputs["__former"] as readonly Properties[] | undefined) ?? []).map(specOf);
 }
 
-/** A former spec without credentials: only the current one's may stand in the state, and there as secrets. */
+/** A former spec without its ways there: only the current one's may stand in the state, and there as secrets. */
 export function withoutConnections(spec: ShareSpec): unknown {
   return { ...spec, host: without(spec.host), ...(spec.guest ? { guest: without(spec.guest) } : {}) };
 }
 
-function without(machine: { readonly connection?: unknown }): unknown {
-  return Object.fromEntries(Object.entries(machine).filter(([key]) => key !== "connection"));
+function without(machine: object): unknown {
+  const way = ["connection", "verifyHostKey", "throughHost"];
+  return Object.fromEntries(Object.entries(machine).filter(([key]) => !way.includes(key)));
 }
 
 /** Text that is equal for values that are equal, whatever the order of their keys. */

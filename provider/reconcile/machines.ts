@@ -2,7 +2,8 @@ import type { Machine } from "../engine/asks";
 import { lockHeldStatus } from "../engine/place";
 import { recordsDirectory } from "../engine/record";
 import { type Script, sh } from "../formats/shell";
-import type { ShareSpec } from "../spec";
+import { hostOnItsWay, type ShareSpec } from "../spec";
+import { ofDomain } from "../transport/guest-identity";
 import { guestAgentTransport } from "../transport/guest-agent";
 import { localTransport } from "../transport/local";
 import { sshTransport } from "../transport/ssh";
@@ -28,10 +29,11 @@ export function machinesOf(spec: ShareSpec, knownUuid: string): Machines {
   const { transport: reached, connection } = hostOf(spec);
   const transport = told(reached, spec.tag, "asItComes");
   const idleMs = spec.timeouts.commandMs;
-  const key = `${transport.machine} ${libvirtUri} ${spec.host.escalate}`;
+  // Who shares a connection shares scripts; who the host is does not depend on it.
+  const key = `${connection?.key ?? "local"} ${libvirtUri} ${spec.host.escalate}`;
   const way = guestWay(spec, connection);
   return {
-    key,
+    key: hostOnItsWay(spec.host),
     knownUuid,
     unverified: [...new Set([...(connection?.unverified ?? []), ...(way?.connection.unverified ?? [])])],
     guestBy: way ? "ssh" : "agent",
@@ -48,9 +50,9 @@ export function machinesOf(spec: ShareSpec, knownUuid: string): Machines {
     },
     guest: (domain) => ({
       place: "guest",
-      key: `${key} ${domain.uuid} ${way?.user ?? ""}`,
+      key: `${key} ${domain.uuid} ${way?.connection.key ?? ""}`,
       transport: way
-        ? told(way.transport(domain.name), spec.tag, "asItComes")
+        ? told(way.transport(domain), spec.tag, "asItComes")
         : told(guestAgentTransport(reached, sh`virsh -q -c ${libvirtUri}`, domain), spec.tag, "atOnce"),
       idleMs,
       prelude: sh`:`,
@@ -86,13 +88,11 @@ function guestWay(spec: ShareSpec, host: SshConnection | undefined) {
   });
   const runner = runnerFor("auto", args.user === "root");
   return {
-    user: nameOf(args),
     connection,
-    transport: (domain: string) =>
-      sshTransport(connection, runner, args.user, {
-        layer: "guest",
-        machine: `guest ${domain} (${nameOf(args)})`,
-      }),
+    transport: (domain: { readonly uuid: string; readonly name: string }) => {
+      const where = { layer: "guest", machine: `guest ${domain.name} (${nameOf(args)})` } as const;
+      return ofDomain(sshTransport(connection, runner, args.user, where), domain, where);
+    },
   };
 }
 

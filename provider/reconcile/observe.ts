@@ -3,11 +3,12 @@ import { powerFacts } from "../concerns/domain-power";
 import { type Problem, ShareError } from "../errors";
 import { type Bindings, factsOf } from "../engine/binding";
 import type { Look, Machine } from "../engine/asks";
+import { recordsHome } from "../engine/record";
 import { look } from "../engine/wave";
 
 /** The two machines of a share. */
 export interface Machines {
-  /** Tells the libvirt of one host from another. */
+  /** Tells the libvirt of one host from another, whoever asks it. */
   readonly key: string;
   readonly host: Machine;
   /** The domain's UUID as the state has it; empty: not known yet. */
@@ -52,14 +53,17 @@ export async function observeGuest(machines: Machines, bindings: Bindings, host:
     return { host, info, guest: await look({ machine: state.machine, facts }), guestState: { kind: "seen" } };
   } catch (error) {
     const problem = error instanceof ShareError ? error.problems[0] : undefined;
-    if (problem?.code !== "guestUnreachable" && problem?.code !== "guestAgentRefusesExec") throw error;
+    // A guest that reboots while it is looked at is one that is not reachable now.
+    const lost = problem?.layer === "guest" && problem.code === "connectionLost";
+    const out = problem?.code === "guestUnreachable" || problem?.code === "guestAgentRefusesExec";
+    if (!problem || !(lost || out)) throw error;
     return { host, info, guest: undefined, guestState: { kind: "unreachable", problem } };
   }
 }
 
 /** Every fact of the host that a share needs, its domain's and libvirt's included. */
 export function hostFacts(bindings: Bindings) {
-  return factsOf(bindings, "host", [libvirt, ...Object.values(powerFacts)]);
+  return factsOf(bindings, "host", [libvirt, recordsHome, ...Object.values(powerFacts)]);
 }
 
 function reach(

@@ -12,13 +12,16 @@ import { type BeforeCopy, bind, type Bindings, factsOf } from "../engine/binding
 import type { Json, Step } from "../engine/concern";
 import type { FactSet, Look, Machine } from "../engine/asks";
 import type { Visit } from "../engine/power-gate";
+import { recordsHome } from "../engine/record";
 import { write } from "../engine/wave";
-import { type Problem, ShareError } from "../errors";
+import { ShareError } from "../errors";
 import type { ShareSpec } from "../spec";
-import { beginClaim, type Claim, endClaim, othersInFlight, twinOf } from "./claims";
+import { beginClaim, type Claim, endClaim, othersInFlight } from "./claims";
 import { type PowerAnswer, type PowerAsk, powerFailure, powerGate } from "./power-cycle";
 import { hostFacts, type Machines, type Observation, observe, observeGuest } from "./observe";
 import { Plans, type Request } from "./plans";
+import { refusals, twins } from "./refusals";
+import { leftInGuest, secondCycle, unverifiedKeys } from "./warnings";
 
 /**
  * What the domain needs for a share: its device live, or, where `spec` wants none, nothing live under
@@ -122,6 +125,7 @@ class Run {
       this.#failure = error instanceof ShareError ? error : this.#unforeseen(error);
     }
     if (this.#failure && !this.#changed) throw this.#failure;
+    if (this.claim) this.claim.home = this.#observation.host.values.get(recordsHome.key) as string;
     const plans = this.#plans();
     const former = plans.former(this.#failed());
     if (this.#observation.guestState.kind === "off" && former.some(({ guest }) => guest))
@@ -214,39 +218,16 @@ class Run {
     });
   }
 
-  // What is known to fail is said before the first change.
-
+  /** What is known to fail is said before the first change. */
   #refuse(): void {
-    const [first, ...rest] = [...this.#twin(), ...this.#guestProblems(), ...this.#plans().problems()];
-    if (first) throw new ShareError([first, ...rest]);
-  }
-
-  /** Two resources that are one share would each take down the other's. */
-  #twin(): Problem[] {
-    const { claim } = this;
-    const twin = claim && twinOf(this.machines.key, claim);
-    if (!twin) return [];
-    return [
-      {
-        code: "shareClaimed",
-        layer: "device",
-        machine: this.machines.host.transport.machine,
-        what: `the resources ${claim.name ?? ""} and ${twin.name ?? ""} are one share: ${claim.spec.tag} of the domain ${this.#observation.info?.name ?? claim.spec.domain}`,
-        remedy: "take one of them out, or give it another tag",
-      },
+    const { problems, warnings } = refusals(this.machines, this.request, this.#bindings, this.#observation);
+    const [first, ...rest] = [
+      ...twins(this.machines, this.claim, this.#observation),
+      ...problems,
+      ...this.#plans().problems(),
     ];
-  }
-
-  /** A guest that can never be reached is an error; one that cannot be now is a status, unless it is to be unmounted. */
-  #guestProblems(): Problem[] {
-    const { guestState } = this.#observation;
-    if (guestState.kind !== "unreachable") return [];
-    const { problem } = guestState;
-    const never = problem.code === "guestAgentMissing" || problem.code === "guestAgentRefusesExec";
-    const mustUnmount = this.#bindings.release.some((binding) => binding.concern.layer === "mount");
-    if (never || mustUnmount) return [problem];
-    this.#warn(`${problem.what}: the guest is left as it is until the next up`);
-    return [];
+    if (first) throw new ShareError([first, ...rest]);
+    for (const text of warnings) this.#warn(text);
   }
 
   // Carrying out.
@@ -340,20 +321,4 @@ class Run {
   }
 }
 
-/** A switched-off check is said at each run. */
-export function unverifiedKeys({ unverified }: Machines): string[] {
-  return unverified.map(
-    (name) =>
-      `the host key of ${name} is not verified (verifyHostKey: false): whoever answers there gets the credentials`,
-  );
-}
-
 type Stale = false | "changed" | "deferred";
-
-function leftInGuest([first]: readonly ShareSpec[]): string {
-  return `${first?.domain ?? ""} is off, and its guest cannot be edited: what ${first?.tag ?? ""} had there, ${first?.guest?.mountPoint ?? "and its line"} in fstab too, is taken out by the first up that finds it running`;
-}
-
-function secondCycle(domain: string): string {
-  return `${domain} was power-cycled a second time in this operation, for its shares did not come together: pulumi up --parallel 64 lets them share one cycle, and so does not chaining them with dependsOn`;
-}

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { homedir } from "node:os";
-import { join } from "node:path";
+import { isAbsolute, join } from "node:path";
 import { type Problem, ShareError } from "../errors";
 import {
   formatHostKey,
@@ -29,26 +29,36 @@ export interface Verification {
   readonly port: number;
   /** In the form of authorized_keys; undefined: by the user's known_hosts. */
   readonly hostKey?: string | undefined;
-  /** False: any key will do. */
+  /** False: where no `hostKey` is given, any key will do. */
   readonly verify: boolean;
 }
 
-/** The files that ssh(1) reads too, the user's first (ssh_config(5), OpenSSH 9.2). */
+/** The files that ssh(1) reads too, the user's first, where the user has a home (ssh_config(5), OpenSSH 9.2). */
 function knownHostsFiles(): string[] {
-  return [join(homedir(), ".ssh/known_hosts"), "/etc/ssh/ssh_known_hosts"];
+  const home = homeOf();
+  return [...(isAbsolute(home) ? [join(home, ".ssh/known_hosts")] : []), "/etc/ssh/ssh_known_hosts"];
+}
+
+/** A user who is in no passwd, in a container, has none. */
+function homeOf(): string {
+  try {
+    return homedir();
+  } catch {
+    return "";
+  }
 }
 
 /**
  * By `hostKey` where it is given, else by known_hosts. The error of an unknown key shows the fingerprint and
  * the value that `hostKey` would have: whoever takes it over has to know that it is the right one.
  */
-export async function judgeFor(
-  asked: Verification,
-  where: Where,
-  files: readonly string[] = knownHostsFiles(),
-): Promise<Judge> {
-  if (!asked.verify) return { prefer: [], judge: () => undefined };
+export async function judgeFor(asked: Verification, where: Where, files?: readonly string[]): Promise<Judge> {
   if (asked.hostKey !== undefined) return byArgument(asked.hostKey, where);
+  if (!asked.verify) return { prefer: [], judge: () => undefined };
+  return byFiles(asked, where, files ?? knownHostsFiles());
+}
+
+async function byFiles(asked: Verification, where: Where, files: readonly string[]): Promise<Judge> {
   const texts = await Promise.all(files.map((file) => textOf(file, where)));
   const known = knownHost(texts.flatMap(parseKnownHosts), asked.host, asked.port);
   return {

@@ -65,7 +65,7 @@ export class Listener {
   #sign(): void {
     clearTimeout(this.#idle);
     this.#idle = setTimeout(() => {
-      this.#end(hung(this.where, this.limits.idleMs));
+      this.#end(silent(this.where, this.limits.idleMs));
     }, this.limits.idleMs);
   }
 
@@ -87,7 +87,8 @@ function lineReader(onLine: ((line: string) => void) | undefined): (chunk: Buffe
   };
 }
 
-function hung(where: Where, idleMs: number): ShareError {
+/** The error of a machine that was asked for something and did not say a word. */
+export function silent(where: Where, idleMs: number): ShareError {
   return new ShareError({
     ...where,
     code: "commandTimedOut",

@@ -2,17 +2,19 @@ import { createHash } from "node:crypto";
 import type { Duplex } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Semaphore } from "async-mutex";
-import type { ClientChannel } from "ssh2";
-import { type Problem, ShareError } from "../errors";
+import { ShareError } from "../errors";
 import { judgeFor } from "./host-key";
-import { Listener, type Where } from "./listener";
-import { dial, type Dialed, type Login, NotReached } from "./ssh-dial";
+import type { Where } from "./listener";
+import { converse, exec, forwarded } from "./ssh-channel";
+import type { Dialed } from "./ssh-dial";
+import { dial, NotReached } from "./ssh-dial";
+import type { Login } from "./ssh-login";
 import type { Limits, Output } from "./transport";
 
 /** How one machine is reached: `@pulumi/command`'s ConnectionArgs, every default filled in. */
 export interface Connection extends Login {
   readonly hostKey?: string | undefined;
-  /** Attempts that may fail; 0 and less: as many as it takes. */
+  /** Attempts that may fail before the last one; less than 0: as many as it takes. */
   readonly dialErrorLimit: number;
   readonly proxy?: Omit<Connection, "proxy"> | undefined;
 }
@@ -34,8 +36,10 @@ const pauses = { first: 500, most: 5000 };
 const sessionPauseMs = 100;
 /** How long, where none of ours is open. */
 const sessionWaitMs = 2000;
-/** Milliseconds between two looks at a machine that boots. */
-const bootPauseMs = 1000;
+/** Milliseconds between two looks at a machine that boots; twice as long each time that it lets nobody in. */
+const bootPauses = { first: 1000, most: 15_000 };
+/** How often it may refuse a login: before it has booted to its end it lets nobody in (pam_nologin(8)). */
+const bootRefusals = 10;
 
 const connections = new Map<string, SshConnection>();
 
@@ -60,7 +64,7 @@ export function sshConnection(way: Way): SshConnection {
 
 /** Other credentials are another connection. A hash: keys of a map end up in heap dumps. */
 function keyOf({ connection, verifyHostKey, through, where }: Way): string {
-  const text = JSON.stringify([connection, verifyHostKey, through?.key ?? null, where.machine]);
+  const text = JSON.stringify([connection, verifyHostKey, through?.key ?? null, where.layer, where.machine]);
   return createHash("sha256").update(text).digest("hex");
 }
 
@@ -68,6 +72,22 @@ function keyOf({ connection, verifyHostKey, through, where }: Way): string {
 export function nameOf({ user, host, port }: Pick<Login, "user" | "host" | "port">): string {
   const at = host.includes(":") ? `[${host}]` : host;
   return `${user}@${at}${port === 22 ? "" : `:${port}`}`;
+}
+
+/** One connection from its first attempt to its end. */
+interface Dialing {
+  readonly result: Promise<Dialed>;
+  dialed: Dialed | undefined;
+  /** Nobody waits for it any more: another one was begun in its place. */
+  abandoned: boolean;
+}
+
+/** How long to try. */
+interface Patience {
+  /** Attempts; Infinity: as many as it takes. */
+  readonly attempts: number;
+  /** Milliseconds for each, where the connection's own limit is longer. */
+  readonly mostMs?: number;
 }
 
 /**
@@ -78,11 +98,11 @@ export function nameOf({ user, host, port }: Pick<Login, "user" | "host" | "port
  */
 export class SshConnection {
   readonly #sessions = new Semaphore(mostSessions);
-  #dialed: Promise<Dialed> | undefined;
-  #current: Dialed | undefined;
-  #failed: ShareError | undefined;
+  readonly #patience: Patience;
+  #dialing: Dialing | undefined;
   #readying: Promise<void> | undefined;
-  #running = 0;
+  #held = 0;
+  #talking = 0;
 
   constructor(
     readonly key: string,
@@ -90,12 +110,16 @@ export class SshConnection {
     private readonly verifyHostKey: boolean,
     private readonly through: SshConnection | undefined,
     private readonly where: Where,
-  ) {}
+  ) {
+    const limit = connection.dialErrorLimit;
+    this.#patience = { attempts: limit < 0 ? Infinity : limit + 1 };
+  }
 
   /** The machines whose keys nobody looks at, on this way. */
   get unverified(): readonly string[] {
     const before = this.through?.unverified ?? [];
-    return this.verifyHostKey ? before : [...before, nameOf(this.connection)];
+    const verified = this.verifyHostKey || this.connection.hostKey !== undefined;
+    return verified ? before : [...before, nameOf(this.connection)];
   }
 
   /**
@@ -104,21 +128,31 @@ export class SshConnection {
    * Rejects with what dialing says (`hostUnreachable`, `hostKeyUnknown`, `authenticationFailed`, ...), or
    * with `connectionLost` where it broke while the script ran.
    */
-  async run(command: string, script: string, limits: Limits, where: Where): Promise<Output> {
+  run(command: string, script: string, limits: Limits, where: Where): Promise<Output> {
     return this.#sessions.runExclusive(async () => {
-      const channel = await this.#open((dialed) => exec(dialed, command));
-      const release = this.hold();
+      const release = this.#hold();
       try {
-        return await converse(channel, script, limits, where);
+        return await this.#converse(command, script, limits, where);
       } finally {
         release();
       }
     });
   }
 
+  async #converse(command: string, script: string, limits: Limits, where: Where): Promise<Output> {
+    const [dialed, channel] = await this.#open((to) => exec(to, command, limits, where));
+    this.#talking += 1;
+    try {
+      return await converse(dialed, channel, script, limits, where);
+    } finally {
+      this.#talking -= 1;
+    }
+  }
+
   /** A stream to another machine's port, as seen from this one. */
-  forward(host: string, port: number): Promise<Duplex> {
-    return this.#open((dialed) => forwarded(dialed, host, port));
+  async #forward(host: string, port: number): Promise<Duplex> {
+    const [, stream] = await this.#open((dialed) => forwarded(dialed, host, port));
+    return stream;
   }
 
   /**
@@ -133,182 +167,141 @@ export class SshConnection {
 
   async #untilReady(withinMs: number): Promise<void> {
     const end = Date.now() + withinMs;
-    for (;;) {
-      this.#drop();
+    for (let pause = bootPauses.first, refusals = 0; ;) {
+      this.#abandon();
       try {
-        await this.#dial(1);
+        await this.#reach({ attempts: 1, mostMs: Math.max(end - Date.now(), 1000) });
         return;
       } catch (error) {
         const code = error instanceof ShareError ? error.code : undefined;
-        if (code === "hostKeyMismatch" || code === "hostKeyUnknown" || Date.now() >= end) throw error;
+        if (code === "hostKeyMismatch" || code === "hostKeyUnknown") throw error;
+        if (code === "authenticationFailed") {
+          pause = Math.min(2 * pause, bootPauses.most);
+          refusals += 1;
+        }
+        if (refusals === bootRefusals || Date.now() + pause > end) throw error;
       }
-      await sleep(bootPauseMs);
+      await sleep(pause);
     }
   }
 
   /** Opens a channel; once more over a new connection where the old one turns out to be gone. Nothing ran yet. */
-  async #open<T>(open: (dialed: Dialed) => Promise<T>): Promise<T> {
+  async #open<T>(open: (dialed: Dialed) => Promise<T>): Promise<[Dialed, T]> {
     for (let again = true; ; again = false) {
-      const dialed = await this.#dial(this.connection.dialErrorLimit);
+      const dialed = await this.#reach(this.#patience);
       try {
-        return await this.#whenFree(() => open(dialed));
+        return [dialed, await this.#whenFree(dialed, () => open(dialed))];
       } catch (error) {
         // What lies behind it is not its own fault, and may be worth another attempt.
-        if (error instanceof NotReached) throw error;
-        if (this.#dialed === undefined && again) continue;
+        if (error instanceof NotReached || error instanceof ShareError) throw error;
+        if (dialed.gone && again) continue;
         throw this.#unreachable("it opened no channel", error as Error);
       }
     }
   }
 
   /** A machine that lets fewer sessions in than ours says so only when they are open: then one has to end first. */
-  async #whenFree<T>(open: () => Promise<T>): Promise<T> {
+  async #whenFree<T>(dialed: Dialed, open: () => Promise<T>): Promise<T> {
     const end = Date.now() + sessionWaitMs;
     for (;;) {
       try {
         return await open();
       } catch (error) {
-        const gone = error instanceof NotReached || this.#dialed === undefined;
-        if (gone || (this.#running === 0 && Date.now() > end)) throw error;
+        if (error instanceof NotReached || error instanceof ShareError || dialed.gone) throw error;
+        if (this.#talking === 0 && Date.now() > end) throw error;
       }
       await sleep(sessionPauseMs);
     }
   }
 
-  async #dial(attempts: number): Promise<Dialed> {
-    if (this.#failed) throw this.#failed;
-    const dialing = (this.#dialed ??= this.#attempts(attempts));
-    try {
-      return await dialing;
-    } catch (error) {
-      if (error instanceof ShareError) this.#failed = error;
-      throw error;
+  /** The connection that there is, or is being made, or a new one; the failure of the last one stays. */
+  async #reach(patience: Patience): Promise<Dialed> {
+    for (;;) {
+      const dialing = this.#current(patience);
+      try {
+        const dialed = await dialing.result;
+        if (!dialing.abandoned) return dialed;
+      } catch (error) {
+        if (!dialing.abandoned) throw error;
+      }
     }
   }
 
-  async #attempts(most: number): Promise<Dialed> {
-    const { connection, through, where } = this;
-    const { host, port } = connection;
-    const judge = await judgeFor({ ...connection, verify: this.verifyHostKey }, where);
-    for (let attempt = 1, pause = pauses.first; ; attempt++, pause = Math.min(2 * pause, pauses.most)) {
-      try {
-        const dialed = await dial(connection, judge, where, through && (() => through.forward(host, port)));
-        dialed.client.once("close", () => {
-          if (this.#current === dialed) this.#dialed = undefined;
-        });
-        this.#current = dialed;
-        dialed.hold(this.#running > 0);
+  #current(patience: Patience): Dialing {
+    if (this.#dialing && this.#dialing.dialed?.gone !== true) return this.#dialing;
+    const isAbandoned = (): boolean => dialing.abandoned;
+    const dialing: Dialing = {
+      result: this.#attempts(patience, isAbandoned).then((dialed) => {
+        if (dialing.abandoned) dialed.end();
+        else dialed.hold(this.#held > 0);
+        dialing.dialed = dialed;
         return dialed;
+      }),
+      dialed: undefined,
+      abandoned: false,
+    };
+    this.#dialing = dialing;
+    return dialing;
+  }
+
+  async #attempts({ attempts, mostMs }: Patience, isAbandoned: () => boolean): Promise<Dialed> {
+    const { through, where } = this;
+    const login = mostMs === undefined ? this.connection : withinMs(this.connection, mostMs);
+    const judge = await judgeFor({ ...login, verify: this.verifyHostKey }, where);
+    for (let attempt = 1, pause = pauses.first; ; attempt++, pause = Math.min(2 * pause, pauses.most)) {
+      // What is before it has its own limits, and its own error.
+      if (through) await through.#reach(through.#patience);
+      try {
+        const { host, port } = login;
+        return await dial({ login, judge, where, through: through && (() => through.#forward(host, port)) });
       } catch (error) {
         if (!(error instanceof NotReached)) throw error;
-        if (most > 0 && attempt >= most) throw this.#unreachable("it does not answer", error, attempt);
+        if (attempt >= attempts || error.forGood || isAbandoned())
+          throw this.#unreachable("it does not answer", error, attempt);
         await sleep(pause);
       }
     }
   }
 
-  #drop(): void {
-    this.#failed = undefined;
-    this.#dialed = undefined;
-    this.#current?.client.destroy();
-    this.#current = undefined;
+  /** Whoever waits for it waits for the next. */
+  #abandon(): void {
+    if (!this.#dialing) return;
+    this.#dialing.abandoned = true;
+    this.#dialing.dialed?.end();
+    this.#dialing = undefined;
   }
 
   /** Until what it gives is called, the process stays: something runs over it. */
-  hold(): () => void {
-    this.#running += 1;
-    this.#current?.hold(true);
-    const release = this.through?.hold();
+  #hold(): () => void {
+    this.#held += 1;
+    this.#dialing?.dialed?.hold(true);
+    const release = this.through && this.through.#hold();
     return () => {
-      this.#running -= 1;
-      if (this.#running === 0) this.#current?.hold(false);
+      this.#held -= 1;
+      if (this.#held === 0) this.#dialing?.dialed?.hold(false);
       release?.();
     };
   }
 
-  #unreachable(what: string, cause: Error, attempts?: number): ShareError {
-    if (cause instanceof ShareError) return cause;
+  #unreachable(what: string, cause: Error, attempts = 1): ShareError {
     const { layer } = this.where;
-    const tries = attempts === undefined || attempts === 1 ? "" : ` (tried ${attempts} times)`;
-    const problem: Problem = {
-      ...this.where,
-      code: layer === "guest" ? "guestUnreachable" : "hostUnreachable",
-      what: `${nameOf(this.connection)}: ${what}${tries}`,
-      returned: cause.message,
-      remedy:
-        "see that it is up, that its sshd listens there, and that this machine may reach it; connection.dialErrorLimit and perDialTimeout say how long is tried",
-    };
-    return new ShareError(problem, { cause });
+    const tries = attempts === 1 ? "" : ` (tried ${attempts} times)`;
+    return new ShareError(
+      {
+        ...this.where,
+        code: layer === "guest" ? "guestUnreachable" : "hostUnreachable",
+        what: `${nameOf(this.connection)}: ${what}${tries}`,
+        returned: cause.message,
+        remedy:
+          "see that it is up, that its sshd listens there, and that this machine may reach it; connection.dialErrorLimit and perDialTimeout say how long is tried",
+      },
+      { cause },
+    );
   }
 }
 
-function exec({ client }: Dialed, command: string): Promise<ClientChannel> {
-  return new Promise((resolve, reject) => {
-    const lost = (): void => {
-      reject(new Error("the connection was closed"));
-    };
-    client.once("close", lost);
-    client.exec(command, (error, channel) => {
-      client.removeListener("close", lost);
-      if (error) reject(error);
-      else resolve(channel);
-    });
-  });
-}
-
-function forwarded({ client }: Dialed, host: string, port: number): Promise<Duplex> {
-  return new Promise((resolve, reject) => {
-    client.forwardOut("127.0.0.1", 0, host, port, (error, channel) => {
-      if (error)
-        reject(new NotReached(`its way there does not reach ${host} port ${port}: ${error.message}`));
-      else resolve(channel);
-    });
-  });
-}
-
-/** Feeds the script in, and gathers what comes back until the channel is closed. */
-function converse(channel: ClientChannel, script: string, limits: Limits, where: Where): Promise<Output> {
-  return new Promise((resolve, reject) => {
-    let status: number | undefined;
-    let signal: string | undefined;
-    const listener = new Listener(limits, where, (error) => {
-      // Whoever is root's, through sudo, is not ours to signal: it ends when it next prints.
-      channel.signal("TERM");
-      channel.close();
-      reject(error);
-    });
-    channel.on("data", (chunk: Buffer) => {
-      listener.stdout(chunk);
-    });
-    channel.stderr.on("data", (chunk: Buffer) => {
-      listener.stderr(chunk);
-    });
-    channel.on("exit", (code: number | null, name?: string) => {
-      status = code ?? undefined;
-      signal = name;
-    });
-    // A script that ends early takes no more input: its status tells why.
-    channel.on("error", () => undefined);
-    channel.on("close", () => {
-      listener.stop();
-      if (status !== undefined) resolve(listener.output(status));
-      else if (signal !== undefined) reject(endedBy(where, signal));
-      else reject(lost(where));
-    });
-    // Not ended by us: only an open channel carries a signal.
-    channel.write(`${script}\nexit\n`);
-  });
-}
-
-function endedBy(where: Where, signal: string): ShareError {
-  return new ShareError({ ...where, code: "transportFailed", what: `a script was ended by ${signal}` });
-}
-
-function lost(where: Where): ShareError {
-  return new ShareError({
-    ...where,
-    code: "connectionLost",
-    what: "the connection broke while a script ran there: it may have been carried out in part, or go on to its end",
-    remedy: "run pulumi up again: it looks first, and does what is left to do",
-  });
+/** The same with no more than these milliseconds for an attempt. */
+function withinMs<T extends Login>(login: T, most: number): T {
+  const own = login.perDialTimeout > 0 ? login.perDialTimeout : Infinity;
+  return { ...login, perDialTimeout: Math.min(own, most / 1000) };
 }

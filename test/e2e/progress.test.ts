@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { CountedShell } from "./support/counted-shell";
 import { Guest } from "./support/lab";
 import { Stack } from "./support/stack";
+import { hostName } from "./support/via";
 
 /** A line of the engine's event log, as far as it is looked at. */
 interface Event {
@@ -43,7 +44,7 @@ describe("progress", () => {
     mkdirSync(folder, { recursive: true });
     const text = `#!/bin/sh
 if [ "$*" != -s ]; then exec /bin/sh "$@"; fi
-sed 's|qemu:///system|qemu+unix:///system?socket=/nowhere|g' | /bin/sh -s
+sed -u 's|qemu:///system|qemu+unix:///system?socket=/nowhere|g' | /bin/sh -s
 `;
     writeFileSync(join(folder, "sh"), text, { mode: 0o755 });
     return folder;
@@ -141,7 +142,7 @@ sed 's|qemu:///system|qemu+unix:///system?socket=/nowhere|g' | /bin/sh -s
     const [, printed = ""] = stdout.split("Diagnostics:");
     const begun = [...printed.matchAll(/^ *share: script (\d+) on (.*):$/gm)];
     expect(begun).toHaveLength(shell.count());
-    expect(new Set(begun.map((match) => match[2]))).toEqual(new Set(["this machine", "guest v9p-progress"]));
+    expect(new Set(begun.map((match) => match[2]))).toEqual(new Set([hostName(), "guest v9p-progress"]));
     for (const [, number = "", machine = ""] of begun) {
       once(printed, `share: script ${number} on ${machine}: status 0 after `);
     }

@@ -1,5 +1,5 @@
 import { execFileSync, spawn } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -9,6 +9,7 @@ import { sshTransport } from "../../provider/transport/ssh";
 import { type Connection, sshConnection } from "../../provider/transport/ssh-connection";
 import { runnerFor } from "../../provider/transport/sudo";
 import { maxOutputBytes, type Transport } from "../../provider/transport/transport";
+import { whatScriptsPrint } from "../support/what-scripts-print";
 import { Relay } from "./support/relay";
 import { freePort, hostKeyKinds, makeKey, SshServer, Users } from "./support/ssh-server";
 
@@ -59,6 +60,17 @@ async function whoAmI(connection: Connection, escalate: "auto" | "none" = "none"
   return stdout.toString().trim();
 }
 
+let agents = 0;
+/** An agent that has one of the keys of the folder. */
+async function startAgent(name: string): Promise<{ socket: string; stop: () => void }> {
+  const socket = join(folder, `agent${agents++}`);
+  const agent = spawn("ssh-agent", ["-D", "-a", socket], { stdio: "ignore" });
+  for (let left = 100; left > 0 && !existsSync(socket); left--)
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  execFileSync("ssh-add", ["-q", join(folder, name)], { env: { ...process.env, SSH_AUTH_SOCK: socket } });
+  return { socket, stop: () => void agent.kill() };
+}
+
 function refusal(work: Promise<unknown>): Promise<ShareError> {
   return work.then(
     (value) => {
@@ -68,47 +80,17 @@ function refusal(work: Promise<unknown>): Promise<ShareError> {
   );
 }
 
-describe("what a script printed, however it ended", () => {
-  let transport: Transport;
-  beforeAll(() => {
-    transport = transportTo(withKey());
-  });
+let admins: Transport;
+beforeAll(() => {
+  admins = transportTo(withKey());
+});
+whatScriptsPrint(() => admins);
+
+describe("limits", () => {
   const run = async (script: string, idleMs = 10_000) => {
-    const { status, stdout, stderr } = await transport.run(script, { idleMs });
+    const { status, stdout, stderr } = await admins.run(script, { idleMs });
     return { status, stdout: stdout.toString(), stderr: stderr.toString() };
   };
-
-  test.each([
-    ["", 0, "", ""],
-    ["echo out; echo err >&2", 0, "out\n", "err\n"],
-    ["echo out; exit 7", 7, "out\n", ""],
-    ["no-such-command-at-all 2>/dev/null", 127, "", ""],
-    ["printf '\\033[2J\\000'", 0, "\x1b[2J\0", ""],
-  ])("%j", async (script, status, stdout, stderr) => {
-    expect(await run(script)).toEqual({ status, stdout, stderr });
-  });
-
-  test("a script larger than a window, and what it prints too", async () => {
-    const padding = `: ${"x".repeat(3_000_000)}\n`;
-    const { status, stdout } = await run(`${padding}head -c 3000000 /dev/zero | tr '\\000' y`);
-    expect([status, stdout.length]).toEqual([0, 3_000_000]);
-  });
-
-  test("a script that ends before it was read whole", async () => {
-    expect((await run(`exit 3\n: ${"x".repeat(3_000_000)}\n`)).status).toBe(3);
-  });
-
-  test("bytes that are no UTF-8", async () => {
-    const { stdout } = await transport.run("printf '\\377\\376'", { idleMs: 5000 });
-    expect([...stdout]).toEqual([0xff, 0xfe]);
-  });
-
-  test("each line of standard error is told as it comes", async () => {
-    const told: string[] = [];
-    const script = "printf 'a'; printf 'on\\303' >&2; sleep 0.2; printf '\\244e\\ntwo\\nrest' >&2";
-    const { stderr } = await transport.run(script, { idleMs: 5000, onProgress: (line) => told.push(line) });
-    expect([told, stderr.toString()]).toEqual([["onäe", "two"], "onäe\ntwo\nrest"]);
-  });
 
   test("silent for too long: ended, and what it started too", async () => {
     const mark = `/tmp/virtio9p-survived-${process.pid}`;
@@ -163,18 +145,13 @@ describe("authentication", () => {
   });
 
   test("an agent, by the connection", async () => {
-    const socket = join(folder, "agent");
-    const agent = spawn("ssh-agent", ["-D", "-a", socket], { stdio: "ignore" });
+    const agent = await startAgent("own");
     try {
-      await new Promise((resolve) => setTimeout(resolve, 500));
-      execFileSync("ssh-add", ["-q", join(folder, "own")], {
-        env: { ...process.env, SSH_AUTH_SOCK: socket },
-      });
-      expect(await whoAmI(server.connection(admin, { agentSocketPath: socket }))).toBe(admin);
-      const wrong = { privateKey: stranger.privateKey, agentSocketPath: socket };
+      expect(await whoAmI(server.connection(admin, { agentSocketPath: agent.socket }))).toBe(admin);
+      const wrong = { privateKey: stranger.privateKey, agentSocketPath: agent.socket };
       expect(await whoAmI(server.connection(admin, wrong))).toBe(admin);
     } finally {
-      agent.kill();
+      agent.stop();
     }
   });
 
@@ -182,15 +159,87 @@ describe("authentication", () => {
     expect(await whoAmI(server.connection(secret, { password }))).toBe(secret);
   });
 
-  test("a password that is asked for by prompts alone; a key and a password both", async () => {
+  test("a password that is asked for by prompts alone", async () => {
     const other = new SshServer();
-    // Without PAM no OpenSSH of Debian asks by prompts: what both need is one that does.
-    await other.start(["AuthenticationMethods publickey,password"]);
+    await other.start(["UsePAM yes", "PasswordAuthentication no", "KbdInteractiveAuthentication yes"]);
     try {
-      other.authorize(secret, key.publicKey);
-      expect(await whoAmI(other.connection(secret, { password, privateKey: key.privateKey }))).toBe(secret);
-      const one = await refusal(whoAmI(other.connection(secret, { privateKey: key.privateKey })));
-      expect(one.code).toBe("authenticationFailed");
+      expect(await whoAmI(other.connection(secret, { password }))).toBe(secret);
+      const error = await refusal(whoAmI(other.connection(secret, { password: "wrong" })));
+      expect(error.message).toMatch(
+        /tried: the password, the password by prompts\n.*it takes .*keyboard-interactive/,
+      );
+    } finally {
+      await other.close();
+    }
+  });
+
+  test.each(["publickey,password", "password,publickey"])(
+    "all of %s, as the machine wants them",
+    async (methods) => {
+      const other = new SshServer();
+      await other.start([`AuthenticationMethods ${methods}`]);
+      const agent = await startAgent("own");
+      try {
+        other.authorize(secret, key.publicKey);
+        expect(await whoAmI(other.connection(secret, { password, privateKey: key.privateKey }))).toBe(secret);
+        expect(await whoAmI(other.connection(secret, { password, agentSocketPath: agent.socket }))).toBe(
+          secret,
+        );
+        const wrong = { password, privateKey: stranger.privateKey, agentSocketPath: agent.socket };
+        expect(await whoAmI(other.connection(secret, wrong))).toBe(secret);
+        const one = await refusal(whoAmI(other.connection(secret, { privateKey: key.privateKey })));
+        expect([one.code, one.message.includes("it takes password")]).toEqual(["authenticationFailed", true]);
+      } finally {
+        agent.stop();
+        await other.close();
+      }
+    },
+  );
+
+  test("an agent that never answers is passed over", async () => {
+    const socket = join(folder, "silent-agent");
+    const silent = createServer();
+    await new Promise<void>((resolve) => silent.listen(socket, resolve));
+    try {
+      expect(await whoAmI(server.connection(secret, { password, agentSocketPath: socket }))).toBe(secret);
+      const error = await refusal(whoAmI(server.connection(secret, { agentSocketPath: socket })));
+      expect(error.message).toContain("the agent did not answer within 5 s");
+    } finally {
+      silent.close();
+    }
+  });
+
+  test("more than a machine lets one try: its own word, and nothing is tried again", async () => {
+    const strict = new SshServer();
+    await strict.start(["MaxAuthTries 1"]);
+    try {
+      const own = { privateKey: stranger.privateKey, password: "wrong", dialErrorLimit: 5 };
+      const error = await refusal(whoAmI(strict.connection(secret, own)));
+      expect([error.code, error.message.includes("Too many authentication failures")]).toEqual([
+        "authenticationFailed",
+        true,
+      ]);
+      expect(strict.log.match(/^Connection from/gm)).toHaveLength(1);
+    } finally {
+      await strict.close();
+    }
+  });
+
+  test("a password that has expired", async () => {
+    const late = "v9p-late";
+    await users.add(late, { password });
+    execFileSync("chage", ["-d", "0", late]);
+    const other = new SshServer();
+    await other.start(["UsePAM yes", "KbdInteractiveAuthentication no"]);
+    try {
+      const error = await refusal(
+        transportTo(other.connection(late, { password }))
+          .run("id -un", { idleMs: 10_000 })
+          .then(({ status, stderr }) => {
+            if (status !== 0) throw new Error(`${status} ${stderr.toString()}`);
+          }),
+      );
+      expect(error.message).toMatch(/expired/);
     } finally {
       await other.close();
     }
@@ -201,6 +250,11 @@ describe("authentication", () => {
     ["another password", () => ({ password: "wrong" }), `${admin} is not let in`],
     ["nothing", () => ({}), `there is nothing to log in with as ${admin}`],
     ["no key at all", () => ({ privateKey: "no key" }), "privateKey cannot be read"],
+    [
+      "the public key",
+      () => ({ privateKey: stranger.publicKey }),
+      "privateKey cannot be read: it is a public key",
+    ],
     ["an agent that is not there", () => ({ agentSocketPath: "/nowhere/agent" }), `${admin} is not let in`],
   ])("%s is refused, and nothing secret is said", async (_, own, what) => {
     const error = await refusal(whoAmI(server.connection(admin, own())));
@@ -250,9 +304,11 @@ describe("the machine's own key", () => {
     expect(attempts()).toBe(before);
   });
 
-  test("switched off: any will do", async () => {
+  test("switched off: any will do where none is given", async () => {
     const transport = transportTo(withKey({ hostKey: undefined }), "none", false);
     expect((await transport.run("id -un", { idleMs: 5000 })).stdout.toString()).toBe(`${admin}\n`);
+    const given = transportTo(withKey({ hostKey: stranger.publicKey }), "none", false);
+    expect((await refusal(given.run("id -un", { idleMs: 5000 }))).code).toBe("hostKeyMismatch");
   });
 });
 
@@ -328,6 +384,81 @@ describe("one connection", () => {
     }
   });
 
+  test("dropped while several scripts begin, it is made once more for all", async () => {
+    const relay = new Relay(server.port);
+    await relay.start();
+    try {
+      const transport = transportTo(withKey({ port: relay.port }));
+      await transport.run(":", { idleMs: 5000 });
+      relay.silence();
+      const all = Array.from({ length: 5 }, (_, index) => transport.run(`echo ${index}`, { idleMs: 9000 }));
+      setTimeout(() => {
+        relay.silence(false);
+        relay.cut();
+      }, 300);
+      const said = (await Promise.all(all)).map(({ stdout }) => stdout.toString().trim());
+      expect([said, relay.accepted]).toEqual([["0", "1", "2", "3", "4"], 2]);
+    } finally {
+      await relay.close();
+    }
+  });
+
+  test("a machine that begins no script in time: an error, and then another connection", async () => {
+    const relay = new Relay(server.port);
+    await relay.start();
+    try {
+      const transport = transportTo(withKey({ port: relay.port }));
+      await transport.run(":", { idleMs: 5000 });
+      relay.silence();
+      expect((await refusal(transport.run(":", { idleMs: 500 }))).code).toBe("commandTimedOut");
+      relay.silence(false);
+      expect((await transport.run("echo again", { idleMs: 5000 })).stdout.toString()).toBe("again\n");
+    } finally {
+      await relay.close();
+    }
+  });
+
+  test("a machine that boots: one wait for all, whatever was said before, and no longer than it may be", async () => {
+    const late = new SshServer();
+    await late.start();
+    late.authorize(admin, key.publicKey);
+    await late.stop();
+    const where = { layer: "guest", machine: "guest late" } as const;
+    const connection = late.connection(admin, { privateKey: key.privateKey, perDialTimeout: 0 });
+    const made = sshConnection({ connection, verifyHostKey: true, where });
+    const transport = sshTransport(made, runnerFor("none", false), admin, where);
+    try {
+      expect((await refusal(transport.run(":", { idleMs: 5000 }))).code).toBe("guestUnreachable");
+      const began = Date.now();
+      expect((await refusal(made.ready(1500))).message).toContain("it does not answer");
+      expect(Date.now() - began).toBeLessThan(4000);
+      const ready = [made.ready(20_000), made.ready(20_000)];
+      await new Promise((resolve) => setTimeout(resolve, 1500));
+      await late.resume();
+      await Promise.all(ready);
+      expect((await transport.run("id -un", { idleMs: 5000 })).stdout.toString()).toBe(`${admin}\n`);
+      expect(late.logins).toBe(1);
+    } finally {
+      await late.close();
+    }
+  });
+
+  test("a machine that takes calls and never says a word does not hold up who waits for it", async () => {
+    const mute = createServer();
+    await new Promise<void>((resolve) => mute.listen(0, "127.0.0.1", resolve));
+    const { port } = mute.address() as { port: number };
+    const where = { layer: "guest", machine: "guest mute" } as const;
+    const connection = withKey({ port, perDialTimeout: 0 });
+    try {
+      const began = Date.now();
+      const made = sshConnection({ connection, verifyHostKey: true, where });
+      expect((await refusal(made.ready(2000))).message).toContain("no answer within");
+      expect(Date.now() - began).toBeLessThan(5000);
+    } finally {
+      mute.close();
+    }
+  });
+
   test("dropped in the middle of a script, the error says what may have been done", async () => {
     const relay = new Relay(server.port);
     await relay.start();
@@ -351,7 +482,7 @@ describe("one connection", () => {
   });
 
   test("a machine that does not listen: all fail at once, with one error, after as many attempts as are allowed", async () => {
-    const transport = transportTo(withKey({ port: await freePort(), dialErrorLimit: 2 }));
+    const transport = transportTo(withKey({ port: await freePort(), dialErrorLimit: 1 }));
     const errors = await Promise.all(
       Array.from({ length: 5 }, () => refusal(transport.run(":", { idleMs: 5000 }))),
     );

@@ -1,5 +1,5 @@
-import { check, diff } from "../../provider/lifecycle";
-import type { Properties } from "../../provider/state";
+import { check, diff, update } from "../../provider/lifecycle";
+import { type Properties, specOf, withoutConnections } from "../../provider/state";
 import { unknownValue } from "../../provider/spec";
 import { leastArgs, uuid } from "./sample";
 
@@ -33,6 +33,16 @@ const outputsOf = (args: Properties = {}, more: Properties = {}): Properties => 
   ...more,
 });
 
+const session = { libvirtUri: "qemu:///session" };
+/** A host over SSH; a guest over SSH. */
+const over = (connection: object, more: object = {}): Properties => ({
+  host: { connection: { host: "kvm1", ...connection }, ...more },
+});
+const reached = (connection: object): object => ({
+  mountPoint: "/mnt/a",
+  connection: { host: "web1", ...connection },
+});
+
 const same = { changes: false, replaces: [], deleteBeforeReplace: true };
 const changed = { ...same, changes: true };
 
@@ -53,6 +63,42 @@ describe("check", () => {
   test("canonical inputs are checked into themselves", () => {
     const inputs = inputsOf({ source: "/a//b/", guest: { mountPoint: "/mnt/a/", mode: "750" } });
     expect(check(inputs)).toEqual({ inputs, failures: [] });
+  });
+});
+
+describe("update", () => {
+  // No machine is at hand: each of these would be an error if one were asked.
+  test.each<[string, Properties, Properties]>([
+    ["a password", over({ password: "old" }), over({ password: "new" })],
+    ["a key", over({ privateKey: "old" }), over({ privateKey: "new", privateKeyPassword: "word" })],
+    ["a proxy", over({}), over({ proxy: { host: "gate" } })],
+    ["a time-out", over({}), { ...over({}), timeouts: { bootMs: 1000 } }],
+    ["whether keys are looked at", over({}), over({}, { verifyHostKey: false })],
+    ["a password of the guest", { guest: reached({}) }, { guest: reached({ password: "new" }) }],
+  ])("%s only reaches the state", async (_, olds, news) => {
+    expect(await update("id", outputsOf(olds), inputsOf(news))).toEqual(outputsOf(news));
+  });
+
+  const nowhere = { dialErrorLimit: 0, host: "nowhere.invalid", agentSocketPath: "/nowhere" };
+  test.each<[string, Properties, Properties, Properties]>([
+    [
+      "what is left over can be given back",
+      { timeouts: { bootMs: 1000 } },
+      { __former: [inputsOf()] },
+      { power: "restart" },
+    ],
+    ["a layer is missing", { timeouts: { bootMs: 1000 } }, { layers: { device: "missing" } }, {}],
+    [
+      "the guest is seen from elsewhere",
+      { guest: { ...reached({}), throughHost: true } },
+      {},
+      { guest: reached({}) },
+    ],
+  ])("%s: the machines are asked", async (_, news, more, olds) => {
+    const host = over(nowhere);
+    await expect(
+      update("id", outputsOf({ ...host, ...olds }, more), inputsOf({ ...host, ...olds, ...news })),
+    ).rejects.toThrow("[hostUnreachable]");
   });
 });
 
@@ -88,6 +134,13 @@ describe("diff", () => {
       { guest: { mountPoint: "/mnt/a", options: { extra: ["sync", "noatime"] } } },
     ],
     ["escalation", {}, { host: { escalate: "sudo" } }],
+    ["a password", over({ password: "old" }), over({ password: "new" })],
+    ["a proxy", over({}), over({ proxy: { host: "gate" } })],
+    [
+      "the guest's address",
+      { guest: reached({ host: "10.0.0.5" }) },
+      { guest: reached({ host: "10.0.0.6" }) },
+    ],
   ])("%s: an update", (_, olds, news) => {
     expect(diff(outputsOf(olds), inputsOf(news))).toEqual(changed);
   });
@@ -96,8 +149,32 @@ describe("diff", () => {
     ["another domain", {}, { domain: "web2" }, ["domain"]],
     ["another UUID", {}, { domain: uuid.replace("1", "2") }, ["domain"]],
     ["another libvirt", {}, { host: { libvirtUri: "qemu:///session" } }, ["host"]],
-  ])("%s: a replacement", (_, olds, news, replaces) => {
+    ["another user's libvirt", over({}, session), over({ user: "me" }, session), ["host"]],
+  ])("%s: a replacement, the old one deleted first", (_, olds, news, replaces) => {
     expect(diff(outputsOf(olds), inputsOf(news))).toEqual({ ...changed, replaces });
+  });
+
+  test.each<[string, Properties, Properties]>([
+    ["from this machine to another", {}, over({})],
+    ["to another address", over({}), over({ host: "kvm2" })],
+    ["to another port", over({}), over({ port: 2222 })],
+  ])("%s: a replacement, the new one made first", (_, olds, news) => {
+    const moved = { changes: true, replaces: ["host"], deleteBeforeReplace: false };
+    expect(diff(outputsOf(olds), inputsOf(news))).toEqual(moved);
+  });
+
+  test("what a former spec left, whose guest was reached through its host", () => {
+    const former = withoutConnections(
+      specOf(
+        inputsOf({
+          ...over({ password: "secret" }),
+          guest: { ...reached({ password: "secret" }), throughHost: true },
+        }),
+      ),
+    );
+    expect(JSON.stringify(former)).not.toContain("secret");
+    expect(diff(outputsOf({}, { __former: [former] }), inputsOf())).toEqual(same);
+    expect(diff(outputsOf({}, { __former: [former] }), inputsOf({ power: "restart" }))).toEqual(changed);
   });
 
   test.each(["source", "domain", "host", "tag", "guest"])("%s not known yet: no replacement", (name) => {

@@ -1,5 +1,12 @@
 import fc from "fast-check";
-import { checkArguments, hasUnknown, parseSpec, unknownValue } from "../../provider/spec";
+import {
+  checkArguments,
+  hasUnknown,
+  hostIdentity,
+  hostOnItsWay,
+  parseSpec,
+  unknownValue,
+} from "../../provider/spec";
 import { leastArgs, specOf } from "./sample";
 
 const failuresOf = (args: Record<string, unknown>) => parseSpec({ ...leastArgs, ...args }).failures ?? [];
@@ -16,7 +23,7 @@ describe("defaults", () => {
         multidevs: "default",
         model: "virtio",
         otherWriters: "refuse",
-        host: { libvirtUri: "qemu:///system", escalate: "auto" },
+        host: { libvirtUri: "qemu:///system", escalate: "auto", verifyHostKey: true },
         directory: { create: true, owner: "qemu", group: "qemu", keepOwners: true, onDelete: "restore" },
         selinux: { manage: "auto", newFiles: "auto" },
         power: "never",
@@ -40,7 +47,17 @@ describe("defaults", () => {
       },
       mount: "now",
       selinuxBooleans: [],
+      throughHost: false,
+      verifyHostKey: true,
     });
+  });
+
+  test("of a connection, and of its proxy", () => {
+    const { connection } = specOf({
+      host: { connection: { host: "kvm1", proxy: { host: "gate", user: "me" } } },
+    }).host;
+    const own = { port: 22, user: "root", dialErrorLimit: 10, perDialTimeout: 15 };
+    expect(connection).toEqual({ host: "kvm1", ...own, proxy: { host: "gate", ...own, user: "me" } });
   });
 
   test.each([
@@ -246,7 +263,7 @@ describe("names that are no arguments", () => {
     [
       "host.constructor",
       { host: { constructor: 1 } },
-      "is not an argument (there are: connection, libvirtUri, escalate)",
+      "is not an argument (there are: connection, verifyHostKey, libvirtUri, escalate)",
     ],
   ])("%s", (property, args, reason) => {
     expect(failuresOf(args)).toEqual([{ property, reason }]);
@@ -270,14 +287,45 @@ describe("arguments that contradict each other", () => {
     ["guest.group", { accessMode: "passthrough", ...guest({ group: "root" }) }],
     ["guest.mode", { readOnly: true, ...guest({ mode: "0750" }) }],
     ["guest.mount", guest({ mount: "boot", mode: "0750" })],
-    ["host.connection", { host: { connection: { host: "kvm1" } } }],
-    ["guest.connection", guest({ connection: { host: "web1" } })],
+    ["guest.connection", guest({ throughHost: true })],
     ["selinux", { selinux: { manage: "always" } }],
     ["selinux", { selinux: { type: "virt_content_t" } }],
     ["guest.selinuxBooleans", guest({ selinuxBooleans: ["httpd_use_nfs"] })],
     ["directory.recursive", { directory: { recursive: true } }],
   ])("%s: %j", (property, args) => {
     expect(failuresOf(args).map((failure) => failure.property)).toEqual([property]);
+  });
+});
+
+describe("who a host is", () => {
+  const at = (connection: object, more: object = {}) => ({ connection, ...more });
+  const session = { libvirtUri: "qemu:///session" };
+  test.each<[string, unknown, unknown, boolean]>([
+    ["itself", undefined, {}, true],
+    ["this machine and another", {}, at({ host: "kvm1" }), false],
+    [
+      "credentials",
+      at({ host: "kvm1", user: "a", password: "b" }),
+      at({ host: "KVM1", port: 22, privateKey: "c" }),
+      true,
+    ],
+    ["the proxy", at({ host: "kvm1" }), at({ host: "kvm1", proxy: { host: "gate" } }), true],
+    ["the port", at({ host: "kvm1" }), at({ host: "kvm1", port: 2222 }), false],
+    ["another user", at({ host: "kvm1", user: "a" }), at({ host: "kvm1", user: "b" }), true],
+    [
+      "another user, whose own libvirt it is",
+      at({ host: "kvm1", user: "a" }, session),
+      at({ host: "kvm1", user: "b" }, session),
+      false,
+    ],
+  ])("%s", (_, one, other, same) => {
+    expect(hostIdentity(one) === hostIdentity(other)).toBe(same);
+  });
+
+  test("two bastions may each have a host of one address", () => {
+    const behind = (host: string) => hostOnItsWay(at({ host: "10.0.0.5", proxy: { host } }));
+    expect(behind("a")).not.toBe(behind("b"));
+    expect(behind("a")).toBe(behind("A"));
   });
 });
 

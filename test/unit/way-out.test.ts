@@ -12,6 +12,7 @@ jest.mock("../../provider/reconcile/machines", () => ({
     ({
       key: "k",
       knownUuid: "",
+      unverified: [],
       host: {
         transport: { machine: "this machine", run: () => Promise.reject(failure) },
         key: "k",
@@ -87,6 +88,16 @@ test.each<[string, Error]>([
   failure = error;
   expect(await removing()).toBe(error);
 });
+
+test.each(["remove", "read"] as const)(
+  "%s with credentials that are no good any more: what to do",
+  async (call) => {
+    failure = failed("authenticationFailed", "host", "see");
+    await expect(lifecycle[call]({ ...outputs, __logUrn: urn })).rejects.toThrow(
+      "to do: see; refresh and destroy use the credentials that the state has: after a rotation run pulumi up first, without --refresh",
+    );
+  },
+);
 
 test("read and create say nothing of giving up", async () => {
   failure = failed("libvirtUnreachable");

@@ -129,7 +129,7 @@ export class SshServer {
       hostKey: this.hostKey(),
       // Not the agent of whoever runs the tests.
       agentSocketPath: "",
-      dialErrorLimit: 1,
+      dialErrorLimit: 0,
       perDialTimeout: 10,
       ...more,
     };

@@ -97,6 +97,12 @@ export function interpose(folder: string | undefined): void {
   if (hostBySsh) sshHost.interpose(folder);
 }
 
+/** What an error or a log calls the host. */
+export function hostName(): string {
+  const { connection } = sshHost;
+  return connection ? `${connection.user}@${connection.host}:${connection.port}` : "this machine";
+}
+
 /** Guests with an SSH server, by their domain: who may log in there. */
 const guests = new Map<string, ConnectionArgs>();
 

@@ -5,6 +5,7 @@ import { runInThisContext } from "node:vm";
 import type { ShareError } from "../../../provider/errors";
 import { localTransport } from "../../../provider/transport/local";
 import { maxOutputBytes } from "../../../provider/transport/transport";
+import { whatScriptsPrint } from "../../support/what-scripts-print";
 
 const local = localTransport("none");
 const run = async (script: string, idleMs = 5000) => {
@@ -31,38 +32,7 @@ test("is called this machine", () => {
   expect(local.machine).toBe("this machine");
 });
 
-describe("what a script printed, however it ended", () => {
-  test.each([
-    ["", 0, "", ""],
-    ["echo out; echo err >&2", 0, "out\n", "err\n"],
-    ["echo out; exit 7", 7, "out\n", ""],
-    ["no-such-command-at-all 2>/dev/null", 127, "", ""],
-    ["printf '\\033[2J\\000'", 0, "\x1b[2J\0", ""],
-  ])("%j", async (script, status, stdout, stderr) => {
-    expect(await run(script)).toEqual({ status, stdout, stderr });
-  });
-
-  test("a script larger than a pipe", async () => {
-    const padding = `: ${"x".repeat(200_000)}\n`;
-    expect(await run(`${padding}echo end`)).toEqual({ status: 0, stdout: "end\n", stderr: "" });
-  });
-
-  test("a script that ends before it was read whole", async () => {
-    expect((await run(`exit 3\n: ${"x".repeat(2_000_000)}\n`)).status).toBe(3);
-  });
-
-  test("bytes that are no UTF-8", async () => {
-    const { stdout } = await local.run("printf '\\377\\376'", { idleMs: 5000 });
-    expect([...stdout]).toEqual([0xff, 0xfe]);
-  });
-});
-
-test("each line of standard error is told as it comes, whole, however it was cut", async () => {
-  const told: string[] = [];
-  const script = "printf 'a'; printf 'on\\303' >&2; sleep 0.1; printf '\\244e\\ntwo\\nrest' >&2";
-  const { stderr } = await local.run(script, { idleMs: 5000, onProgress: (line) => told.push(line) });
-  expect([told, stderr.toString()]).toEqual([["onäe", "two"], "onäe\ntwo\nrest"]);
-});
+whatScriptsPrint(() => local);
 
 describe("limits", () => {
   test("without any output it is ended, and what it started too", async () => {

@@ -1,0 +1,81 @@
+import { needsUpdate } from "./reconcile/status";
+import { hasUnknown, hostAddress, hostIdentity, type ShareSpec } from "./spec";
+import { argumentsIn, canonicalText, type Properties, split } from "./state";
+
+/** What lies between the state and the program. Pure: nothing is looked at. */
+
+/** What a difference between the state and the program comes to. No I/O; unknown values count as changed. */
+export interface Difference {
+  readonly changes: boolean;
+  readonly replaces: readonly string[];
+  readonly deleteBeforeReplace: boolean;
+}
+
+export function diff(outputs: Properties, news: Properties): Difference {
+  const { args } = split(news);
+  const replaces = replacing(outputs, args);
+  const differs = [...new Set([...Object.keys(argumentsIn(outputs)), ...Object.keys(args)])].some((key) => {
+    if (key === "domain" && sameDomain(outputs, args)) return false;
+    return canonicalText(outputs[key]) !== canonicalText(args[key]);
+  });
+  return {
+    changes: differs || replaces.length > 0 || hasWork(outputs, args["power"] as ShareSpec["power"]),
+    replaces,
+    // Another host can have it before this one gives it up; on one host both would be the same share.
+    deleteBeforeReplace: !(
+      replaces.includes("host") && hostAddress(outputs["host"]) !== hostAddress(args["host"])
+    ),
+  };
+}
+
+/** Whether the state shows something that an update by the same arguments would do. */
+export function hasWork(outputs: Properties, power: ShareSpec["power"]): boolean {
+  const leftOver = "__former" in outputs && (outputs["__former"] as readonly unknown[]).length > 0;
+  return needsUpdate(outputs, power) || (leftOver && (power === "restart" || power === "force"));
+}
+
+/** Another domain or another libvirt is another share; a value that is not known yet never replaces. */
+function replacing(outputs: Properties, args: Properties): string[] {
+  return [
+    ...(hasUnknown(args["domain"]) || sameDomain(outputs, args) ? [] : ["domain"]),
+    ...(hasUnknown(args["host"]) || hostIdentity(outputs["host"]) === hostIdentity(args["host"])
+      ? []
+      : ["host"]),
+  ];
+}
+
+function sameDomain(outputs: Properties, args: Properties): boolean {
+  const wanted = String(args["domain"]);
+  return (
+    wanted === outputs["domain"] ||
+    wanted === outputs["domainName"] ||
+    wanted.toLowerCase() === outputs["domainUuid"]
+  );
+}
+
+/**
+ * Other time-outs, credentials, proxies: they only have to reach the state, and no machine is asked. Who the
+ * host is stays the same, or it would be another share.
+ */
+export function onlyTheWayThereDiffers(olds: Properties, inputs: Properties): boolean {
+  const [then, now] = [argumentsIn(olds), argumentsIn(inputs)];
+  const withoutWay = (args: Properties): string =>
+    canonicalText({
+      ...args,
+      timeouts: undefined,
+      host: withoutTheWay(args["host"]),
+      guest: withoutTheWay(args["guest"]),
+    });
+  return canonicalText(then) !== canonicalText(now) && withoutWay(then) === withoutWay(now);
+}
+
+/** Of a guest its address stays, and whether the host is what it is seen from: another guest may answer there. */
+function withoutTheWay(machine: unknown): unknown {
+  if (typeof machine !== "object" || machine === null) return machine;
+  const { connection, ...rest } = machine as Properties & { connection?: { host?: unknown; port?: unknown } };
+  return {
+    ...rest,
+    verifyHostKey: undefined,
+    connection: connection && [connection.host, connection.port],
+  };
+}

@@ -1,0 +1,57 @@
+import type { Bindings } from "../engine/binding";
+import type { Problem } from "../errors";
+import { type Claim, twinOf } from "./claims";
+import type { Machines, Observation } from "./observe";
+import type { Request } from "./plans";
+
+/** What no plan can be made for, known before the first change. Pure. */
+
+/** Two resources that are one share would each take down the other's. */
+export function twins(machines: Machines, claim: Claim | undefined, { info }: Observation): Problem[] {
+  const twin = claim && twinOf(machines.key, claim);
+  if (!twin) return [];
+  return [
+    {
+      code: "shareClaimed",
+      layer: "device",
+      machine: machines.host.transport.machine,
+      what: `the resources ${claim.name ?? ""} and ${twin.name ?? ""} are one share: ${claim.spec.tag} of the domain ${info?.name ?? claim.spec.domain}`,
+      remedy: "take one of them out, or give it another tag",
+    },
+  ];
+}
+
+/** A guest that can never be reached is an error; one that cannot be now is a status, unless it is to be unmounted. */
+export function refusals(
+  machines: Machines,
+  request: Request,
+  bindings: Bindings,
+  { guestState, info }: Observation,
+): { readonly problems: readonly Problem[]; readonly warnings: readonly string[] } {
+  const nothing = { problems: [], warnings: [] };
+  if (guestState.kind === "off" && info) return { ...nothing, problems: noWayBack(machines, request, info) };
+  if (guestState.kind !== "unreachable") return nothing;
+  const { problem } = guestState;
+  const never = problem.code === "guestAgentMissing" || problem.code === "guestAgentRefusesExec";
+  const mustUnmount = bindings.release.some((binding) => binding.concern.layer === "mount");
+  if (never || mustUnmount) return { ...nothing, problems: [problem] };
+  return { ...nothing, warnings: [`${problem.what}: the guest is left as it is until the next up`] };
+}
+
+/** A guest that is off keeps what it has until it runs again; without its connection there is then no way there. */
+function noWayBack(
+  { guest, guestBy }: Machines,
+  { spec }: Request,
+  info: { readonly uuid: string; readonly name: string },
+): Problem[] {
+  if (!spec || spec.guest || guestBy === "agent") return [];
+  return [
+    {
+      code: "guestUnreachable",
+      layer: "guest",
+      machine: guest(info).transport.machine,
+      what: `${info.name} is off, and what the share has in it can only be taken out over its connection, which goes from the program with guest`,
+      remedy: `start ${info.name} first, or leave guest in until it runs`,
+    },
+  ];
+}

@@ -1,0 +1,20 @@
+import type { ShareSpec } from "../spec";
+import type { Machines } from "./observe";
+
+/** What is said of a share besides its plans' own warnings. */
+
+/** A switched-off check is said at each run. */
+export function unverifiedKeys({ unverified }: Machines): string[] {
+  return unverified.map(
+    (name) =>
+      `the host key of ${name} is not verified (verifyHostKey: false): whoever answers there gets the credentials`,
+  );
+}
+
+export function leftInGuest([first]: readonly ShareSpec[]): string {
+  return `${first?.domain ?? ""} is off, and its guest cannot be edited: what ${first?.tag ?? ""} had there, ${first?.guest?.mountPoint ?? "and its line"} in fstab too, is taken out by the first up that finds it running`;
+}
+
+export function secondCycle(domain: string): string {
+  return `${domain} was power-cycled a second time in this operation, for its shares did not come together: pulumi up --parallel 64 lets them share one cycle, and so does not chaining them with dependsOn`;
+}

@@ -1,0 +1,108 @@
+import type { Duplex } from "node:stream";
+import type { ClientChannel } from "ssh2";
+import { ShareError } from "../errors";
+import { Listener, silent, type Where } from "./listener";
+import { type Dialed, NotReached } from "./ssh-dial";
+import type { Limits, Output } from "./transport";
+
+/** Starts a command; one that the machine does not even begin to answer within the limit ends the connection. */
+export function exec(dialed: Dialed, command: string, limits: Limits, where: Where): Promise<ClientChannel> {
+  const { client } = dialed;
+  return new Promise((resolve, reject) => {
+    const lost = (): void => {
+      settle();
+      reject(new Error("the connection was closed"));
+    };
+    const timer = setTimeout(() => {
+      settle();
+      reject(silent(where, limits.idleMs));
+      dialed.end();
+    }, limits.idleMs);
+    const settle = (): void => {
+      clearTimeout(timer);
+      client.removeListener("close", lost);
+    };
+    client.once("close", lost);
+    try {
+      client.exec(command, (error, channel) => {
+        settle();
+        if (error) reject(error);
+        else resolve(channel);
+      });
+    } catch (error) {
+      settle();
+      reject(error instanceof Error ? error : new Error(String(error)));
+    }
+  });
+}
+
+/** A stream to another machine's port, as seen from the one that was dialed. */
+export function forwarded({ client }: Dialed, host: string, port: number): Promise<Duplex> {
+  return new Promise((resolve, reject) => {
+    client.forwardOut("127.0.0.1", 0, host, port, (error, channel) => {
+      if (error)
+        reject(new NotReached(`its way there does not reach ${host} port ${port}: ${error.message}`));
+      else resolve(channel);
+    });
+  });
+}
+
+/** Feeds the script in, and gathers what comes back until the channel is closed. */
+export function converse(
+  { client }: Dialed,
+  channel: ClientChannel,
+  script: string,
+  limits: Limits,
+  where: Where,
+): Promise<Output> {
+  return new Promise((resolve, reject) => {
+    let status: number | undefined;
+    let signal: string | undefined;
+    const listener = new Listener(limits, where, (error) => {
+      // Whoever is root's, through sudo, is not ours to signal: it ends when it next prints.
+      channel.signal("TERM");
+      channel.close();
+      reject(error);
+    });
+    // A status may come before the last of the output: a connection that ends between them lost some of it.
+    const onLost = (): void => {
+      listener.stop();
+      reject(lost(where));
+    };
+    client.once("close", onLost);
+    channel.on("data", (chunk: Buffer) => {
+      listener.stdout(chunk);
+    });
+    channel.stderr.on("data", (chunk: Buffer) => {
+      listener.stderr(chunk);
+    });
+    channel.on("exit", (code: number | null, name?: string) => {
+      status = code ?? undefined;
+      signal = name;
+    });
+    // A script that ends early takes no more input: its status tells why.
+    channel.on("error", () => undefined);
+    channel.on("close", () => {
+      client.removeListener("close", onLost);
+      listener.stop();
+      if (status !== undefined) resolve(listener.output(status));
+      else if (signal !== undefined) reject(endedBy(where, signal));
+      else reject(lost(where));
+    });
+    // Not ended by us: only an open channel carries a signal.
+    channel.write(`${script}\nexit\n`);
+  });
+}
+
+function endedBy(where: Where, signal: string): ShareError {
+  return new ShareError({ ...where, code: "transportFailed", what: `a script was ended by ${signal}` });
+}
+
+function lost(where: Where): ShareError {
+  return new ShareError({
+    ...where,
+    code: "connectionLost",
+    what: "the connection broke while a script ran there: it may have been carried out in part, or go on to its end",
+    remedy: "run pulumi up again: it looks first, and does what is left to do",
+  });
+}

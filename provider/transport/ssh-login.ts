@@ -1,0 +1,200 @@
+import type * as ssh2 from "ssh2";
+import { type Problem, ShareError } from "../errors";
+import { portableKey } from "../formats/private-key";
+import type { Where } from "./listener";
+
+/** How to log in: the part of `@pulumi/command`'s ConnectionArgs that one machine needs. */
+export interface Login {
+  readonly host: string;
+  readonly port: number;
+  readonly user: string;
+  readonly password?: string | undefined;
+  readonly privateKey?: string | undefined;
+  readonly privateKeyPassword?: string | undefined;
+  /** Default: that of SSH_AUTH_SOCK. */
+  readonly agentSocketPath?: string | undefined;
+  /** Seconds for one attempt; 0: as long as it takes. */
+  readonly perDialTimeout: number;
+}
+
+/** One way to log in; `named` is for an error, and holds nothing secret. */
+interface Method {
+  readonly type: ssh2.AuthenticationType;
+  readonly named: string;
+  readonly how: object;
+}
+
+/** Milliseconds in which an agent lists its keys; it may take longer to sign, when it asks its user. */
+const agentMs = 5000;
+
+/**
+ * One login: which methods there are, which comes next, and what became of them.
+ *
+ * In this order: the private key, the agent, the password, and the password where it is asked for by prompts.
+ * A machine may want several of them (AuthenticationMethods in sshd_config(5)), in its own order.
+ */
+export class LoginAttempt {
+  #left: readonly Method[];
+  #refused: readonly Method[] = [];
+  #last: Method | undefined;
+  #takes: readonly string[] = [];
+  readonly #sent: string[] = [];
+  readonly #said: string[] = [];
+
+  constructor(
+    implementation: typeof ssh2,
+    private readonly login: Login,
+    private readonly where: Where,
+  ) {
+    this.#left = methodsOf(implementation, login, where);
+  }
+
+  /** Whether the machine has been offered anything. */
+  get begun(): boolean {
+    return this.#sent.length > 0;
+  }
+
+  /** What to try next, in ssh2's form; false: nothing is left. `takes` is what the machine would still take. */
+  next(takes: readonly string[] | null, partly: boolean): object | false {
+    const last = this.#last;
+    // Of what became of an agent's keys, ssh2 1.17 says nothing: this is of the method before.
+    const told = last?.type === "agent" ? null : takes;
+    if (told) this.#takes = told;
+    if (last && told && partly) {
+      // That was one of several: what was refused before may be what is wanted now.
+      this.#left = [...this.#refused, ...this.#left];
+      this.#refused = [];
+    } else if (last) this.#refused = [...this.#refused, last];
+    // A password that is wrong is as wrong by prompts, and counts twice where failures are counted.
+    if (last?.type === "password" && !partly && told?.includes("password") === true)
+      this.#left = this.#left.filter(({ type }) => type !== "keyboard-interactive");
+    const next = this.#left.find(({ type }) => !told || told.includes(onTheWire(type)));
+    this.#left = this.#left.filter((method) => method !== next);
+    this.#last = next;
+    if (!next) return false;
+    this.#sent.push(next.named);
+    return next.how;
+  }
+
+  /** What an agent or a key said for itself; others are tried. */
+  note(text: string): void {
+    this.#said.push(text);
+  }
+
+  /** Why nobody is let in; `text` is the machine's. */
+  refusal(text?: string): ShareError {
+    const { user } = this.login;
+    const takes = this.#takes.length > 0 ? [`it takes ${this.#takes.join(", ")}`] : [];
+    return failure(this.where, {
+      what: `${user} is not let in`,
+      tried: this.#sent.join(", "),
+      returned: [...(text === undefined ? [] : [text]), ...this.#said, ...takes].join("; "),
+      remedy: `see that ${user} may log in there with what the connection has (authorized_keys, PasswordAuthentication, AllowUsers)${text === undefined ? "" : "; an agent with many keys uses up the attempts that a machine allows: give privateKey, or an agent with that key alone"}`,
+    });
+  }
+
+  /** The machine wants a new password, and there is nobody to ask. */
+  expired(): ShareError {
+    const { user } = this.login;
+    return failure(this.where, {
+      what: `the password of ${user} has expired`,
+      remedy: `log in there as ${user} once and change it, or give privateKey`,
+    });
+  }
+}
+
+/** An agent is a client's way to sign with a public key: on the wire it has no name of its own. */
+function onTheWire(type: ssh2.AuthenticationType): string {
+  return type === "agent" ? "publickey" : type;
+}
+
+function methodsOf(implementation: typeof ssh2, login: Login, where: Where): Method[] {
+  const { user: username, password, privateKey } = login;
+  const agent = login.agentSocketPath ?? process.env["SSH_AUTH_SOCK"];
+  const methods = [
+    ...(privateKey === undefined ? [] : [keyMethod(implementation, login, privateKey, where)]),
+    ...(agent === undefined || agent === "" ? [] : [agentMethod(implementation, username, agent)]),
+    ...(password === undefined ? [] : passwordMethods(username, password)),
+  ];
+  if (methods.length > 0) return methods;
+  throw failure(where, {
+    what: `there is nothing to log in with as ${username}`,
+    remedy: "give privateKey, password or agentSocketPath in the connection, or run an agent (SSH_AUTH_SOCK)",
+  });
+}
+
+function keyMethod(
+  implementation: typeof ssh2,
+  { user: username, privateKeyPassword }: Login,
+  privateKey: string,
+  where: Where,
+): Method {
+  try {
+    const key = implementation.utils.parseKey(
+      portableKey(privateKey, privateKeyPassword),
+      privateKeyPassword,
+    );
+    if (key instanceof Error) throw key;
+    if (!key.isPrivateKey()) throw new Error("it is a public key");
+    return { type: "publickey", named: `the key ${key.type}`, how: { type: "publickey", username, key } };
+  } catch (error) {
+    throw failure(where, {
+      what: `privateKey cannot be read: ${(error as Error).message}`,
+      remedy:
+        "give the whole key as ssh-keygen or openssl wrote it, and privateKeyPassword if it is encrypted",
+    });
+  }
+}
+
+function passwordMethods(username: string, password: string): Method[] {
+  const prompt = (
+    _name: string,
+    _instructions: string,
+    _language: string,
+    prompts: readonly { readonly echo?: boolean }[],
+    finish: (answers: string[]) => void,
+  ): void => {
+    finish(prompts.map(({ echo }) => (echo === true ? "" : password)));
+  };
+  return [
+    { type: "password", named: "the password", how: { type: "password", username, password } },
+    {
+      type: "keyboard-interactive",
+      named: "the password by prompts",
+      how: { type: "keyboard-interactive", username, prompt },
+    },
+  ];
+}
+
+/** An agent that does not list its keys in time is passed over, like one that is not there. */
+function agentMethod(implementation: typeof ssh2, username: string, path: string): Method {
+  const agent = new implementation.OpenSSHAgent(path);
+  const streams = new Set<{ destroy: () => void }>();
+  const getStream = agent.getStream.bind(agent);
+  agent.getStream = (done) => {
+    getStream((error, stream) => {
+      if (stream) streams.add(stream);
+      done(error, stream);
+    });
+  };
+  const getIdentities = agent.getIdentities.bind(agent);
+  agent.getIdentities = (done) => {
+    let over = false;
+    const end = (...answer: Parameters<typeof done>): void => {
+      if (over) return;
+      over = true;
+      clearTimeout(timer);
+      done(...answer);
+    };
+    const timer = setTimeout(() => {
+      for (const stream of streams) stream.destroy();
+      end(new Error(`the agent did not answer within ${agentMs / 1000} s`));
+    }, agentMs);
+    getIdentities(end);
+  };
+  return { type: "agent", named: "the agent", how: { type: "agent", username, agent } };
+}
+
+function failure(where: Where, rest: Pick<Problem, "what" | "tried" | "returned" | "remedy">): ShareError {
+  return new ShareError({ ...where, code: "authenticationFailed", ...rest });
+}
