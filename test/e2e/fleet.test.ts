@@ -12,6 +12,15 @@ describe("a fleet", () => {
   const hostKeys = new Map<SimulatedHost, string>();
   let key: { privateKey: string; publicKey: string };
 
+  const at = (host: SimulatedHost): object => ({
+    connection: {
+      host: host.address,
+      privateKey: key.privateKey,
+      hostKey: hostKeys.get(host),
+      dialErrorLimit: 1,
+      perDialTimeout: 3,
+    },
+  });
   const shares = (mode: string): Record<string, object> =>
     Object.fromEntries(
       hosts.flatMap((host) =>
@@ -22,15 +31,7 @@ describe("a fleet", () => {
             domain: `web${index}`,
             tag: "data",
             directory: { mode },
-            host: {
-              connection: {
-                host: host.address,
-                privateKey: key.privateKey,
-                hostKey: hostKeys.get(host),
-                dialErrorLimit: 2,
-                perDialTimeout: 3,
-              },
-            },
+            host: at(host),
           },
         ]),
       ),
@@ -103,6 +104,24 @@ describe("a fleet", () => {
     await dead.reachable(true);
     await stack.must("up", parallel);
     expect(await modes(dead)).toBe("10 700");
+  });
+
+  it("a share that moves to another host is made there, and then goes from the first", async () => {
+    const [from, to] = hosts;
+    if (!from || !to) throw new Error("there are no such hosts");
+    const moving = (host: SimulatedHost): object => ({
+      source: "/srv/moving",
+      domain: "web0",
+      tag: "moving",
+      host: at(host),
+    });
+    stack.declare({ ...shares("0700"), moving: moving(from) });
+    await stack.must("up", parallel);
+    expect(await from.run("ls /srv/moving; virsh -q -c qemu:///system dumpxml web0")).toContain("'moving'");
+    stack.declare({ ...shares("0700"), moving: moving(to) });
+    await stack.must("up", parallel);
+    expect(await to.run("ls /srv/moving; virsh -q -c qemu:///system dumpxml web0")).toContain("'moving'");
+    expect(await from.run("ls /srv; virsh -q -c qemu:///system dumpxml web0")).not.toContain("moving");
   });
 
   it("all of it goes as it came", async () => {

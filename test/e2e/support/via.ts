@@ -43,7 +43,8 @@ export class SshHost {
     return this.#args;
   }
 
-  async open(): Promise<void> {
+  /** `more` are lines of sshd_config. */
+  async open(more: readonly string[] = []): Promise<void> {
     chmodSync(this.#folder, 0o755);
     mkdirSync(join(this.#folder, "bin"));
     const current = join(this.#folder, "current");
@@ -58,7 +59,7 @@ exec /usr/bin/sudo "$@"
     const key = await makeKey(this.#folder, "key", ["-t", "ed25519"]);
     this.#publicKey = key.publicKey;
     await this.users.add(this.user, { sudo: "free" });
-    await this.server.start([`SetEnv PATH=${this.#folder}/bin:/usr/local/bin:/usr/bin:/bin`]);
+    await this.server.start([`SetEnv PATH=${this.#folder}/bin:/usr/local/bin:/usr/bin:/bin`, ...more]);
     this.letIn();
     this.#args = {
       host: "127.0.0.1",
@@ -117,15 +118,22 @@ export async function guestOptions(domain: string, kind: string): Promise<string
 /** Lets us into a guest that has just booted for the first time; `sh` runs a script in it. */
 export async function letIn(domain: string, sh: (script: string) => Promise<string>): Promise<void> {
   const args = guests.get(domain);
-  if (!args) return;
+  if (args) guests.set(domain, await letInto(args.port, sh));
+}
+
+/** How to get into a guest whose server this port of the host leads to, as a user with sudo. */
+export async function letInto(
+  port: number,
+  sh: (script: string) => Promise<string>,
+): Promise<ConnectionArgs> {
   const folder = mkdtempSync(join(tmpdir(), "virtio9p-guest-key-"));
   try {
-    const key = await makeKey(folder, "key", ["-t", "ed25519"]);
+    const { privateKey, publicKey } = await makeKey(folder, "key", ["-t", "ed25519"]);
     const hostKey = await sh(`install -d -m 700 -o admin -g admin /home/admin/.ssh
-printf '%s\\n' '${key.publicKey}' > /home/admin/.ssh/authorized_keys
+printf '%s\\n' '${publicKey}' > /home/admin/.ssh/authorized_keys
 chown admin:admin /home/admin/.ssh/authorized_keys
 cat /etc/ssh/ssh_host_ed25519_key.pub`);
-    guests.set(domain, { ...args, privateKey: key.privateKey, hostKey: hostKey.trim() });
+    return { host: "127.0.0.1", port, user: "admin", privateKey, hostKey: hostKey.trim() };
   } finally {
     rmSync(folder, { recursive: true });
   }
