@@ -50,7 +50,7 @@ export interface Virtio9pShareArgs {
 export interface HostArgs {
   /** SSH to the host. Default: this machine. Another `host` or `port` in it is another host, and replaces the share. */
   connection?: pulumi.Input<ConnectionArgs>;
-  /** False: any host key will do, of the proxy too, and each run says so. Default true: `hostKey`, else known_hosts. */
+  /** False: where no `hostKey` is given any key will do, of the proxy too, and each run says so. Default true: known_hosts decides. */
   verifyHostKey?: pulumi.Input<boolean>;
   /** As the host itself sees it. Default `qemu:///system`. */
   libvirtUri?: pulumi.Input<"qemu:///system" | "qemu:///session">;
@@ -140,7 +140,7 @@ export interface TimeoutArgs {
   commandMs?: pulumi.Input<number>;
   /** For a guest to shut down. Default 120000. */
   shutdownMs?: pulumi.Input<number>;
-  /** For a guest to boot until its agent answers. Default 300000. */
+  /** For a guest to boot until its agent answers, or it lets us in over SSH. Default 300000. */
   bootMs?: pulumi.Input<number>;
 }
 
