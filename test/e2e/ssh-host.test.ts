@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { directory, Guest } from "./support/lab";
 import { Relay } from "./support/relay";
-import { makeKey } from "./support/ssh-server";
+import { makeKey, SshServer, Users } from "./support/ssh-server";
 import { Stack } from "./support/stack";
 import { SshHost } from "./support/via";
 
@@ -103,6 +103,40 @@ describe("a host over SSH", () => {
     }
   });
 
+  it("a bastion with a user and a key of its own: up stores it without asking anybody, and then it is the way", async () => {
+    const bastion = new SshServer();
+    const users = new Users();
+    const folder = mkdtempSync(join(tmpdir(), "virtio9p-bastion-"));
+    const user = `v9p-b${process.pid}`;
+    try {
+      await users.add(user);
+      await bastion.start();
+      const key = await makeKey(folder, "gate", ["-t", "ecdsa"]);
+      bastion.authorize(user, key.publicKey);
+      const own = { user, privateKey: key.privateKey, host: "127.0.0.1", port: bastion.port };
+      share({ proxy: { ...own, hostKey: bastion.hostKey() } });
+      const before = host.server.logins;
+      await stack.must("up");
+      expect([bastion.logins, host.server.logins - before]).toEqual([0, 0]);
+      await stack.must("refresh", ["--expect-no-changes"]);
+      expect([bastion.logins, host.server.logins - before]).toEqual([1, 1]);
+      expect(host.server.log).not.toContain(`user ${user}`);
+      await bastion.stop();
+      share({ proxy: { ...own, hostKey: bastion.hostKey(), dialErrorLimit: 0 } });
+      await stack.must("up");
+      const refused = await stack.pulumi("refresh");
+      expect(refused.stdout + refused.stderr).toContain(
+        `${user}@127.0.0.1:${bastion.port}: it does not answer`,
+      );
+      share({});
+      await stack.must("up");
+    } finally {
+      await bastion.close();
+      await users.close();
+      rmSync(folder, { recursive: true });
+    }
+  });
+
   it("no secret is in the state, its history, a message, the most verbose output or a process list", async () => {
     const folder = mkdtempSync(join(tmpdir(), "virtio9p-secret-"));
     let watch: NodeJS.Timeout | undefined;
@@ -184,7 +218,7 @@ describe("a host over SSH", () => {
   });
 
   it("a host that is gone: destroy names the way out and loses nothing; when it is back, all is given back", async () => {
-    share({ dialErrorLimit: 1 });
+    share({ dialErrorLimit: 0 });
     await stack.must("up");
     await host.server.stop();
     const refused = await stack.pulumi("destroy");
