@@ -50,8 +50,8 @@ describe("a connection that is cut", () => {
     before = await machine();
   });
   afterAll(async () => {
-    await guest.remove();
     await host.close();
+    await guest.remove();
     stack.close();
     rmSync(base, { recursive: true, force: true });
   });

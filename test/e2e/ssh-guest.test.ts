@@ -75,9 +75,9 @@ describe("a guest over SSH", () => {
     touched = await guest.touched();
   });
   afterAll(async () => {
-    await Promise.all([guest.remove(), other.remove()]);
     await host.close();
     await far.close();
+    await Promise.all([guest.remove(), other.remove()]);
     stack.close();
     rmSync(keys, { recursive: true });
     rmSync(base, { recursive: true, force: true });

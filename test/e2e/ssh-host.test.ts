@@ -31,8 +31,8 @@ describe("a host over SSH", () => {
     await Promise.all([stack.open(), guest.define(), host.open()]);
   });
   afterAll(async () => {
-    await guest.remove();
     await host.close();
+    await guest.remove();
     stack.close();
     rmSync(base, { recursive: true, force: true });
   });
