@@ -1,5 +1,5 @@
 import { needsUpdate } from "./reconcile/status";
-import { hasUnknown, hostAddress, hostIdentity, type ShareSpec } from "./spec";
+import { hasUnknown, hostIdentity, type ShareSpec } from "./spec";
 import { argumentsIn, canonicalText, type Properties, split } from "./state";
 
 /** What lies between the state and the program. Pure: nothing is looked at. */
@@ -21,10 +21,9 @@ export function diff(outputs: Properties, news: Properties): Difference {
   return {
     changes: differs || replaces.length > 0 || hasWork(outputs, args["power"] as ShareSpec["power"]),
     replaces,
-    // Another host can have it before this one gives it up; on one host both would be the same share.
-    deleteBeforeReplace: !(
-      replaces.includes("host") && hostAddress(outputs["host"]) !== hostAddress(args["host"])
-    ),
+    // A share that moves too: its new host may be the same machine under another name, or have the same storage,
+    // and then what first contact finds there would be our own work.
+    deleteBeforeReplace: true,
   };
 }
 

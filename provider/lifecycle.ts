@@ -4,8 +4,6 @@ import { resolveOwner } from "./concerns/directory-checks";
 import type { DirectoryWant } from "./concerns/directory-facts";
 import { hostDirectory } from "./concerns/host-directory";
 import { bind, recordIn, seenBy } from "./engine/binding";
-import { recordsHome } from "./engine/record";
-import { look } from "./engine/wave";
 import { liveDomain } from "./concerns/domain-facts";
 import { concerns } from "./concerns/concerns";
 import { hasWork, onlyTheWayThereDiffers } from "./difference";
@@ -14,9 +12,9 @@ import type { Domain } from "./formats/domain-xml";
 import { formatFstabEntry } from "./formats/fstab";
 import { claimedTwice } from "./program";
 import { Progress } from "./progress";
-import { type Claim, madeElsewhere, madeHere } from "./reconcile/claims";
+import { madeHere } from "./reconcile/claims";
 import { machinesOf } from "./reconcile/machines";
-import { type Machines, observe, type Observation } from "./reconcile/observe";
+import { observe, type Observation } from "./reconcile/observe";
 import { type Outcome, powerOf, reconcile } from "./reconcile/reconcile";
 import { unverifiedKeys } from "./reconcile/warnings";
 import { driftOf, mountOptionsIn, statusOf, withValue } from "./reconcile/status";
@@ -89,9 +87,10 @@ export async function update(
   const spec = specOf(inputs);
   if (onlyTheWayThereDiffers(olds, inputs) && !hasWork(olds, spec.power)) return { ...olds, ...inputs };
   // What is taken out of a guest that is declared no more goes out by the way that there was.
-  const guest = spec.guest ?? specOf(argumentsIn(olds)).guest;
-  const machines = machinesOf({ ...spec, guest }, uuidIn(olds));
-  const request = { ...fromState(olds), spec, name: nameOf(inputs) };
+  const former = specOf(argumentsIn(olds)).guest;
+  const machines = machinesOf({ ...spec, guest: spec.guest ?? former }, uuidIn(olds));
+  const guestGoes = spec.guest === undefined && former?.connection !== undefined;
+  const request = { ...fromState(olds), spec, name: nameOf(inputs), guestGoes };
   return finish(id, inputs, spec, await reconcile(machines, request, progress.teller(spec.tag)), olds);
 }
 
@@ -149,12 +148,10 @@ export async function remove(outputs: Properties, progress = new Progress()): Pr
   const former = fromState(outputs);
   const wayOut = withWayOut(urnIn(outputs));
   // Within one up Pulumi creates before it deletes.
-  const renamed =
-    madeHere(machines.key, uuidIn(outputs), spec.tag) ??
-    (await madeOverAnotherAddress(machines, spec.tag).catch(wayOut));
+  const renamed = madeHere(machines.key, uuidIn(outputs), spec.tag);
   if (renamed) {
     says.warn(
-      `${spec.tag} of ${spec.domain} was created anew in this same operation, as ${renamed.name ?? renamed.spec.tag}: only what that one does not want is given back`,
+      `${spec.tag} of ${spec.domain} was created under another name in this same operation, as ${renamed.name ?? renamed.spec.tag}: only what that one does not want is given back`,
     );
     const request = { ...former, spec: renamed.spec, name: renamed.name };
     const { failure } = await reconcile(machines, request, says).catch(wayOut);
@@ -170,14 +167,6 @@ export async function remove(outputs: Properties, progress = new Progress()): Pr
     );
   }
   if (outcome.failure) throw outcome.failure;
-}
-
-/** The share as this process has just made it on the same machine, which it knows under another address; undefined: it has not. */
-async function madeOverAnotherAddress(machines: Machines, tag: string): Promise<Claim | undefined> {
-  const made = madeElsewhere(machines.key, machines.knownUuid, tag);
-  if (made.length === 0) return undefined;
-  const { values } = await look({ machine: machines.host, facts: new Map([[recordsHome.key, recordsHome]]) });
-  return made.find(({ home }) => home !== "" && home === values.get(recordsHome.key));
 }
 
 /** Outputs of a create or an update; throws the partial failure if there was one. */

@@ -216,15 +216,15 @@ export function hostOnItsWay(host: unknown): string {
  */
 export function hostIdentity(host: unknown): string {
   const { connection, libvirtUri = "qemu:///system" } = (host ?? {}) as {
-    readonly connection?: { readonly user?: unknown };
+    readonly connection?: { readonly host?: unknown; readonly port?: unknown; readonly user?: unknown };
     readonly libvirtUri?: unknown;
   };
-  const user = libvirtUri === "qemu:///session" && connection ? (connection.user ?? "root") : "";
-  return JSON.stringify([libvirtUri, hostAddress(host), user]);
-}
-
-/** Where a KVM host is: its address and port. Empty: it is this machine. */
-export function hostAddress(host: unknown): string {
-  const { connection } = (host ?? {}) as { readonly connection?: { host?: unknown; port?: unknown } };
-  return connection ? JSON.stringify([String(connection.host).toLowerCase(), connection.port ?? 22]) : "";
+  const at = connection
+    ? [
+        String(connection.host).toLowerCase(),
+        connection.port ?? 22,
+        libvirtUri === "qemu:///session" ? (connection.user ?? "root") : "",
+      ]
+    : [];
+  return JSON.stringify([libvirtUri, ...at]);
 }

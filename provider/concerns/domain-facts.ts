@@ -24,6 +24,8 @@ export const libvirt: Fact<null> = {
 /** What `virsh dominfo` says, libvirt 9.0. Undefined: there is no such domain. */
 export interface DomainInfo {
   readonly uuid: string;
+  /** What its guest has as its system's, where that is another and the domain runs. */
+  readonly systemUuid?: string;
   readonly name: string;
   /** virDomainState as virsh prints it: `running`, `shut off`, `paused`, `in shutdown`, `pmsuspended`, ... */
   readonly state: string;

@@ -45,18 +45,6 @@ export function recordsDirectory(libvirtUri: string): Script {
     : sh`records=/var/lib/virtio9p`;
 }
 
-/**
- * Tells a machine from another one that has the same address, and knows it under two addresses: this boot of its
- * kernel, and the directory of its records. Empty: it has no records. Source: Linux 6.1, random(4), stat(2).
- */
-export const recordsHome: Fact<string> = {
-  key: "records home",
-  place: "host",
-  does: "see whose records these are",
-  script: sh`if [ -d "$records" ]; then cat /proc/sys/kernel/random/boot_id; stat -c %d:%i -- "$records"; fi`,
-  parse: (output) => output.trim(),
-};
-
 /** Reads one entry; undefined: there is none. Refuses with `recordUnreadable`. */
 export function recordOf(at: RecordPlace): Fact<RecordEntry | undefined> {
   return {

@@ -33,6 +33,8 @@ export interface OtherFilesystem {
 export interface Domain {
   readonly name: string;
   readonly uuid: string;
+  /** What the guest sees as its system's: the domain's, unless `<hwuuid>` gives another (libvirt 11.7). */
+  readonly systemUuid: string;
   /** `kvm`, `qemu`. */
   readonly type: string;
   readonly emulator: string | undefined;
@@ -77,9 +79,11 @@ export function parseDomain(xml: string): Domain {
   const domain = parseRoot(xml, "domain");
   const devices = childOf(domain, "devices");
   const filesystems = childrenOf(devices, "filesystem");
+  const uuid = required(textOf(domain, "uuid"), "the domain's <uuid>");
   return {
     name: required(textOf(domain, "name"), "the domain's <name>"),
-    uuid: required(textOf(domain, "uuid"), "the domain's <uuid>"),
+    uuid,
+    systemUuid: textOf(domain, "hwuuid") ?? uuid,
     type: required(domain.attributes["type"], "the domain's type"),
     emulator: textOf(devices, "emulator"),
     onPoweroff: textOf(domain, "on_poweroff") ?? "destroy",

@@ -17,15 +17,13 @@ export interface Claim {
   readonly spec: ShareSpec;
   /** The domain's UUID, as soon as it was seen. */
   domainUuid: string | undefined;
-  /** Which machine it was made on, whatever its address; empty: not known. */
-  home: string;
   /** Whether its call has not ended yet. */
   inFlight: boolean;
 }
 
 /** Begins a claim; {@link endClaim} must be called when the call ends. */
 export function beginClaim(host: string, name: string | undefined, spec: ShareSpec): Claim {
-  const claim: Claim = { name, spec, domainUuid: undefined, home: "", inFlight: true };
+  const claim: Claim = { name, spec, domainUuid: undefined, inFlight: true };
   const ofHost = claims.get(host) ?? new Set();
   claims.set(host, ofHost.add(claim));
   return claim;
@@ -57,17 +55,9 @@ export function othersInFlight(host: string, claim: Claim): readonly Claim[] {
 
 /** The claim by which this process has made a share; undefined: it has not. */
 export function madeHere(host: string, domainUuid: string, tag: string): Claim | undefined {
-  return [...(claims.get(host) ?? [])].find((claim) => isMade(claim, domainUuid, tag));
-}
-
-/** Those by which it has made one of that domain and tag under another address, which may be the same machine's. */
-export function madeElsewhere(host: string, domainUuid: string, tag: string): readonly Claim[] {
-  const others = [...claims].filter(([at]) => at !== host).flatMap(([, ofHost]) => [...ofHost]);
-  return others.filter((claim) => isMade(claim, domainUuid, tag));
-}
-
-function isMade(claim: Claim, domainUuid: string, tag: string): boolean {
-  return !claim.inFlight && claim.domainUuid === domainUuid && claim.spec.tag === tag;
+  return [...(claims.get(host) ?? [])].find(
+    (claim) => !claim.inFlight && claim.domainUuid === domainUuid && claim.spec.tag === tag,
+  );
 }
 
 function isSameShare(a: Claim, b: Claim): boolean {

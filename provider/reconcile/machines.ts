@@ -89,7 +89,7 @@ function guestWay(spec: ShareSpec, host: SshConnection | undefined) {
   const runner = runnerFor("auto", args.user === "root");
   return {
     connection,
-    transport: (domain: { readonly uuid: string; readonly name: string }) => {
+    transport: (domain: { readonly uuid: string; readonly name: string; readonly systemUuid?: string }) => {
       const where = { layer: "guest", machine: `guest ${domain.name} (${nameOf(args)})` } as const;
       return ofDomain(sshTransport(connection, runner, args.user, where), domain, where);
     },

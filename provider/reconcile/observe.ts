@@ -1,9 +1,9 @@
 import { domainInfo, libvirt, type DomainInfo, liveDomain } from "../concerns/domain-facts";
 import { powerFacts } from "../concerns/domain-power";
-import { type Problem, ShareError } from "../errors";
+import { type ErrorCode, type Problem, ShareError } from "../errors";
+import type { Domain } from "../formats/domain-xml";
 import { type Bindings, factsOf } from "../engine/binding";
 import type { Look, Machine } from "../engine/asks";
-import { recordsHome } from "../engine/record";
 import { look } from "../engine/wave";
 
 /** The two machines of a share. */
@@ -14,7 +14,7 @@ export interface Machines {
   /** The domain's UUID as the state has it; empty: not known yet. */
   readonly knownUuid: string;
   /** The guest can be reached only once its domain is known. */
-  readonly guest: (domain: { uuid: string; name: string }) => Machine;
+  readonly guest: (domain: { uuid: string; name: string; systemUuid?: string }) => Machine;
   readonly guestBy: "agent" | "ssh";
   /** Waits for a guest that boots, where nothing on the host can see it: over SSH. */
   readonly guestReady: (withinMs: number) => Promise<void>;
@@ -42,7 +42,7 @@ export async function observe(machines: Machines, bindings: Bindings): Promise<O
 
 /** The guest's half, over a host that has been looked at already. */
 export async function observeGuest(machines: Machines, bindings: Bindings, host: Look): Promise<Observation> {
-  const info = host.values.get(domainInfo.key) as DomainInfo | undefined;
+  const info = infoIn(host);
   const facts = factsOf(bindings, "guest");
   if (facts.size === 0) return { host, info, guest: undefined, guestState: { kind: "notAsked" } };
   const state = reach(machines, host, info);
@@ -55,15 +55,28 @@ export async function observeGuest(machines: Machines, bindings: Bindings, host:
     const problem = error instanceof ShareError ? error.problems[0] : undefined;
     // A guest that reboots while it is looked at is one that is not reachable now.
     const lost = problem?.layer === "guest" && problem.code === "connectionLost";
-    const out = problem?.code === "guestUnreachable" || problem?.code === "guestAgentRefusesExec";
+    const out = problem !== undefined && outOfReach.has(problem.code);
     if (!problem || !(lost || out)) throw error;
     return { host, info, guest: undefined, guestState: { kind: "unreachable", problem } };
   }
 }
 
+/** With these the guest is as good as not there. */
+const outOfReach: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  "guestUnreachable",
+  "guestAgentRefusesExec",
+  "guestIsAnother",
+]);
+
+function infoIn(host: Look): DomainInfo | undefined {
+  const info = host.values.get(domainInfo.key) as DomainInfo | undefined;
+  const live = host.values.get(liveDomain.key) as Domain | undefined;
+  return info && live ? { ...info, systemUuid: live.systemUuid } : info;
+}
+
 /** Every fact of the host that a share needs, its domain's and libvirt's included. */
 export function hostFacts(bindings: Bindings) {
-  return factsOf(bindings, "host", [libvirt, recordsHome, ...Object.values(powerFacts)]);
+  return factsOf(bindings, "host", [libvirt, ...Object.values(powerFacts)]);
 }
 
 function reach(

@@ -32,6 +32,8 @@ export interface Request {
   readonly before: BeforeCopy;
   /** By layer, what the last operation saw standing, as the state has it. */
   readonly stood?: Readonly<Record<string, Json>>;
+  /** The guest is declared no more, and its connection was the way to what is left in it. */
+  readonly guestGoes?: boolean;
   /** The resource's name in the program, for errors that name two; undefined where the state does not tell. */
   readonly name?: string | undefined;
 }

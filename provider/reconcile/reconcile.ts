@@ -12,7 +12,6 @@ import { type BeforeCopy, bind, type Bindings, factsOf } from "../engine/binding
 import type { Json, Step } from "../engine/concern";
 import type { FactSet, Look, Machine } from "../engine/asks";
 import type { Visit } from "../engine/power-gate";
-import { recordsHome } from "../engine/record";
 import { write } from "../engine/wave";
 import { ShareError } from "../errors";
 import type { ShareSpec } from "../spec";
@@ -125,7 +124,6 @@ class Run {
       this.#failure = error instanceof ShareError ? error : this.#unforeseen(error);
     }
     if (this.#failure && !this.#changed) throw this.#failure;
-    if (this.claim) this.claim.home = this.#observation.host.values.get(recordsHome.key) as string;
     const plans = this.#plans();
     const former = plans.former(this.#failed());
     if (this.#observation.guestState.kind === "off" && former.some(({ guest }) => guest))
@@ -220,7 +218,13 @@ class Run {
 
   /** What is known to fail is said before the first change. */
   #refuse(): void {
-    const { problems, warnings } = refusals(this.machines, this.request, this.#bindings, this.#observation);
+    const { problems, warnings } = refusals(
+      this.machines,
+      this.request,
+      this.#bindings,
+      this.#observation,
+      this.#power(),
+    );
     const [first, ...rest] = [
       ...twins(this.machines, this.claim, this.#observation),
       ...problems,

@@ -1,4 +1,5 @@
-import type { Bindings } from "../engine/binding";
+import type { PowerPlan } from "../concerns/domain-power";
+import { type Bindings, recordIn } from "../engine/binding";
 import type { Problem } from "../errors";
 import { type Claim, twinOf } from "./claims";
 import type { Machines, Observation } from "./observe";
@@ -26,32 +27,42 @@ export function refusals(
   machines: Machines,
   request: Request,
   bindings: Bindings,
-  { guestState, info }: Observation,
+  { guestState, info, host }: Observation,
+  power: PowerPlan,
 ): { readonly problems: readonly Problem[]; readonly warnings: readonly string[] } {
   const nothing = { problems: [], warnings: [] };
-  if (guestState.kind === "off" && info) return { ...nothing, problems: noWayBack(machines, request, info) };
+  if (guestState.kind === "off" && info && request.guestGoes === true && power.kind !== "start") {
+    const left = bindings.release.some(
+      (one) =>
+        one.concern.place === "guest" &&
+        (recordIn(one, host) !== undefined || (request.before[one.concern.layer] ?? null) !== null),
+    );
+    return left ? { ...nothing, problems: [noWayBack(machines, info)] } : nothing;
+  }
   if (guestState.kind !== "unreachable") return nothing;
   const { problem } = guestState;
-  const never = problem.code === "guestAgentMissing" || problem.code === "guestAgentRefusesExec";
+  const never = ["guestAgentMissing", "guestAgentRefusesExec", "guestIsAnother"].includes(problem.code);
   const mustUnmount = bindings.release.some((binding) => binding.concern.layer === "mount");
-  if (never || mustUnmount) return { ...nothing, problems: [problem] };
+  if (never || mustUnmount) return { ...nothing, problems: [forFormer(problem, request, machines)] };
   return { ...nothing, warnings: [`${problem.what}: the guest is left as it is until the next up`] };
 }
 
 /** A guest that is off keeps what it has until it runs again; without its connection there is then no way there. */
-function noWayBack(
-  { guest, guestBy }: Machines,
-  { spec }: Request,
-  info: { readonly uuid: string; readonly name: string },
-): Problem[] {
-  if (!spec || spec.guest || guestBy === "agent") return [];
-  return [
-    {
-      code: "guestUnreachable",
-      layer: "guest",
-      machine: guest(info).transport.machine,
-      what: `${info.name} is off, and what the share has in it can only be taken out over its connection, which goes from the program with guest`,
-      remedy: `start ${info.name} first, or leave guest in until it runs`,
-    },
-  ];
+function noWayBack({ guest }: Machines, info: { readonly uuid: string; readonly name: string }): Problem {
+  return {
+    code: "guestUnreachable",
+    layer: "guest",
+    machine: guest(info).transport.machine,
+    what: `${info.name} is off, and what the share has in it can only be taken out over its connection, which goes from the program with guest`,
+    remedy: `start ${info.name} first, or leave guest in until it runs`,
+  };
+}
+
+/** Of a guest that is declared no more the state has no connection either: an update that failed may have lost it. */
+function forFormer(problem: Problem, { spec, olds }: Request, { guestBy }: Machines): Problem {
+  const declared = (spec ?? olds[0])?.guest !== undefined;
+  if (declared || guestBy === "ssh") return problem;
+  const overSsh =
+    "if the share reached it over SSH before, put guest with its connection back into the program, run pulumi up, and take it out then";
+  return { ...problem, remedy: problem.remedy === undefined ? overSsh : `${problem.remedy}; ${overSsh}` };
 }

@@ -15,20 +15,24 @@ const anotherStatus = 76;
  */
 export function ofDomain(
   transport: Transport,
-  domain: { readonly uuid: string; readonly name: string },
+  {
+    uuid,
+    name,
+    systemUuid = uuid,
+  }: { readonly uuid: string; readonly name: string; readonly systemUuid?: string },
   where: Where,
 ): Transport {
   return {
     ...transport,
     run: async (script, limits) => {
-      const output = await transport.run(lines([check(domain.uuid), { text: script }]).text, limits);
+      const output = await transport.run(lines([check(systemUuid), { text: script }]).text, limits);
       const [, found] =
         /^virtio9p-system-uuid ([0-9a-f-]{36})$/m.exec(output.stderr.toString("latin1")) ?? [];
       if (output.status !== anotherStatus || found === undefined) return output;
       throw new ShareError({
         ...where,
         code: "guestIsAnother",
-        what: `what answers there is not the domain ${domain.name}: its system has the UUID ${found}, and the domain ${domain.uuid}`,
+        what: `what answers there is not the domain ${name}: its system has the UUID ${found}, and the domain's ${systemUuid}`,
         remedy: "give guest.connection the address that this guest has now",
       });
     },

@@ -5,18 +5,23 @@ import { Listener, silent, type Where } from "./listener";
 import { type Dialed, NotReached } from "./ssh-dial";
 import type { Limits, Output } from "./transport";
 
-/** Starts a command; one that the machine does not even begin to answer within the limit ends the connection. */
-export function exec(dialed: Dialed, command: string, limits: Limits, where: Where): Promise<ClientChannel> {
-  const { client } = dialed;
+/** Starts a command, which the machine has to begin to answer within the limit. */
+export function exec(
+  { client }: Dialed,
+  command: string,
+  limits: Limits,
+  where: Where,
+): Promise<ClientChannel> {
   return new Promise((resolve, reject) => {
     const lost = (): void => {
       settle();
       reject(new Error("the connection was closed"));
     };
+    let late = false;
     const timer = setTimeout(() => {
+      late = true;
       settle();
       reject(silent(where, limits.idleMs));
-      dialed.end();
     }, limits.idleMs);
     const settle = (): void => {
       clearTimeout(timer);
@@ -27,6 +32,7 @@ export function exec(dialed: Dialed, command: string, limits: Limits, where: Whe
       client.exec(command, (error, channel) => {
         settle();
         if (error) reject(error);
+        else if (late) channel.close();
         else resolve(channel);
       });
     } catch (error) {
@@ -62,6 +68,7 @@ export function converse(
       // Whoever is root's, through sudo, is not ours to signal: it ends when it next prints.
       channel.signal("TERM");
       channel.close();
+      client.removeListener("close", onLost);
       reject(error);
     });
     // A status may come before the last of the output: a connection that ends between them lost some of it.

@@ -140,7 +140,12 @@ export class SshConnection {
   }
 
   async #converse(command: string, script: string, limits: Limits, where: Where): Promise<Output> {
-    const [dialed, channel] = await this.#open((to) => exec(to, command, limits, where));
+    const [dialed, channel] = await this.#open((to) => exec(to, command, limits, where)).catch(
+      (error: unknown) => {
+        if (error instanceof ShareError && error.code === "commandTimedOut") this.#suspect();
+        throw error;
+      },
+    );
     this.#talking += 1;
     try {
       return await converse(dialed, channel, script, limits, where);
@@ -188,6 +193,8 @@ export class SshConnection {
   /** Opens a channel; once more over a new connection where the old one turns out to be gone. Nothing ran yet. */
   async #open<T>(open: (dialed: Dialed) => Promise<T>): Promise<[Dialed, T]> {
     for (let again = true; ; again = false) {
+      // What became of it until now says nothing of a machine that boots.
+      if (this.#readying) await this.#readying.catch(() => undefined);
       const dialed = await this.#reach(this.#patience);
       try {
         return [dialed, await this.#whenFree(dialed, () => open(dialed))];
@@ -251,16 +258,27 @@ export class SshConnection {
     for (let attempt = 1, pause = pauses.first; ; attempt++, pause = Math.min(2 * pause, pauses.most)) {
       // What is before it has its own limits, and its own error.
       if (through) await through.#reach(through.#patience);
+      const unanswered = new Set<Promise<Duplex>>();
+      const forward = (by: SshConnection): Promise<Duplex> => {
+        const stream = by.#forward(login.host, login.port);
+        unanswered.add(stream);
+        return stream.finally(() => unanswered.delete(stream));
+      };
       try {
-        const { host, port } = login;
-        return await dial({ login, judge, where, through: through && (() => through.#forward(host, port)) });
+        return await dial({ login, judge, where, through: through && (() => forward(through)) });
       } catch (error) {
         if (!(error instanceof NotReached)) throw error;
+        if (through && unanswered.size > 0) through.#suspect();
         if (attempt >= attempts || error.forGood || isAbandoned())
           throw this.#unreachable("it does not answer", error, attempt);
         await sleep(pause);
       }
     }
+  }
+
+  /** It did not answer when it was asked for a channel: unless something else talks over it, the next one dials anew. */
+  #suspect(): void {
+    if (this.#talking === 0) this.#dialing?.dialed?.end();
   }
 
   /** Whoever waits for it waits for the next. */

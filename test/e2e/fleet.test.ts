@@ -106,7 +106,7 @@ describe("a fleet", () => {
     expect(await modes(dead)).toBe("10 700");
   });
 
-  it("a share that moves to another host is made there, and then goes from the first", async () => {
+  it("a share that moves to another host goes from the first, and is made there", async () => {
     const [from, to] = hosts;
     if (!from || !to) throw new Error("there are no such hosts");
     const moving = (host: SimulatedHost): object => ({

@@ -433,10 +433,12 @@ describe("one connection", () => {
       expect((await refusal(made.ready(1500))).message).toContain("it does not answer");
       expect(Date.now() - began).toBeLessThan(4000);
       const ready = [made.ready(20_000), made.ready(20_000)];
+      // Another share comes meanwhile: what was said of the machine before it had booted is no answer.
       await new Promise((resolve) => setTimeout(resolve, 1500));
+      const other = transport.run("id -un", { idleMs: 5000 });
       await late.resume();
       await Promise.all(ready);
-      expect((await transport.run("id -un", { idleMs: 5000 })).stdout.toString()).toBe(`${admin}\n`);
+      expect((await other).stdout.toString()).toBe(`${admin}\n`);
       expect(late.logins).toBe(1);
     } finally {
       await late.close();
@@ -537,6 +539,23 @@ describe("through another machine", () => {
     const before = bastion.logins;
     expect(await whoAmI(proxied())).toBe(admin);
     expect(bastion.logins - before).toBe(1);
+  });
+
+  test("that has gone silent: the next attempt goes by a new connection to it", async () => {
+    const relay = new Relay(bastion.port);
+    await relay.start();
+    try {
+      const gateway = { ...bastion.connection(plain, { privateKey: gate.privateKey }), port: relay.port };
+      expect(await whoAmI(withKey({ proxy: gateway }))).toBe(admin);
+      relay.silence();
+      setTimeout(() => {
+        relay.silence(false);
+      }, 500);
+      const again = withKey({ proxy: gateway, perDialTimeout: 2, dialErrorLimit: 1 });
+      expect([await whoAmI(again), relay.accepted]).toEqual([admin, 2]);
+    } finally {
+      await relay.close();
+    }
   });
 
   test("its key is looked at too", async () => {

@@ -40,6 +40,7 @@ export function domainOf(devices9p: readonly Device9p[], more: Partial<Domain> =
   return {
     name: "web1",
     uuid,
+    systemUuid: uuid,
     type: "kvm",
     emulator: "/usr/bin/qemu-system-x86_64",
     onPoweroff: "destroy",

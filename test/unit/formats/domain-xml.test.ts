@@ -35,6 +35,7 @@ describe("parseDomain of a running domain", () => {
     expect(rest).toEqual({
       name: "web1",
       uuid: "5f0c7f1e-6a0b-4c57-9d2f-1f7c1b2a3d4e",
+      systemUuid: "5f0c7f1e-6a0b-4c57-9d2f-1f7c1b2a3d4e",
       type: "qemu",
       emulator: "/usr/bin/qemu-system-x86_64",
       onPoweroff: "destroy",
@@ -96,6 +97,7 @@ describe("parseDomain in small", () => {
     expect(domainWith("")).toEqual({
       name: "d",
       uuid: "u",
+      systemUuid: "u",
       type: "kvm",
       emulator: undefined,
       onPoweroff: "destroy",
@@ -356,4 +358,9 @@ const arbitraryDevice = fc.record<Device9p>({
   fileMode: mode,
   directoryMode: mode,
   model: fc.constantFrom("virtio", "virtio-transitional", "virtio-non-transitional"),
+});
+
+test("the guest's system has the domain's UUID, or one of its own (libvirt 11.7)", () => {
+  const xml = "<domain type='kvm'><name>d</name><uuid>u</uuid><hwuuid>h</hwuuid></domain>";
+  expect(parseDomain(xml)).toMatchObject({ uuid: "u", systemUuid: "h" });
 });
