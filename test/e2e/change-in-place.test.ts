@@ -83,7 +83,7 @@ describe("a change in place", () => {
       power: "force",
       otherWriters: "allow",
       timeouts: { commandMs: 100_000, shutdownMs: 100_000, bootMs: 200_000 },
-      host: { escalate: "none" },
+      host: { escalate: "sudo" },
       selinux: { manage: "never" },
       directory: { create: false, recursive: false, keepOwners: false },
     };
