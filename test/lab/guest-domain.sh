@@ -67,7 +67,10 @@ domain_xml() {
   if [[ $type == kvm ]]; then cpu_mode=host-passthrough; fi
   # A network of the guest's own: QEMU passes one port of this machine on to its sshd.
   if [[ -n $ssh_port ]]; then
-    wants=' systemd.wants=systemd-networkd.service'
+    case $kind in
+      systemd) wants=' systemd.wants=systemd-networkd.service' ;;
+      *) wants=' lab.ssh' ;;
+    esac
     network="<qemu:commandline xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>
     <qemu:arg value='-netdev'/><qemu:arg value='user,id=lab,restrict=on,hostfwd=tcp:127.0.0.1:$ssh_port-:22'/>
     <qemu:arg value='-device'/><qemu:arg value='virtio-net-pci,netdev=lab,addr=0x10'/>
@@ -149,7 +152,7 @@ lab_define() {
         shift
         ;;
       --ssh)
-        [[ $kind == systemd && ${2:-} =~ ^[0-9]+$ ]] || fail "--ssh takes a port of this machine, and a systemd guest"
+        [[ $kind != cloud && ${2:-} =~ ^[0-9]+$ ]] || fail "--ssh takes a port of this machine, and a systemd or small guest"
         ssh_port=$2
         shift
         ;;

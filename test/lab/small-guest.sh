@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# The artifacts "small" and "cloud": busybox and the guest agent on a small
-# persistent disk, with Debian's usual kernel and with its cloud kernel, which
+# The artifacts "small" and "cloud": busybox, the guest agent and an SSH server on a
+# small persistent disk, with Debian's usual kernel and with its cloud kernel, which
 # has no 9p at all.
 
 # Files of the small guests' recipe, for both kernels.
@@ -55,6 +55,9 @@ lay_out_small() {
   copy_program "$tree" /usr/sbin/qemu-ga "$root"
   # Debian's busybox has no flock applet, which other busybox builds have.
   copy_program "$tree" /usr/bin/flock "$root"
+  copy_program "$tree" /usr/sbin/dropbear "$root"
+  copy_program "$tree" /usr/bin/dropbearkey "$root"
+  mkdir -p -- "$root/etc/dropbear"
   copy_modules "$tree" "$root"
   install -m 644 -- "$LAB_HOME/guests/small/inittab" "$root/etc/inittab"
   install -D -m 755 -- "$LAB_HOME/guests/small/start" "$root/etc/init.d/start"
@@ -79,8 +82,8 @@ make_small_guest() {
   need mmdebstrap mke2fs qemu-img xz lz4
   tree=$directory/tree root=$directory/root
   # Packages are unpacked, not configured: only files are taken out of them.
-  stage "$name: unpack $kernel_package, busybox and the agent" debian_tree "$tree" extract \
-    "base-files,busybox-static,qemu-guest-agent,kmod,util-linux,$kernel_package"
+  stage "$name: unpack $kernel_package, busybox, the agent and dropbear" debian_tree "$tree" extract \
+    "base-files,busybox-static,qemu-guest-agent,dropbear-bin,kmod,util-linux,$kernel_package"
   stage "$name: index the modules" as_root chroot "$tree" /sbin/depmod "$(kernel_version "$tree")"
   stage "$name: kernel" write_kernel "$tree"/boot/vmlinuz-* "$directory/kernel"
   stage "$name: ramdisk" write_ramdisk "$tree" "$directory/ramdisk"

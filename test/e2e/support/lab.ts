@@ -1,6 +1,6 @@
 import { resolve } from "node:path";
 import { output } from "./run";
-import { guestOptions, letIn } from "./via";
+import { guestOptions, isReachedBySsh, letIn } from "./via";
 
 /** The checkout that is tested. */
 export const root = resolve(__dirname, "../../..");
@@ -21,14 +21,22 @@ export class Guest {
     this.domain = `v9p-${name}`;
   }
 
-  /** A fresh one, off. */
+  /** A fresh one, off; where it is to be reached over SSH, it has been up once, for us to be let in. */
   async define(...options: readonly string[]): Promise<void> {
+    await this.#define(options);
+    if (!isReachedBySsh(this.domain) || options.length > 0) return;
+    await this.bootDefined();
+    await letIn(this.domain, (script) => this.sh(script));
+    await this.shutDown();
+  }
+
+  async #define(options: readonly string[]): Promise<void> {
     await lab("define", this.domain, this.kind, ...(await guestOptions(this.domain, this.kind)), ...options);
   }
 
   /** A fresh one, with its agent answering. */
   async boot(): Promise<void> {
-    await this.define();
+    await this.#define([]);
     await this.bootDefined();
     await letIn(this.domain, (script) => this.sh(script));
   }

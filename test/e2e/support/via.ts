@@ -7,7 +7,7 @@ import { freePort, makeKey, SshServer, Users } from "./ssh-server";
  * The way that a run of the tests takes to the machines, by VIRTIO9P_VIA: the same tests for all.
  *
  * `local`, the default: the host is this machine, and the guest is reached through its agent. `host`: the host
- * over SSH, as a user with sudo. `guest`: the guest over SSH, where it has a server, as a user with sudo.
+ * over SSH, as a user with sudo. `guest`: the guest over SSH, as a user with sudo, or as root where it has no other.
  * `both`.
  */
 export const via = (process.env["VIRTIO9P_VIA"] ?? "local") as "local" | "host" | "guest" | "both";
@@ -104,36 +104,52 @@ export function hostName(): string {
   return connection ? `${connection.user}@${connection.host}:${connection.port}` : "this machine";
 }
 
+/** What an error or a log calls a guest. */
+export function guestName(domain: string): string {
+  const args = guests.get(domain);
+  return args ? `guest ${domain} (${args.user}@${args.host}:${args.port})` : `guest ${domain}`;
+}
+
 /** Guests with an SSH server, by their domain: who may log in there. */
 const guests = new Map<string, ConnectionArgs>();
 
 /** The options of `lab define` for a guest that is to be reached over SSH. */
 export async function guestOptions(domain: string, kind: string): Promise<string[]> {
-  if (!guestBySsh || kind !== "systemd") return [];
+  if (!guestBySsh || kind === "cloud") return [];
   const port = await freePort();
-  guests.set(domain, { host: "127.0.0.1", port, user: "admin", privateKey: "", hostKey: "" });
+  const user = kind === "systemd" ? "admin" : "root";
+  guests.set(domain, { host: "127.0.0.1", port, user, privateKey: "", hostKey: "" });
   return ["--ssh", String(port)];
+}
+
+/** Whether this run reaches the guest of a domain over SSH. */
+export function isReachedBySsh(domain: string): boolean {
+  return guests.has(domain);
 }
 
 /** Lets us into a guest that has just booted for the first time; `sh` runs a script in it. */
 export async function letIn(domain: string, sh: (script: string) => Promise<string>): Promise<void> {
   const args = guests.get(domain);
-  if (args) guests.set(domain, await letInto(args.port, sh));
+  if (args) guests.set(domain, await letInto(args.port, sh, args.user));
 }
 
-/** How to get into a guest whose server this port of the host leads to, as a user with sudo. */
+/** How to get into a guest whose server this port of the host leads to: as a user with sudo, or as root where there is no other. */
 export async function letInto(
   port: number,
   sh: (script: string) => Promise<string>,
+  user = "admin",
 ): Promise<ConnectionArgs> {
   const folder = mkdtempSync(join(tmpdir(), "virtio9p-guest-key-"));
   try {
     const { privateKey, publicKey } = await makeKey(folder, "key", ["-t", "ed25519"]);
-    const hostKey = await sh(`install -d -m 700 -o admin -g admin /home/admin/.ssh
-printf '%s\\n' '${publicKey}' > /home/admin/.ssh/authorized_keys
-chown admin:admin /home/admin/.ssh/authorized_keys
-cat /etc/ssh/ssh_host_ed25519_key.pub`);
-    return { host: "127.0.0.1", port, user: "admin", privateKey, hostKey: hostKey.trim() };
+    const shown = await sh(`home=$(awk -F: -v user=${user} '$1 == user { print $6 }' /etc/passwd)
+mkdir -p -m 700 "$home/.ssh"
+printf '%s\\n' '${publicKey}' > "$home/.ssh/authorized_keys"
+chown -R ${user} "$home/.ssh"
+if [ -e /etc/dropbear ]; then dropbearkey -y -f /etc/dropbear/dropbear_ed25519_host_key
+else cat /etc/ssh/ssh_host_ed25519_key.pub; fi`);
+    const hostKey = /^ssh-ed25519 \S+/m.exec(shown)?.[0] ?? "";
+    return { host: "127.0.0.1", port, user, privateKey, hostKey };
   } finally {
     rmSync(folder, { recursive: true });
   }
