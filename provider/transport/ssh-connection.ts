@@ -1,4 +1,3 @@
-import { createHash } from "node:crypto";
 import type { Duplex } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Semaphore } from "async-mutex";
@@ -8,7 +7,7 @@ import type { Where } from "./listener";
 import { converse, exec, forwarded } from "./ssh-channel";
 import type { Dialed } from "./ssh-dial";
 import { dial, NotReached } from "./ssh-dial";
-import type { Login } from "./ssh-login";
+import { type Login, nameOf } from "./ssh-login";
 import type { Limits, Output } from "./transport";
 
 /** How one machine is reached: `@pulumi/command`'s ConnectionArgs, every default filled in. */
@@ -17,15 +16,6 @@ export interface Connection extends Login {
   /** Attempts that may fail before the last one; less than 0: as many as it takes. */
   readonly dialErrorLimit: number;
   readonly proxy?: Omit<Connection, "proxy"> | undefined;
-}
-
-/** A connection's machine, and what is between. */
-export interface Way {
-  readonly connection: Connection;
-  readonly verifyHostKey: boolean;
-  /** The machine that it is reached through, beside the connection's own proxy. */
-  readonly through?: SshConnection | undefined;
-  readonly where: Where;
 }
 
 /** Scripts that run at once: sshd's MaxSessions is 10 by default (sshd_config(5), OpenSSH 9.2). */
@@ -40,39 +30,6 @@ const sessionWaitMs = 2000;
 const bootPauses = { first: 1000, most: 15_000 };
 /** How often it may refuse a login: before it has booted to its end it lets nobody in (pam_nologin(8)). */
 const bootRefusals = 10;
-
-const connections = new Map<string, SshConnection>();
-
-/** The connection of this process to a machine, as one user and by one way: made once, for all shares. */
-export function sshConnection(way: Way): SshConnection {
-  const key = keyOf(way);
-  const known = connections.get(key);
-  if (known) return known;
-  const { proxy, ...connection } = way.connection;
-  const through =
-    proxy &&
-    sshConnection({
-      connection: proxy,
-      verifyHostKey: way.verifyHostKey,
-      through: way.through,
-      where: { layer: way.where.layer, machine: nameOf(proxy) },
-    });
-  const made = new SshConnection(key, connection, way.verifyHostKey, through ?? way.through, way.where);
-  connections.set(key, made);
-  return made;
-}
-
-/** Other credentials are another connection. A hash: keys of a map end up in heap dumps. */
-function keyOf({ connection, verifyHostKey, through, where }: Way): string {
-  const text = JSON.stringify([connection, verifyHostKey, through?.key ?? null, where.layer, where.machine]);
-  return createHash("sha256").update(text).digest("hex");
-}
-
-/** Sample: `root@kvm1.example`, `admin@10.0.0.5:2222`. */
-export function nameOf({ user, host, port }: Pick<Login, "user" | "host" | "port">): string {
-  const at = host.includes(":") ? `[${host}]` : host;
-  return `${user}@${at}${port === 22 ? "" : `:${port}`}`;
-}
 
 /** One connection from its first attempt to its end. */
 interface Dialing {

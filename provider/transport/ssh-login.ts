@@ -17,6 +17,12 @@ export interface Login {
   readonly perDialTimeout: number;
 }
 
+/** Sample: `root@kvm1.example`, `admin@10.0.0.5:2222`. */
+export function nameOf({ user, host, port }: Pick<Login, "user" | "host" | "port">): string {
+  const at = host.includes(":") ? `[${host}]` : host;
+  return `${user}@${at}${port === 22 ? "" : `:${port}`}`;
+}
+
 /** One way to log in; `named` is for an error, and holds nothing secret. */
 interface Method {
   readonly type: ssh2.AuthenticationType;

@@ -6,7 +6,8 @@ import { join } from "node:path";
 import type { ShareError } from "../../provider/errors";
 import { portableKey } from "../../provider/formats/private-key";
 import { sshTransport } from "../../provider/transport/ssh";
-import { type Connection, sshConnection } from "../../provider/transport/ssh-connection";
+import type { Connection } from "../../provider/transport/ssh-connection";
+import { sshConnection } from "../../provider/transport/ssh-pool";
 import { runnerFor } from "../../provider/transport/sudo";
 import { maxOutputBytes, type Transport } from "../../provider/transport/transport";
 import { whatScriptsPrint } from "../support/what-scripts-print";
@@ -370,24 +371,18 @@ describe("one connection", () => {
   });
 
   test("dropped between two scripts, it is made once more", async () => {
-    const relay = new Relay(server.port);
-    await relay.start();
-    try {
+    await Relay.during(server.port, async (relay) => {
       const transport = transportTo(withKey({ port: relay.port }));
       await transport.run(":", { idleMs: 5000 });
       relay.cut();
       await new Promise((resolve) => setTimeout(resolve, 300));
       expect((await transport.run("echo again", { idleMs: 5000 })).stdout.toString()).toBe("again\n");
       expect(relay.accepted).toBe(2);
-    } finally {
-      await relay.close();
-    }
+    });
   });
 
   test("dropped while several scripts begin, it is made once more for all", async () => {
-    const relay = new Relay(server.port);
-    await relay.start();
-    try {
+    await Relay.during(server.port, async (relay) => {
       const transport = transportTo(withKey({ port: relay.port }));
       await transport.run(":", { idleMs: 5000 });
       relay.silence();
@@ -398,24 +393,18 @@ describe("one connection", () => {
       }, 300);
       const said = (await Promise.all(all)).map(({ stdout }) => stdout.toString().trim());
       expect([said, relay.accepted]).toEqual([["0", "1", "2", "3", "4"], 2]);
-    } finally {
-      await relay.close();
-    }
+    });
   });
 
   test("a machine that begins no script in time: an error, and then another connection", async () => {
-    const relay = new Relay(server.port);
-    await relay.start();
-    try {
+    await Relay.during(server.port, async (relay) => {
       const transport = transportTo(withKey({ port: relay.port }));
       await transport.run(":", { idleMs: 5000 });
       relay.silence();
       expect((await refusal(transport.run(":", { idleMs: 500 }))).code).toBe("commandTimedOut");
       relay.silence(false);
       expect((await transport.run("echo again", { idleMs: 5000 })).stdout.toString()).toBe("again\n");
-    } finally {
-      await relay.close();
-    }
+    });
   });
 
   test("a machine that boots: one wait for all, whatever was said before, and no longer than it may be", async () => {
@@ -462,9 +451,7 @@ describe("one connection", () => {
   });
 
   test("dropped in the middle of a script, the error says what may have been done", async () => {
-    const relay = new Relay(server.port);
-    await relay.start();
-    try {
+    await Relay.during(server.port, async (relay) => {
       const transport = transportTo(withKey({ port: relay.port }));
       const running = refusal(
         transport.run("echo begun >&2; sleep 20", {
@@ -478,9 +465,7 @@ describe("one connection", () => {
       expect(error.code).toBe("connectionLost");
       expect(error.message).toContain("it may have been carried out in part");
       expect((await transport.run("echo again", { idleMs: 5000 })).stdout.toString()).toBe("again\n");
-    } finally {
-      await relay.close();
-    }
+    });
   });
 
   test("a machine that does not listen: all fail at once, with one error, after as many attempts as are allowed", async () => {
@@ -542,9 +527,7 @@ describe("through another machine", () => {
   });
 
   test("that has gone silent: the next attempt goes by a new connection to it", async () => {
-    const relay = new Relay(bastion.port);
-    await relay.start();
-    try {
+    await Relay.during(bastion.port, async (relay) => {
       const gateway = { ...bastion.connection(plain, { privateKey: gate.privateKey }), port: relay.port };
       expect(await whoAmI(withKey({ proxy: gateway }))).toBe(admin);
       relay.silence();
@@ -553,9 +536,7 @@ describe("through another machine", () => {
       }, 500);
       const again = withKey({ proxy: gateway, perDialTimeout: 2, dialErrorLimit: 1 });
       expect([await whoAmI(again), relay.accepted]).toEqual([admin, 2]);
-    } finally {
-      await relay.close();
-    }
+    });
   });
 
   test("its key is looked at too", async () => {
@@ -577,19 +558,19 @@ describe("through another machine", () => {
 
 test("a script is three round trips, and the connection is made once", async () => {
   const oneWayMs = 50;
-  const relay = new Relay(server.port, oneWayMs);
-  await relay.start();
-  try {
-    const transport = transportTo(withKey({ port: relay.port }));
-    await transport.run(":", { idleMs: 5000 });
-    const began = performance.now();
-    const scripts = 5;
-    for (let index = 0; index < scripts; index++) await transport.run(":", { idleMs: 5000 });
-    const trips = (performance.now() - began) / scripts / (2 * oneWayMs);
-    process.stderr.write(`ssh-transport: ${trips.toFixed(2)} round trips a script\n`);
-    expect(Math.floor(trips)).toBeLessThanOrEqual(3);
-    expect(relay.accepted).toBe(1);
-  } finally {
-    await relay.close();
-  }
+  await Relay.during(
+    server.port,
+    async (relay) => {
+      const transport = transportTo(withKey({ port: relay.port }));
+      await transport.run(":", { idleMs: 5000 });
+      const began = performance.now();
+      const scripts = 5;
+      for (let index = 0; index < scripts; index++) await transport.run(":", { idleMs: 5000 });
+      const trips = (performance.now() - began) / scripts / (2 * oneWayMs);
+      process.stderr.write(`ssh-transport: ${trips.toFixed(2)} round trips a script\n`);
+      expect(Math.floor(trips)).toBeLessThanOrEqual(3);
+      expect(relay.accepted).toBe(1);
+    },
+    oneWayMs,
+  );
 });

@@ -18,6 +18,17 @@ export class Relay {
     public oneWayMs = 0,
   ) {}
 
+  /** One for as long as the work takes. */
+  static async during(target: number, work: (relay: Relay) => Promise<void>, oneWayMs = 0): Promise<void> {
+    const relay = new Relay(target, oneWayMs);
+    await relay.start();
+    try {
+      await work(relay);
+    } finally {
+      await relay.close();
+    }
+  }
+
   start(): Promise<void> {
     const server = createServer((near) => {
       this.accepted += 1;
