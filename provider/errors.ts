@@ -60,6 +60,8 @@ export const errorCodes = [
   "guestUnreachable",
   /** What answers at the guest's address is another machine than the domain. */
   "guestIsAnother",
+  /** What answers at the guest's address does not show which machine it is. */
+  "guestUnidentified",
   "shutdownTimedOut",
   "domainStartFailed",
   "startedWithoutDevice",

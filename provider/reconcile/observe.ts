@@ -66,6 +66,7 @@ const outOfReach: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   "guestUnreachable",
   "guestAgentRefusesExec",
   "guestIsAnother",
+  "guestUnidentified",
 ]);
 
 function infoIn(host: Look): DomainInfo | undefined {

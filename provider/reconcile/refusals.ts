@@ -1,6 +1,6 @@
 import type { PowerPlan } from "../concerns/domain-power";
 import { type Bindings, recordIn } from "../engine/binding";
-import type { Problem } from "../errors";
+import type { ErrorCode, Problem } from "../errors";
 import { type Claim, twinOf } from "./claims";
 import type { Machines, Observation } from "./observe";
 import type { Request } from "./plans";
@@ -22,6 +22,13 @@ export function twins(machines: Machines, claim: Claim | undefined, { info }: Ob
   ];
 }
 
+const neverReached: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  "guestAgentMissing",
+  "guestAgentRefusesExec",
+  "guestIsAnother",
+  "guestUnidentified",
+]);
+
 /** A guest that can never be reached is an error; one that cannot be now is a status, unless it is to be unmounted. */
 export function refusals(
   machines: Machines,
@@ -41,7 +48,7 @@ export function refusals(
   }
   if (guestState.kind !== "unreachable") return nothing;
   const { problem } = guestState;
-  const never = ["guestAgentMissing", "guestAgentRefusesExec", "guestIsAnother"].includes(problem.code);
+  const never = neverReached.has(problem.code);
   const mustUnmount = bindings.release.some((binding) => binding.concern.layer === "mount");
   if (never || mustUnmount) return { ...nothing, problems: [forFormer(problem, request, machines)] };
   return { ...nothing, warnings: [`${problem.what}: the guest is left as it is until the next up`] };

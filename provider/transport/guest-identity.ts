@@ -6,12 +6,16 @@ import type { Transport } from "./transport";
 /** With what a script ends that found itself on another machine (EX_PROTOCOL, sysexits.h). */
 const anotherStatus = 76;
 
+/** Where Linux shows the system's UUID, to root alone (drivers/firmware/dmi-id.c, Linux 6.1). */
+const uuidFile = "/sys/class/dmi/id/product_uuid";
+
 /**
  * A guest at an address, which may lead to another machine: a lease that was given away, a connection copied
  * from another share, the host itself. Nothing runs there but on the domain's own.
  *
  * libvirt hands the domain's UUID to the guest as that of its system (libvirt 9.0, domain XML, `smbios`), and
- * root can read it there. A guest that shows none, on a machine without SMBIOS, is taken at its word.
+ * root can read it there. A guest that has none, on a machine without SMBIOS, is taken at its word; one that has
+ * it and does not show it, because root is confined there, is not: nobody could tell it from another.
  */
 export function ofDomain(
   transport: Transport,
@@ -26,23 +30,43 @@ export function ofDomain(
     ...transport,
     run: async (script, limits) => {
       const output = await transport.run(lines([check(systemUuid), { text: script }]).text, limits);
-      const [, found] =
-        /^virtio9p-system-uuid ([0-9a-f-]{36})$/m.exec(output.stderr.toString("latin1")) ?? [];
-      if (output.status !== anotherStatus || found === undefined) return output;
+      if (output.status !== anotherStatus) return output;
+      const [, kind, found = ""] =
+        /^virtio9p-system-(uuid|unknown) (.*)$/m.exec(output.stderr.toString("utf8")) ?? [];
+      if (kind === undefined) return output;
       throw new ShareError({
         ...where,
-        code: "guestIsAnother",
-        what: `what answers there is not the domain ${name}: its system has the UUID ${found}, and the domain's ${systemUuid}`,
-        remedy: "give guest.connection the address that this guest has now",
+        ...(kind === "uuid" ? another(name, found, systemUuid) : unidentified(name, found)),
       });
     },
   };
 }
 
+function another(name: string, found: string, systemUuid: string) {
+  return {
+    code: "guestIsAnother",
+    what: `what answers there is not the domain ${name}: its system has the UUID ${found}, and the domain's ${systemUuid}`,
+    remedy: "give guest.connection the address that this guest has now",
+  } as const;
+}
+
+function unidentified(name: string, answer: string) {
+  return {
+    code: "guestUnidentified",
+    what: `what answers there does not show the UUID of its system, so nothing tells that it is the domain ${name}`,
+    tried: `reading ${uuidFile}`,
+    returned: answer,
+    remedy: "let root of this connection read that file in the guest",
+  } as const;
+}
+
 function check(uuid: string) {
-  return sh`system=$(cat /sys/class/dmi/id/product_uuid 2>/dev/null | tr A-F a-f)
-case $system in
-'' | ${uuid.toLowerCase()}) ;;
-*) echo "virtio9p-system-uuid $system" >&2; exit ${anotherStatus} ;;
-esac`;
+  return sh`if [ -e ${uuidFile} ]; then
+  system=$(cat ${uuidFile} 2>&1) && system=$(printf %s "$system" | tr A-F a-f) || system="unreadable: $system"
+  case $system in
+  ${uuid.toLowerCase()}) ;;
+  [0-9a-f]*-*-*-*-*) echo "virtio9p-system-uuid $system" >&2; exit ${anotherStatus} ;;
+  *) echo "virtio9p-system-unknown $system" >&2; exit ${anotherStatus} ;;
+  esac
+fi`;
 }

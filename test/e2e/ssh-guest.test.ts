@@ -93,6 +93,21 @@ describe("a guest over SSH", () => {
     expect([await directory(source), await guest.touched()]).toEqual([before, touched]);
   });
 
+  it("is refused where it does not show which machine it is, before anything is changed there", async () => {
+    const uuid = "/sys/class/dmi/id/product_uuid";
+    stack.declare({ share: share() });
+    // Cannot be read at its beginning: nothing is mapped there.
+    await inGuest(`mount --bind /proc/1/mem ${uuid}`);
+    const { code, stdout, stderr } = await stack.pulumi("up");
+    await inGuest(`umount ${uuid}`);
+    expect(code).not.toBe(0);
+    expect(stdout + stderr).toMatch(
+      /does not show the UUID of its system, so nothing tells that it is the domain v9p-sshguest \[guestUnidentified\]/,
+    );
+    expect(stdout + stderr).toMatch(/answer: unreadable: cat: \S*product_uuid: Input\/output error/);
+    expect([await directory(source), await guest.touched()]).toEqual([before, touched]);
+  });
+
   it("takes part in a power cycle, and has it all", async () => {
     stack.declare({ share: share() });
     await stack.must("up");

@@ -69,7 +69,7 @@ describe("a guest that does not answer", () => {
     const told = refusals(machines("ssh"), request(), releasing(), unreachable("guestUnreachable"), none);
     expect(told).toEqual({ problems: [], warnings: ["no: the guest is left as it is until the next up"] });
   });
-  test.each(["guestAgentMissing", "guestAgentRefusesExec", "guestIsAnother"] as const)(
+  test.each(["guestAgentMissing", "guestAgentRefusesExec", "guestIsAnother", "guestUnidentified"] as const)(
     "%s is refused",
     (code) => {
       expect(codes(machines("agent"), request(), releasing(), unreachable(code), none)).toEqual([code]);
