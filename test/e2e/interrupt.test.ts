@@ -5,6 +5,7 @@ import { directory, Guest, records } from "./support/lab";
 import type { Ended } from "./support/run";
 import { sample } from "./support/sample";
 import { Stack } from "./support/stack";
+import { guestBySsh } from "./support/via";
 
 /**
  * Ctrl-C, as a terminal does it: SIGINT to the whole process group of `pulumi`. Once, and Pulumi waits for
@@ -78,15 +79,23 @@ describe("a create that is interrupted", () => {
   };
 
   type Times = "once" | "twice";
+  // A guest over SSH is looked at past the host's shell, where scripts are counted and held.
+  const hostWrite = guestBySsh ? 2 : 3;
   const writes = [
     {
       during: "the host's write, before its first step",
-      at: 3,
+      at: hostWrite,
       when: "heldBefore",
       device: false,
       line: false,
     },
-    { during: "the host's write, after its last step", at: 3, when: "heldAfter", device: true, line: false },
+    {
+      during: "the host's write, after its last step",
+      at: hostWrite,
+      when: "heldAfter",
+      device: true,
+      line: false,
+    },
     {
       during: "the guest's write, before its first step",
       at: 4,
@@ -96,7 +105,12 @@ describe("a create that is interrupted", () => {
     },
     { during: "the guest's write, after its last step", at: 4, when: "heldAfter", device: true, line: true },
   ] as const;
-  const rows = (["once", "twice"] as const).flatMap((times) => writes.map((one) => ({ times, ...one })));
+  if (guestBySsh)
+    process.stderr.write(
+      "interrupt: the guest's write is left out: what holds a script stands before the host's shell, and it goes past that\n",
+    );
+  const held = writes.filter(({ at }) => at === hostWrite || !guestBySsh);
+  const rows = (["once", "twice"] as const).flatMap((times) => held.map((one) => ({ times, ...one })));
 
   beforeAll(async () => {
     await stack.open();
