@@ -5,13 +5,14 @@ import { Listener, silent, type Where } from "./listener";
 import { type Dialed, NotReached } from "./ssh-dial";
 import type { Limits, Output } from "./transport";
 
+/** A command that was begun, and how it ended, when it has. */
+export interface Session {
+  readonly channel: ClientChannel;
+  readonly exit: { readonly status: number | undefined; readonly signal: string | undefined };
+}
+
 /** Starts a command, which the machine has to begin to answer within the limit. */
-export function exec(
-  { client }: Dialed,
-  command: string,
-  limits: Limits,
-  where: Where,
-): Promise<ClientChannel> {
+export function exec({ client }: Dialed, command: string, limits: Limits, where: Where): Promise<Session> {
   return new Promise((resolve, reject) => {
     const lost = (): void => {
       settle();
@@ -33,13 +34,29 @@ export function exec(
         settle();
         if (error) reject(error);
         else if (late) channel.close();
-        else resolve(channel);
+        else resolve(session(channel));
       });
     } catch (error) {
       settle();
       reject(error instanceof Error ? error : new Error(String(error)));
     }
   });
+}
+
+/**
+ * How it ends may be said in the same breath as that it has begun, by a sudo that refuses, and ssh2 says it once: who
+ * listened only after an await would not hear it.
+ */
+function session(channel: ClientChannel): Session {
+  const exit: { status: number | undefined; signal: string | undefined } = {
+    status: undefined,
+    signal: undefined,
+  };
+  channel.on("exit", (code: number | null, name?: string) => {
+    exit.status = code ?? undefined;
+    exit.signal = name;
+  });
+  return { channel, exit };
 }
 
 /** A stream to another machine's port, as seen from the one that was dialed. */
@@ -56,14 +73,12 @@ export function forwarded({ client }: Dialed, host: string, port: number): Promi
 /** Feeds the script in, and gathers what comes back until the channel is closed. */
 export function converse(
   { client }: Dialed,
-  channel: ClientChannel,
+  { channel, exit }: Session,
   script: string,
   limits: Limits,
   where: Where,
 ): Promise<Output> {
   return new Promise((resolve, reject) => {
-    let status: number | undefined;
-    let signal: string | undefined;
     const listener = new Listener(limits, where, (error) => {
       // Whoever is root's, through sudo, is not ours to signal: it ends when it next prints.
       channel.signal("TERM");
@@ -83,17 +98,13 @@ export function converse(
     channel.stderr.on("data", (chunk: Buffer) => {
       listener.stderr(chunk);
     });
-    channel.on("exit", (code: number | null, name?: string) => {
-      status = code ?? undefined;
-      signal = name;
-    });
     // A script that ends early takes no more input: its status tells why.
     channel.on("error", () => undefined);
     channel.on("close", () => {
       client.removeListener("close", onLost);
       listener.stop();
-      if (status !== undefined) resolve(listener.output(status));
-      else if (signal !== undefined) reject(endedBy(where, signal));
+      if (exit.status !== undefined) resolve(listener.output(exit.status));
+      else if (exit.signal !== undefined) reject(endedBy(where, exit.signal));
       else reject(lost(where));
     });
     // Not ended by us: only an open channel carries a signal.

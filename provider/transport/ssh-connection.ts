@@ -97,7 +97,7 @@ export class SshConnection {
   }
 
   async #converse(command: string, script: string, limits: Limits, where: Where): Promise<Output> {
-    const [dialed, channel] = await this.#open((to) => exec(to, command, limits, where)).catch(
+    const [dialed, session] = await this.#open((to) => exec(to, command, limits, where)).catch(
       (error: unknown) => {
         if (error instanceof ShareError && error.code === "commandTimedOut") this.#suspect();
         throw error;
@@ -105,7 +105,7 @@ export class SshConnection {
     );
     this.#talking += 1;
     try {
-      return await converse(dialed, channel, script, limits, where);
+      return await converse(dialed, session, script, limits, where);
     } finally {
       this.#talking -= 1;
     }

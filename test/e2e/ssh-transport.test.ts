@@ -325,6 +325,16 @@ describe("who runs it", () => {
     expect(error.message).toContain(`add the line "${user} ALL=(root) NOPASSWD: ALL"`);
   });
 
+  test("an answer that comes at once, with its status, is none that was lost", async () => {
+    server.authorize(plain, key.publicKey);
+    // Between two looks at what came, the machine has said all that it will.
+    const busy = setInterval(() => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 300), 0);
+    const error = await refusal(whoAmI(withKey({}, plain), "auto")).finally(() => {
+      clearInterval(busy);
+    });
+    expect(error.code).toBe("sudoNeedsPassword");
+  });
+
   test("a banner, a noisy profile and another shell", async () => {
     const noisy = new SshServer();
     const banner = join(folder, "banner");
