@@ -18,12 +18,14 @@ export type HostExports = readonly (DomainExport & { readonly realPath: string }
  *
  * 200 domains a command: an argument has 128 KiB at most. A domain that went while it was asked is dropped;
  * one that is listed before and after, and of which nothing came, makes it an error, as a definition does that
- * was cut off and a libvirt that stopped answering: the output then has the line `<cut off>`. A line end or a
- * tab in a real path is shown as `?` or `&#10;`; no share has such a path.
+ * was cut off and a libvirt that stopped answering: the output then has the line `<cut off>`. Only when that was
+ * so three times, for whoever defines a domain anew may undefine it first. A line end or a tab in a real path is
+ * shown as `?` or `&#10;`; no share has such a path.
  */
 const exportsOfAll: Gathering = {
   variable: "exports",
-  script: sh`domains=$(vsh list --all --uuid) || { printf '\t<cut off>\n'; exit; }
+  script: sh`for turn in 1 2 3; do
+domains=$(vsh list --all --uuid) || { printf '\t<cut off>\n'; exit; }
 exports=$({
     printf '%s\n' "$domains" | xargs -n 200 | sed 's/[^ ][^ ]*/dumpxml --inactive &; dumpxml &;/g' |
       while IFS= read -r commands; do vsh "$commands" 2>/dev/null </dev/null; done
@@ -39,6 +41,8 @@ exports=$({
     inside && !/<alias |<address / { xml = xml $0 "&#10;" }
     /^    <\/filesystem>/ { inside = 0; if (xml ~ /<source dir=/) print "<domain>" name uuid xml "</domain>" }
     END { if (open || missing || !asked) print "<cut off>" }' | sort -u)
+case $exports in (*'<cut off>'*) sleep 1;; (*) break;; esac
+done
 printf '%s\n' "$exports" |
   sed "s/.*<source dir='\([^']*\)'.*/\1/; s/&lt;/</g; s/&gt;/>/g; s/&quot;/\"/g; s/&apos;/'/g; s/&amp;/\&/g; s/^$/?/" |
   xargs -r -d '\n' readlink -z -m -- | tr '\n\t\000' '??\n' | paste - /dev/fd/3 3<<EXPORTS

@@ -90,6 +90,16 @@ test("a domain that went while it was asked is no error", () => {
   expect(looked(hostExports, list).map(({ tag }) => tag)).toEqual(["one"]);
 });
 
+test("a domain that is undefined and defined while it is asked is asked again", () => {
+  define("1", filesystem("/a", "one"));
+  define("2", filesystem("/b", "two"));
+  const away = sh`mv ${`${uuid("2")}.xml`} away`;
+  const list = sh`echo >>calls
+case $(wc -l <calls) in 1) ${away};; 3) mv away ${`${uuid("2")}.xml`};; esac
+echo ${uuid("1")}; echo ${uuid("2")}`;
+  expect(looked(hostExports, list).map(({ tag }) => tag)).toEqual(["one", "two"]);
+});
+
 test.each([
   ["it says nothing of a domain that is there", sh`echo ${uuid("1")}; echo ${uuid("2")}`],
   ["it is gone afterwards", sh`[ ! -e later ] || return 1; : >later; echo ${uuid("1")}`],
