@@ -189,10 +189,22 @@ class Run {
    */
   async #giveBack(steps: (plans: Plans) => Step[]): Promise<void> {
     await this.#again(async (first) => {
-      if (!first) this.#observation = await observe(this.machines, this.#bindings);
+      if (!first) await this.#lookAgain();
       const stale = await this.#writeTo("guest", (plans) => plans.guestDown());
       return stale === false && !this.#failed() ? this.#writeTo("host", steps) : stale;
     });
+  }
+
+  /**
+   * A guest that answered before in this call is asked twice. One that is silent then still has what only the
+   * last of its shares takes out: that is refused, for without its record nobody would.
+   */
+  async #lookAgain(): Promise<void> {
+    const answered = this.#observation.guestState.kind === "seen";
+    const look = () => observe(this.machines, this.#bindings);
+    const seen = await look();
+    this.#observation = answered && seen.guestState.kind === "unreachable" ? await look() : seen;
+    this.#refuse();
   }
 
   /** Until a turn is not stale. */

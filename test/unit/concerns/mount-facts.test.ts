@@ -63,15 +63,19 @@ describe("holdersOf", () => {
     const at = (id: number, point: string, parent = 1, device = "0:999999") =>
       `${id} ${parent} ${device} / ${point} rw shared:9 - 9p foobar rw\n`;
     const own = root(" shared:1") + at(36, "/mnt/a") + at(37, "/var/www");
+    // Behind our own in the order of names, whatever number we have: a process has at most 4194304 (proc(5)).
     const processes: Record<string, [namespace: string, mountinfo: string]> = {
       [process.pid]: ["mnt:[1]", own],
-      7000001: ["mnt:[1]", own],
+      99999991: ["mnt:[1]", own],
       // A service of systemd, and a snap: what they have goes with the guest's own.
-      7000002: ["mnt:[2]", root(" master:1") + at(46, "/mnt/a") + at(47, "/var/www")],
-      7000003: ["mnt:[3]", `5 1 8:1 / /hostfs rw master:1 - ext4 /dev/vda rw\n${at(56, "/hostfs/mnt/a", 5)}`],
+      99999992: ["mnt:[2]", root(" master:1") + at(46, "/mnt/a") + at(47, "/var/www")],
+      99999993: [
+        "mnt:[3]",
+        `5 1 8:1 / /hostfs rw master:1 - ext4 /dev/vda rw\n${at(56, "/hostfs/mnt/a", 5)}`,
+      ],
       // A container, and somebody who unshared it.
-      7000004: ["mnt:[4]", root(" master:8") + at(66, "/a\\040b") + at(67, "/x", 1, "0:999998")],
-      7000005: ["mnt:[5]", root("") + at(76, "/mnt/a")],
+      99999994: ["mnt:[4]", root(" master:8") + at(66, "/a\\040b") + at(67, "/x", 1, "0:999998")],
+      99999995: ["mnt:[5]", root("") + at(76, "/mnt/a")],
     };
     for (const [pid, [namespace, text]] of Object.entries(processes)) {
       mkdirSync(join(folder, "proc", pid, "ns"), { recursive: true });
@@ -87,8 +91,8 @@ describe("holdersOf", () => {
     expect(found.sort()).toEqual(
       [
         `(${process.pid}), which has it at /var/www`,
-        "(7000004), which has it at /a\\040b",
-        "(7000005), which has it at /mnt/a",
+        "(99999994), which has it at /a\\040b",
+        "(99999995), which has it at /mnt/a",
       ].sort(),
     );
   });

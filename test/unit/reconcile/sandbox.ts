@@ -12,6 +12,7 @@ import {
 import { execFileSync } from "node:child_process";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { ShareError } from "../../../provider/errors";
 import { type Device9p, formatDevice9p } from "../../../provider/formats/domain-xml";
 import { type Script, sh } from "../../../provider/formats/shell";
 import type { Machines } from "../../../provider/reconcile/observe";
@@ -21,6 +22,13 @@ import type { ShareSpec } from "../../../provider/spec";
 import { localTransport } from "../../../provider/transport/local";
 import type { Transport } from "../../../provider/transport/transport";
 import { specOf, uuid } from "../sample";
+
+const unanswered = new ShareError({
+  code: "guestUnreachable",
+  layer: "guest",
+  machine: "guest web1",
+  what: "the guest agent does not answer",
+});
 
 /**
  * A host and a guest in one temporary directory: the engine's own scripts run in a real shell on real
@@ -33,6 +41,14 @@ export class Sandbox {
   readonly steps: string[] = [];
   /** The next script that has this step, on the host or in the guest, is killed before it, once. */
   killBefore: { readonly place: "host" | "guest"; readonly step: number } | undefined;
+  /** The guest does not answer the scripts of these numbers, from 1 on. */
+  silentAt: readonly number[] = [];
+  #guestScripts = 0;
+  /** Counts the guest's scripts from here on. */
+  countGuestScripts(): void {
+    this.#guestScripts = 0;
+  }
+
   /** What was asked of libvirt and of the guest since the beginning, but for questions. */
   readonly #log = this.path("log");
 
@@ -178,15 +194,18 @@ records=${this.path("records")} listed=0 listing=''`,
     ] as const;
     return {
       machine: "guest web1",
-      run: (script, limits) =>
-        host.run(
+      run: (script, limits) => {
+        this.#guestScripts += 1;
+        if (this.silentAt.includes(this.#guestScripts)) return Promise.reject(unanswered);
+        return host.run(
           // Not in the names of facts, which both sides compare.
           places.reduce(
             (text, [from, to]) => text.replaceAll(new RegExp(`(?<!file )${from}`, "g"), this.path(to)),
             this.#killed("guest", script),
           ),
           limits,
-        ),
+        );
+      },
     };
   }
 
