@@ -69,6 +69,7 @@ domain_xml() {
   if [[ -n $ssh_port ]]; then
     case $kind in
       systemd) wants=' systemd.wants=systemd-networkd.service' ;;
+      selinux | apparmor) wants=${CONFINED_COMMAND_LINE[$kind]} ;;
       *) wants=' lab.ssh' ;;
     esac
     network="<qemu:commandline xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>
@@ -142,7 +143,8 @@ lab_define() {
   case $kind in
     systemd) cpus=2 memory=768 ;;
     small | cloud) cpus=1 memory=256 ;;
-    *) fail "\"$kind\" is no kind of guest: systemd, small or cloud" ;;
+    selinux | apparmor) cpus=2 memory=3072 ;;
+    *) fail "\"$kind\" is no kind of guest: systemd, small, cloud, selinux or apparmor" ;;
   esac
   while (($#)); do
     case $1 in
@@ -162,6 +164,7 @@ lab_define() {
     esac
     shift
   done
+  if [[ -v "CONFINED_COMMAND_LINE[$kind]" && -z $ssh_port ]]; then fail "$kind is reached over SSH alone: --ssh PORT"; fi
   make_state_directory
   ensure_daemon
   uuid=$(domain_uuid "$name")
