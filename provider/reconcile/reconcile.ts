@@ -201,9 +201,11 @@ class Run {
    */
   async #lookAgain(): Promise<void> {
     const answered = this.#observation.guestState.kind === "seen";
-    const look = () => observe(this.machines, this.#bindings);
-    const seen = await look();
-    this.#observation = answered && seen.guestState.kind === "unreachable" ? await look() : seen;
+    const seen = await observe(this.machines, this.#bindings);
+    this.#observation =
+      answered && seen.guestState.kind === "unreachable"
+        ? await observeGuest(this.machines, this.#bindings, seen.host)
+        : seen;
     this.#refuse();
   }
 

@@ -154,7 +154,7 @@ lab_define() {
         shift
         ;;
       --ssh)
-        [[ $kind != cloud && ${2:-} =~ ^[0-9]+$ ]] || fail "--ssh takes a port of this machine, and a systemd or small guest"
+        [[ $kind != cloud && ${2:-} =~ ^[0-9]+$ ]] || fail "--ssh takes a port of this machine, and any kind of guest but cloud"
         ssh_port=$2
         shift
         ;;

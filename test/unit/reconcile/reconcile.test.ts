@@ -432,11 +432,10 @@ describe("a guest that falls silent while two shares are destroyed: nothing is l
           ),
         ),
       );
-    box.countGuestScripts();
-    box.silentAt = silentAt;
+    box.silence(silentAt);
     const gone = await destroy();
     if (gone.every(Boolean)) expect(box.snapshot()).toEqual(before);
-    box.silentAt = [];
+    box.silence([]);
     expect(await destroy()).toEqual([true, true]);
     expect(box.snapshot()).toEqual(before);
   });

@@ -41,13 +41,8 @@ export class Sandbox {
   readonly steps: string[] = [];
   /** The next script that has this step, on the host or in the guest, is killed before it, once. */
   killBefore: { readonly place: "host" | "guest"; readonly step: number } | undefined;
-  /** The guest does not answer the scripts of these numbers, from 1 on. */
-  silentAt: readonly number[] = [];
+  #silentAt: readonly number[] = [];
   #guestScripts = 0;
-  /** Counts the guest's scripts from here on. */
-  countGuestScripts(): void {
-    this.#guestScripts = 0;
-  }
 
   /** What was asked of libvirt and of the guest since the beginning, but for questions. */
   readonly #log = this.path("log");
@@ -182,6 +177,12 @@ records=${this.path("records")} listed=0 listing=''`,
     };
   }
 
+  /** Of the guest's scripts from here on those of these numbers, from 1 on, are not answered. */
+  silence(at: readonly number[]): void {
+    this.#guestScripts = 0;
+    this.#silentAt = at;
+  }
+
   #guestTransport(host: Transport): Transport {
     const places = [
       ["/proc/self/mountinfo", "guest/mountinfo"],
@@ -196,7 +197,7 @@ records=${this.path("records")} listed=0 listing=''`,
       machine: "guest web1",
       run: (script, limits) => {
         this.#guestScripts += 1;
-        if (this.silentAt.includes(this.#guestScripts)) return Promise.reject(unanswered);
+        if (this.#silentAt.includes(this.#guestScripts)) return Promise.reject(unanswered);
         return host.run(
           // Not in the names of facts, which both sides compare.
           places.reduce(
