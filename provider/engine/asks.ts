@@ -91,12 +91,16 @@ export function gather(scoped: readonly Scoped[]): Script {
     scoped.flatMap(({ fact: { gathers } }) => (gathers ? [[gathers.variable, gathers]] : [])),
   );
   return lines(
-    [...gatherings.values()].map(({ variable, script, when }) => {
+    [...gatherings.values()].map(({ variable, script }) => {
       const set = sh`${{ text: variable }}=$( ${script}
 )`;
-      if (!when) return set;
-      const domains = scoped.filter(({ fact }) => fact.gathers?.variable === variable);
-      const tests = new Map(domains.map(({ machine: { scope } }) => [scope.key, lines([scope.enter, when])]));
+      const askers = scoped.filter(({ fact }) => fact.gathers?.variable === variable);
+      const tests = new Map<string, Script>();
+      for (const { fact, machine } of askers) {
+        const when = fact.gathers?.when;
+        if (!when) return set;
+        tests.set(`${machine.scope.key} ${when.text}`, lines([machine.scope.enter, when]));
+      }
       const any = [...tests.values()].map((test) => `( ${test.text}\n)`).join(" || ");
       return sh`${{ text: variable }}=''
 if ${{ text: any }}; then ${set}; fi`;
@@ -113,17 +117,22 @@ export function idleOf(asks: readonly LookAsk[]): number {
 export function isDeferred(asks: readonly WriteAsk[], index: number): boolean {
   const own = asks[index];
   if (!own) return false;
-  const guards = new Set(
-    [...own.facts.values()].filter(({ guard }) => guard === true).map((fact) => keyOf(fact, own.machine)),
-  );
+  const guards = guardsOf(own);
   const changed = new Set(keysOf(own, "changes"));
-  return asks
-    .slice(0, index)
-    .some(
-      (earlier) =>
-        keysOf(earlier, "changes").some((key) => guards.has(key)) ||
-        keysOf(earlier, "addsTo").some((key) => changed.has(key)),
-    );
+  return asks.slice(0, index).some(
+    (earlier) =>
+      keysOf(earlier, "changes").some((key) => guards.has(key)) ||
+      keysOf(earlier, "addsTo").some((key) => changed.has(key)) ||
+      // What is done together comes late in the script: its share's later steps come behind these.
+      (earlier.steps.some(({ together }) => together) &&
+        [...changed].some((key) => guardsOf(earlier).has(key))),
+  );
+}
+
+function guardsOf({ facts, machine }: LookAsk): ReadonlySet<string> {
+  return new Set(
+    [...facts.values()].filter(({ guard }) => guard === true).map((fact) => keyOf(fact, machine)),
+  );
 }
 
 /** The facts that the steps of a plan change or add to, by keys that tell those of different domains apart. */

@@ -6,6 +6,8 @@ import { holdersInside, type RecordEntry, recordOf, type RecordPlace, whereRecor
 /** One concern bound to what one spec wants of it: to be ensured, or to be given back. */
 export interface Binding {
   readonly concern: AnyConcern;
+  /** Under which its record and the copies in the state go: the layer's name, where that has one thing only. */
+  readonly name: string;
   readonly want: unknown;
   readonly spec: ShareSpec;
   readonly record: RecordPlace;
@@ -78,38 +80,49 @@ function insideOf({ concern, record }: Binding): Fact<readonly string[]> {
   return holdersInside(concern.layer, record.identity);
 }
 
-/** What first contact found, by layer: the copy that the outputs carry. */
+/** What first contact found, by name: the copy that the outputs carry. */
 export type BeforeCopy = Readonly<Record<string, Json>>;
 
+/** What a spec wants of a concern; empty: nothing. */
+export function wantsOf(concern: AnyConcern, spec: ShareSpec): readonly unknown[] {
+  if ("wants" in concern) return concern.wants(spec);
+  const want: unknown = concern.want(spec);
+  return want === undefined ? [] : [want];
+}
+
 function bindAll(concerns: readonly AnyConcern[], spec: ShareSpec): Binding[] {
-  return concerns.flatMap((concern) => {
-    const want: unknown = concern.want(spec);
-    if (want === undefined) return [];
-    const record = { layer: concern.layer, identity: concern.identity(want), scope: concern.scope };
-    const facts = concern.facts(want) as Record<string, Fact<unknown>>;
-    return [{ concern, want, spec, record, facts, around: false }];
-  });
+  return concerns.flatMap((concern) =>
+    wantsOf(concern, spec).map((want) => {
+      const facts = concern.facts(want) as Record<string, Fact<unknown>>;
+      return { ...placeOf(concern, want), want, spec, facts, around: false };
+    }),
+  );
+}
+
+function placeOf(concern: AnyConcern, want: unknown): Pick<Binding, "concern" | "name" | "record"> {
+  const { layer, scope } = concern;
+  const name = concern.name?.(want) ?? layer;
+  return { concern, name, record: { layer, name, identity: concern.identity(want), scope } };
 }
 
 function bindAround(concerns: readonly AnyConcern[], spec: ShareSpec): Binding[] {
-  return concerns.flatMap((concern) => {
-    const want: unknown = concern.want(spec);
-    if (want === undefined) return [];
-    return (concern.around?.(want) ?? []).map((larger: unknown) => {
-      const record = { layer: concern.layer, identity: concern.identity(larger), scope: concern.scope };
-      const facts = Object.entries(concern.facts(larger) as Record<string, Fact<unknown>>);
-      return {
-        concern,
-        want: larger,
-        spec,
-        record,
-        facts: Object.fromEntries(facts.map(([name, fact]) => [name, whereRecorded(fact, record)])),
-        around: true,
-      };
-    });
-  });
+  return concerns.flatMap((concern) =>
+    wantsOf(concern, spec)
+      .flatMap((want) => (concern.around?.(want) ?? []) as unknown[])
+      .map((larger) => {
+        const place = placeOf(concern, larger);
+        const facts = Object.entries(concern.facts(larger) as Record<string, Fact<unknown>>);
+        return {
+          ...place,
+          want: larger,
+          spec,
+          facts: Object.fromEntries(facts.map(([name, fact]) => [name, whereRecorded(fact, place.record)])),
+          around: true,
+        };
+      }),
+  );
 }
 
 function keyOf(record: RecordPlace): string {
-  return `${record.scope} ${record.layer} ${record.identity}`;
+  return `${record.scope} ${record.name} ${record.identity}`;
 }

@@ -86,8 +86,24 @@ export interface Step {
   readonly changes?: readonly string[];
   /** Keys of the facts that it adds to, while a plan made before it still holds unless it changes them itself. */
   readonly addsTo?: readonly string[];
+  /** What several shares' steps of one kind do in one go where they are in one script. */
+  readonly together?: Together;
   /** Whose step it is; the engine fills it in. */
   readonly layer?: Layer;
+}
+
+/**
+ * A step that many shares have and that costs as much for one as for all, such as a transaction.
+ *
+ * `run` of the step is the same text for all of a kind, and reads what is asked for out of `$asked`: this
+ * share's own where it is alone, else that of all, one behind the other. It does all of it or nothing.
+ */
+export interface Together {
+  readonly kind: string;
+  /** Kinds of one script are carried out in this order, and a share's own steps of different kinds must stand in it. */
+  readonly rank: number;
+  /** Whole lines. */
+  readonly asked: string;
 }
 
 /** What is wrong, without the layer and machine that the engine knows. */
@@ -115,10 +131,11 @@ export interface Drift {
 
 /**
  * When the steps of a concern run. Up: `host`, `guestBoot` (what the next boot of the guest needs), the
- * power cycle, `guestLive`. Down: `guest`, `hostDetach`, the power cycle, `hostLast`.
+ * power cycle, `guestLive`. Down: `guest`, `hostDetach`, the power cycle, `hostLast`, and in a script of its own
+ * `hostEnd` (what the whole host has).
  */
 export type UpPhase = "host" | "guestBoot" | "guestLive";
-export type DownPhase = "guest" | "hostDetach" | "hostLast";
+export type DownPhase = "guest" | "hostDetach" | "hostLast" | "hostEnd";
 
 /** What is known of a share beside what its machines show. */
 export interface Context {
@@ -145,6 +162,11 @@ export const alone: Context = { tags: new Set(), mountPoints: new Set(), others:
  */
 export interface Concern<Want, Seen extends object, Before extends Json> {
   readonly layer: Layer;
+  /**
+   * Where a layer has several things, that each have a record: under which name this one goes. Default: the
+   * layer's.
+   */
+  name?(want: Want): string;
   readonly place: Place;
   readonly up: UpPhase;
   readonly down: DownPhase;
@@ -170,9 +192,18 @@ export interface Concern<Want, Seen extends object, Before extends Json> {
   standing?(seen: Seen): Json | undefined;
 }
 
+/** A concern that a share may have several of: each is looked at, made, given back and recorded for itself. */
+export interface ConcernOfMany<Want, Seen extends object, Before extends Json> extends Omit<
+  Concern<Want, Seen, Before>,
+  "want"
+> {
+  wants(spec: ShareSpec): readonly Want[];
+}
+
+/* eslint-disable @typescript-eslint/no-explicit-any -- the existential type that TypeScript lacks */
+
 /** A concern whose types are known to itself alone: how the engine holds them all in one list. */
-// eslint-disable-next-line @typescript-eslint/no-explicit-any -- the existential type that TypeScript lacks
-export type AnyConcern = Concern<any, any, any>;
+export type AnyConcern = Concern<any, any, any> | ConcernOfMany<any, any, any>;
 
 /** A layer that is as it should be. */
 export const asWanted: Drift = { state: "ok", args: {}, notes: [] };

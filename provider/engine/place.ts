@@ -22,7 +22,8 @@ import {
   readFacts,
   toolCheck,
 } from "./answers";
-import { compose, inTurn, parseReports, type Report, untilFailure, unfinished } from "./script";
+import { compose, inTurn, parseReports, type Report, unfinished } from "./script";
+import { sections } from "./sections";
 
 /** With what a machine's `lock` exits when another process holds it too long (EX_TEMPFAIL, sysexits.h). */
 export const lockHeldStatus = 75;
@@ -64,16 +65,12 @@ export async function look(asks: readonly [LookAsk, ...LookAsk[]]): Promise<Answ
  * Carries out the steps of several shares in one script, under the machine's lock, and looks again.
  *
  * First the guards among the facts are looked up anew: where they do not say what a share's look says,
- * nothing is written for it. Each share's steps fail and are undone for themselves. A plan that rests on
- * what an earlier one in the same script changes is left for the next: it is deferred.
+ * nothing is written for it. A plan that rests on what an earlier one in the same script changes is left for the
+ * next: it is deferred.
  */
 export async function write(asks: readonly [WriteAsk, ...WriteAsk[]]): Promise<Answer<Written>[]> {
   const [{ machine }] = asks;
-  const sections = asks.map((ask, index) => ({
-    ask,
-    prefix: `${index}-`,
-    deferred: isDeferred(asks, index),
-  }));
+  const parts = asks.map((ask, index) => ({ ask, index, deferred: isDeferred(asks, index) }));
   const guards = [...factsIn(asks)].filter(([, { fact }]) => fact.guard === true);
   const composed = compose(machine.prelude, () =>
     lines([
@@ -83,29 +80,26 @@ export async function write(asks: readonly [WriteAsk, ...WriteAsk[]]): Promise<A
         ([, scoped], index) => sh`guard_${index}=$( ( ${scriptOf(scoped)}
 ) 2>/dev/null | sha256sum | cut -d' ' -f1 )`,
       ),
-      ...sections.map(({ ask, prefix, deferred }) =>
-        deferred
-          ? sh`:`
-          : sh`if ${standsAsSeen(
-              ask,
-              guards.map(([key]) => key),
-            )}; then
-${ask.machine.scope.enter}
-${ask.machine.scope.beforeWrite}
-${untilFailure(ask.steps, prefix)}
-else
-mark begin ${`${prefix}stale`}; mark end ${`${prefix}stale`} 0
-fi`,
+      sections(
+        parts.filter(({ deferred }) => !deferred),
+        (ask) =>
+          standsAsSeen(
+            ask,
+            guards.map(([key]) => key),
+          ),
       ),
       sh`exec 9>&-`,
       lookUp(asks),
     ]),
   );
+  const told = new Set<string>();
   const output = await machine.transport.run(composed.text, {
     idleMs: idleOf(asks),
     onProgress: (line) => {
-      const [, index, at] = /^- begin (\d+)-step-(\d+)$/.exec(line.replace(composed.mark, "-")) ?? [];
-      const ask = index === undefined ? undefined : asks[Number(index)];
+      const [, name = "", index, at] =
+        /^- (?:begin|doing) ((\d+)-step-(\d+))$/.exec(line.replace(composed.mark, "-")) ?? [];
+      const ask = index === undefined || told.has(name) ? undefined : asks[Number(index)];
+      told.add(name);
       const step = ask?.steps[Number(at)];
       if (ask && step) ask.onStep?.(step.does);
     },
@@ -113,8 +107,9 @@ fi`,
   const reports = parseReports(composed.mark, output.stdout, output.stderr);
   if (output.status === lockHeldStatus && reports.size === 0) throw lockHeld(machine);
   const last = unfinished(composed.mark, output.stdout) ?? printable(output.stderr.toString("utf8"));
-  return sections.map(({ ask, prefix, deferred }) =>
+  return parts.map(({ ask, index, deferred }) =>
     orOwnError(() => {
+      const prefix = `${index}-`;
       const stale = deferred ? "deferred" : reports.has(`${prefix}stale`) && "changed";
       if (stale) return { stale, failed: undefined, kept: 0, look: ask.seen };
       const { failed, kept } = outcome(ask, prefix, reports, last);

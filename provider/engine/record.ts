@@ -26,6 +26,8 @@ export interface RecordEntry {
 /** Where an entry is kept: by directory for what belongs to the host, by domain for the rest. */
 export interface RecordPlace {
   readonly layer: Layer;
+  /** The layer's, where that has one thing only. */
+  readonly name: string;
   readonly identity: string;
   readonly scope: "host" | "domain";
 }
@@ -48,10 +50,10 @@ export function recordsDirectory(libvirtUri: string): Script {
 /** Reads one entry; undefined: there is none. Refuses with `recordUnreadable`. */
 export function recordOf(at: RecordPlace): Fact<RecordEntry | undefined> {
   return {
-    key: `record ${at.scope} ${at.layer} ${at.identity}`,
+    key: `record ${at.scope} ${at.name} ${at.identity}`,
     place: "host",
     perDomain: at.scope === "domain",
-    does: `read the record of ${at.layer} ${at.identity}`,
+    does: `read the record of ${named(at)}`,
     guard: true,
     script: unlessGone(pathOf(at), sh`cat -- ${pathOf(at)}`),
     parse(output) {
@@ -72,7 +74,7 @@ export function recordOf(at: RecordPlace): Fact<RecordEntry | undefined> {
 export function holdersInside(layer: Layer, path: string): Fact<readonly string[]> {
   const identity = `"identity":${JSON.stringify(`${path}/`).slice(0, -1)}`;
   return {
-    key: `records inside ${path}`,
+    key: `${layer} records inside ${path}`,
     place: "host",
     does: `see whether shares have something inside ${path}`,
     guard: true,
@@ -173,7 +175,7 @@ export function removeRecord(at: RecordPlace): Step {
 }
 
 function named(at: RecordPlace): string {
-  return `${at.layer} ${at.identity}`.trim();
+  return `${at.name} ${at.identity}`.trim();
 }
 
 function quoted(holder: string): string {
@@ -217,7 +219,8 @@ function unlessGone(file: Script, read: Script): Script {
 
 /** Named by a hash, for an identity is a path of any length; 128 bits of SHA-256. */
 function pathOf(at: RecordPlace): Script {
-  const name = `${at.layer}-${createHash("sha256").update(at.identity).digest("hex").slice(0, 32)}.json`;
+  const of = at.name === at.layer ? at.identity : `${at.name} ${at.identity}`;
+  const name = `${at.layer}-${createHash("sha256").update(of).digest("hex").slice(0, 32)}.json`;
   return sh`${folderOf(at)}/${name}`;
 }
 
@@ -243,7 +246,7 @@ function unreadable(at: RecordPlace): ShareError {
     code: "recordUnreadable",
     layer: at.layer,
     machine: "the KVM host",
-    what: `the record of ${at.layer} ${at.identity} in /var/lib/virtio9p cannot be read by this release`,
+    what: `the record of ${named(at)} in /var/lib/virtio9p cannot be read by this release`,
     remedy: "use the release that wrote it, or look into that file: it says what was there before the share",
   });
 }

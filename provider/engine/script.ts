@@ -36,7 +36,8 @@ PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export LC_ALL PATH
 unset CDPATH ENV IFS
 umask 077
-mark() { printf '\n%s %s\n' ${mark} "$*"; printf '\n%s %s\n' ${mark} "$*" >&2; }
+mark=${mark}
+mark() { printf '\n%s %s\n' "$mark" "$*"; printf '\n%s %s\n' "$mark" "$*" >&2; }
 ${prelude}
 ${body(mark)}
 }
@@ -58,17 +59,36 @@ mark end ${name} $?`,
   );
 }
 
+/** A snippet that changes something, and what takes it back. */
+export type Change = Snippet & { readonly undo?: Script };
+
+/** Of one list of changes: its reports' prefix, and the shell variables that say how far it is. */
+export interface Progress {
+  readonly prefix: string;
+  /** Number of the step that failed; empty: none. */
+  readonly failed: Script;
+  /** How many are done. */
+  readonly done: Script;
+}
+
+/** The variables of a list, told apart from those of other lists in the same script by `name`. */
+export function progressOf(prefix: string, name = ""): Progress {
+  return { prefix, failed: { text: `failed${name}` }, done: { text: `done${name}` } };
+}
+
+/** Before the first attempt. */
+export function beginning({ failed, done }: Progress): Script {
+  return sh`${failed}='' ${done}=0`;
+}
+
 /**
- * Snippets that change something: the first failure stops the rest, and what was done before it is
- * undone, backwards. Names are `step-0` and up, `undo-0` and up, behind `prefix`, for a script may hold
- * several such lists. Leaves `$failed` empty or not.
+ * Carries out one change, unless an earlier one failed.
  *
  * `|| exit` cannot be left to `set -e`: a shell ignores that inside a tested subshell (POSIX.1-2017,
  * set), so each snippet is run in the open and its status taken.
  */
-export function untilFailure(steps: readonly (Snippet & { readonly undo?: Script })[], prefix = ""): Script {
-  const attempts = steps.map(
-    (step, index) => sh`if [ -z "$failed" ]; then
+export function attempt(step: Snippet, index: number, { prefix, failed, done }: Progress): Script {
+  return sh`if [ -z "$${failed}" ]; then
 ${comment(step.does)}
 mark begin ${`${prefix}step-${index}`}
 ( set -e
@@ -76,29 +96,44 @@ ${step.run}
 )
 status=$?
 mark end ${`${prefix}step-${index}`} $status
-if [ $status -eq 0 ]; then done=${index + 1}; else failed=${index}; fi
-fi`,
-  );
-  const undos = steps
-    .map((step, index) => ({ step, index }))
-    .reverse()
-    .map(({ step, index }) =>
-      step.undo
-        ? sh`if [ $done -gt ${index} ]; then
+if [ $status -eq 0 ]; then ${done}=${index + 1}; else ${failed}=${index}; fi
+fi`;
+}
+
+/** Takes back what was done, backwards. */
+export function undoing(steps: readonly Change[], { prefix, done }: Progress): Script {
+  return lines(
+    steps
+      .map((step, index) => ({ step, index }))
+      .reverse()
+      .flatMap(({ step, index }) =>
+        step.undo
+          ? [
+              sh`if [ $${done} -gt ${index} ]; then
 ${comment(`undo: ${step.does}`)}
 mark begin ${`${prefix}undo-${index}`}
 ( set -e
 ${step.undo}
 )
 mark end ${`${prefix}undo-${index}`} $?
-fi`
-        : sh`:`,
-    );
-  return sh`failed='' done=0
-${lines(attempts)}
+fi`,
+            ]
+          : [],
+      ),
+  );
+}
+
+/**
+ * Snippets that change something: the first failure stops the rest, and what was done before it is
+ * undone, backwards. Names are `step-0` and up, `undo-0` and up, behind `prefix`, for a script may hold
+ * several such lists. Leaves `$failed` empty or not.
+ */
+export function untilFailure(steps: readonly Change[], prefix = ""): Script {
+  const progress = progressOf(prefix);
+  return sh`${beginning(progress)}
+${lines(steps.map((step, index) => attempt(step, index, progress)))}
 if [ -n "$failed" ]; then
-:
-${lines(undos)}
+${undoing(steps, progress)}
 fi`;
 }
 

@@ -6,6 +6,7 @@ import {
   holdersInsideOf,
   recordIn,
   seenBy,
+  wantsOf,
 } from "../engine/binding";
 import type { Context, DownPhase, Json, Plan, Step, UpPhase } from "../engine/concern";
 import {
@@ -104,7 +105,14 @@ export class Plans {
 
   /** Last on the way down: directories, and the records of all that was given back. */
   giveBack(): Step[] {
-    return this.#giveBackOf(this.bindings.release.filter((binding) => !binding.around));
+    return this.#giveBackOf(
+      this.bindings.release.filter(({ around, concern }) => !around && concern.down !== "hostEnd"),
+    );
+  }
+
+  /** Behind that, what the whole host has: each share leaves it in turn, so that the last one knows that it is. */
+  giveBackOfHost(): Step[] {
+    return this.#giveBackOf(this.bindings.release.filter(({ concern }) => concern.down === "hostEnd"));
   }
 
   /** Behind that, when what lay in it is gone: what a share gave up earlier, and left to the last one inside. */
@@ -131,7 +139,7 @@ export class Plans {
     const found = this.bindings.ensure.flatMap((binding) => {
       const seen = this.#seen(binding);
       const stands: unknown = seen && binding.concern.standing?.(seen);
-      return stands === undefined ? [] : [[binding.concern.layer, stands as Json] as const];
+      return stands === undefined ? [] : [[binding.name, stands as Json] as const];
     });
     return Object.fromEntries(found);
   }
@@ -173,7 +181,7 @@ export class Plans {
   /** The state's copy speaks of the newest old spec alone, and of its own things. */
   #copyOf(binding: Binding): Json | undefined {
     if (binding.around || binding.spec !== this.request.olds[0]) return undefined;
-    return this.request.before[binding.concern.layer];
+    return this.request.before[binding.name];
   }
 
   #seen(binding: Binding): object | undefined {
@@ -190,20 +198,20 @@ export class Plans {
 
   /** The state's copy, where it speaks of the same thing as the new spec. */
   #sameIdentity(binding: Binding): Json | undefined {
-    const same = this.request.olds.slice(0, 1).some((old) => {
-      const want: unknown = binding.concern.want(old);
-      return want !== undefined && binding.concern.identity(want) === binding.record.identity;
-    });
-    return same ? this.request.before[binding.concern.layer] : undefined;
+    const { concern, record, name } = binding;
+    const same = this.request.olds
+      .slice(0, 1)
+      .some((old) => wantsOf(concern, old).some((want) => concern.identity(want) === record.identity));
+    return same ? this.request.before[name] : undefined;
   }
 
   #found(): BeforeCopy {
     const found = this.bindings.ensure.flatMap((binding) => {
-      const { layer } = binding.concern;
+      const { name } = binding;
       const seen = this.#seen(binding);
       const known = recordIn(binding, this.observation.host)?.before ?? this.#sameIdentity(binding);
-      if (known !== undefined) return [[layer, known] as const];
-      return seen ? [[layer, binding.concern.remember(binding.want, seen) as Json] as const] : [];
+      if (known !== undefined) return [[name, known] as const];
+      return seen ? [[name, binding.concern.remember(binding.want, seen) as Json] as const] : [];
     });
     return Object.fromEntries(found);
   }
@@ -233,13 +241,14 @@ export class Plans {
   }
 
   /**
-   * In an update: a directory that the running QEMU still has is given back when it lets go, and what
+   * In an update: a directory that the running QEMU still has is given back when it lets go, and its label with it; what
    * is in a guest that cannot be looked at when it can.
    */
   #mustWait(binding: Binding): boolean {
     if (!this.request.spec) return false;
     if (binding.concern.place === "guest") return this.#seen(binding) === undefined;
-    if (binding.concern.layer !== "directory") return false;
+    const moved = binding.spec.source !== this.request.spec.source;
+    if (binding.name !== "directory" && !(binding.name === "selinux" && moved)) return false;
     const live = this.observation.host.values.get(liveDomain.key) as Domain | undefined;
     return live?.devices9p.some((device) => device.source === binding.spec.source) === true;
   }
@@ -269,7 +278,7 @@ export class Plans {
   #recordSteps(changing: boolean): Step[] {
     return [...this.bindings.ensure, ...this.bindings.around].flatMap((binding) => {
       const entry = recordIn(binding, this.observation.host);
-      const before = entry?.before ?? this.before[binding.concern.layer] ?? null;
+      const before = entry?.before ?? this.before[binding.name] ?? null;
       if (!this.#seen(binding) || (!entry && (binding.around || !changing || before === null))) return [];
       const holder = this.#holder(binding);
       const inside = holdersInsideOf(binding, this.observation.host).map(insideHolder);
@@ -296,7 +305,7 @@ export class Plans {
 
   #giveBackOf(bindings: readonly Binding[]): Step[] {
     return [
-      ...this.#steps(bindings, "down", ["hostLast"]).reverse().flat(),
+      ...this.#steps(bindings, "down", ["hostLast", "hostEnd"]).reverse().flat(),
       ...bindings.flatMap((binding) => this.#forget(binding)),
     ];
   }
@@ -327,5 +336,5 @@ export class Plans {
 /** Of a domain's own things, such as the boot file, nobody expects that one share of several takes them. */
 function leftFor({ record }: Binding, others: readonly string[]): string[] {
   if (record.scope === "domain") return [];
-  return [`${record.layer} ${record.identity} is left as it is, for ${others.join(", ")} still has it`];
+  return [`${record.name} ${record.identity} is left as it is, for ${others.join(", ")} still has it`];
 }

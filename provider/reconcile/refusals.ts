@@ -42,7 +42,7 @@ export function refusals(
     const left = bindings.release.some(
       (one) =>
         one.concern.place === "guest" &&
-        (recordIn(one, host) !== undefined || (request.before[one.concern.layer] ?? null) !== null),
+        (recordIn(one, host) !== undefined || (request.before[one.name] ?? null) !== null),
     );
     return left ? { ...nothing, problems: [noWayBack(machines, info)] } : nothing;
   }

@@ -17,13 +17,25 @@ export interface StatusAndReason {
   readonly statusReason: string;
 }
 
+/** Of a layer with several things the first of these that one of them has. */
+const states: readonly LayerState[] = ["unknown", "missing", "differs", "ok"];
+
 /** The drift of every layer: `unmanaged` without a binding, `unknown` where its place was not looked at. */
 export function driftOf(bindings: Bindings, observation: Observation): Readonly<Record<Layer, Drift>> {
   const of = (layer: Layer): Drift => {
-    const binding = bindings.ensure.find((one) => one.concern.layer === layer);
-    if (!binding) return { state: "unmanaged", args: {}, notes: [] };
-    const seen = seenBy(binding, observation.host, observation.guest);
-    return seen ? binding.concern.drift(binding.want, seen) : { state: "unknown", args: {}, notes: [] };
+    const drifts = bindings.ensure
+      .filter((one) => one.concern.layer === layer)
+      .map((binding): Drift => {
+        const seen = seenBy(binding, observation.host, observation.guest);
+        return seen ? binding.concern.drift(binding.want, seen) : { state: "unknown", args: {}, notes: [] };
+      });
+    const state = states.find((one) => drifts.some((drift) => drift.state === one)) ?? "unmanaged";
+    return {
+      state,
+      args: Object.assign({}, ...drifts.map(({ args }) => args)) as Drift["args"],
+      notes: drifts.flatMap(({ notes }) => notes),
+      ...(drifts.some(({ busy }) => busy === true) ? { busy: true } : {}),
+    };
   };
   return Object.fromEntries(layers.map((layer) => [layer, of(layer)])) as Record<Layer, Drift>;
 }

@@ -1,6 +1,5 @@
 import { execFileSync } from "node:child_process";
 import { guestOwnership } from "../../../provider/concerns/guest-ownership";
-import { hostSelinux } from "../../../provider/concerns/host-selinux";
 import { parseMountinfo } from "../../../provider/formats/mountinfo";
 import { device, domainOf, specOf } from "../sample";
 import { does, runFact } from "../shell-machine";
@@ -138,20 +137,4 @@ test("the owner of the root is read by name and number, from what is mounted onl
     mode: 0o750,
   });
   expect(root.parse("7:8:750:UNKNOWN:UNKNOWN\n", Buffer.alloc(0))).toMatchObject({ user: "7", group: "8" });
-});
-
-describe("SELinux on the host", () => {
-  test.each([
-    ["auto", true],
-    ["never", false],
-  ])("manage %s", (manage, managed) => {
-    expect(hostSelinux.want(specOf({ selinux: { manage } })) !== undefined).toBe(managed);
-  });
-
-  test("is refused where it is enabled, for labels are not managed in this release", () => {
-    expect(hostSelinux.plan({}, { enabled: true }, undefined, false).refuse?.map(({ code }) => code)).toEqual(
-      ["seLinuxNotAvailable"],
-    );
-    expect(hostSelinux.plan({}, { enabled: false }, undefined, false)).toEqual({ steps: [] });
-  });
 });

@@ -5,8 +5,8 @@ import type { ShareSpec } from "../../../provider/spec";
 import { specOf } from "../sample";
 
 const full = { guest: { mountPoint: "/mnt/a", owner: 0 } };
-const namesOf = (bindings: readonly { record: { layer: string; identity: string } }[]): string[] =>
-  bindings.map(({ record }) => `${record.layer} ${record.identity}`.trim());
+const namesOf = (bindings: readonly { record: { name: string; identity: string } }[]): string[] =>
+  bindings.map(({ record }) => `${record.name} ${record.identity}`.trim());
 const bound = (spec: ShareSpec | undefined, olds: readonly ShareSpec[]) => {
   const { ensure, release } = bind(concerns, spec, olds);
   return { ensure: namesOf(ensure), release: namesOf(release) };
@@ -14,7 +14,7 @@ const bound = (spec: ShareSpec | undefined, olds: readonly ShareSpec[]) => {
 
 const all = [
   "directory /foo/bar",
-  "selinux",
+  "selinux /foo/bar",
   "device foobar",
   "modules /etc/modules-load.d/virtio9p.conf",
   "fstab /mnt/a",
@@ -26,14 +26,14 @@ describe("bind", () => {
   test.each<[string, Record<string, unknown> | undefined, Record<string, unknown>[], string[], string[]]>([
     ["create", full, [], all, []],
     ["create, host only", {}, [], all.slice(0, 3), []],
-    ["delete", undefined, [full], [], [...all, "directory /foo"]],
+    ["delete", undefined, [full], [], [...all, "directory /foo", "selinux /foo"]],
     ["an update that changes nothing", full, [full], all, []],
     [
       "another source",
       { ...full, source: "/foo/baz" },
       [full],
-      ["directory /foo/baz", ...all.slice(1)],
-      ["directory /foo/bar"],
+      ["directory /foo/baz", "selinux /foo/baz", ...all.slice(2)],
+      ["directory /foo/bar", "selinux /foo/bar"],
     ],
     [
       "another mount point",
@@ -44,11 +44,18 @@ describe("bind", () => {
     ],
     ["the guest is left alone from now on", {}, [full], all.slice(0, 3), all.slice(3)],
     [
+      "a policy module for the whole host",
+      { selinux: { newFiles: "inherit" } },
+      [{ selinux: { newFiles: "inherit" } }],
+      ["directory /foo/bar", "selinux policy virtio9p_new_files", "selinux /foo/bar", "device foobar"],
+      [],
+    ],
+    [
       "what several olds wanted is given back once",
       {},
       [{ source: "/a" }, { source: "/b" }, { source: "/a" }, {}],
       all.slice(0, 3),
-      ["directory /a", "directory /b"],
+      ["directory /a", "selinux /a", "directory /b", "selinux /b"],
     ],
   ])("%s", (_, spec, olds, ensure, release) => {
     expect(bound(spec && specOf(spec), olds.map(specOf))).toEqual({ ensure, release });
@@ -62,15 +69,20 @@ describe("factsOf", () => {
     const guest = [...factsOf(bindings, "guest").values()];
     expect(host.map(({ key }) => key).filter((key) => key.startsWith("record "))).toEqual([
       "record host directory /foo/bar",
-      "record host selinux ",
+      "record host selinux /foo/bar",
       "record domain device foobar",
       "record domain modules /etc/modules-load.d/virtio9p.conf",
       "record domain fstab /mnt/a",
       "record domain mount /mnt/a",
       "record domain guestOwnership /mnt/a",
       "record host directory /old",
+      "record host selinux /old",
       "record host directory /foo",
+      "record host selinux /foo",
     ]);
+    // Two layers of one path look for their own records inside it.
+    const inside = host.map(({ key }) => key).filter((key) => key.endsWith("records inside /foo/bar"));
+    expect(inside).toEqual(["directory records inside /foo/bar", "selinux records inside /foo/bar"]);
     expect(host.filter(({ key }) => key === "live domain")).toHaveLength(1);
     expect(new Set(guest.map(({ place }) => place))).toEqual(new Set(["guest"]));
     expect(guest.map(({ key }) => key)).toContain("mountinfo of the guest");

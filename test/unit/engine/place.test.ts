@@ -239,6 +239,110 @@ describe("write", () => {
   });
 });
 
+describe("what several shares do together", () => {
+  /** Appends all that is asked for in one go, unless one asks for `bad`. */
+  const common = (asked: string, more: Partial<Step> = {}): Step => ({
+    does: `ask for ${asked}`,
+    run: sh`echo run >> "$folder/runs"
+case $asked in *bad*) echo 'bad is refused' >&2; exit 7;; esac
+printf '%s' "$asked" >> "$folder/all"`,
+    undo: sh`echo ${`undo ${asked}`} >> "$folder/undone"`,
+    together: { kind: "common", rank: 1, asked: `${asked}\n` },
+    ...more,
+  });
+  const said = (text: string): Step =>
+    step(text, sh`echo ${text} >> "$folder/said"`, sh`echo ${`not ${text}`} >> "$folder/said"`);
+  const shares = async (...plans: readonly Step[][]) => {
+    const seen = await look(machine, set(fileA));
+    const told: string[] = [];
+    const written = await Promise.all(
+      plans.map((steps) => write(machine, set(fileA), seen, steps, (does) => told.push(does))),
+    );
+    return { written, told };
+  };
+
+  test("is done once, behind all that comes before it and before all that comes behind", async () => {
+    const { written, told } = await shares(
+      [said("before a"), common("a"), said("behind a")],
+      [said("alone")],
+      [said("before b"), common("b"), said("behind b")],
+    );
+    expect(written.map(({ failed, kept }) => [failed, kept])).toEqual([
+      [undefined, 3],
+      [undefined, 1],
+      [undefined, 3],
+    ]);
+    expect(contents("runs")).toBe("run\n");
+    expect(contents("all")).toBe("a\nb\n");
+    expect(contents("said")).toBe("alone\nbefore a\nbefore b\nbehind a\nbehind b\n");
+    expect(told).toEqual(["alone", "before a", "before b", "ask for a", "ask for b", "behind a", "behind b"]);
+  });
+
+  test("fails for all that ask for it, and each undoes what it did before", async () => {
+    const { written } = await shares([said("a"), common("a")], [said("b"), common("bad")], [said("c")]);
+    expect(written.map(({ failed, kept }) => [failed?.returned?.trim(), kept])).toEqual([
+      ["bad is refused", 0],
+      ["bad is refused", 0],
+      [undefined, 1],
+    ]);
+    expect(contents("said").split("\n")).toEqual(expect.arrayContaining(["not a", "not b"]));
+    expect(contents("said")).not.toContain("not c");
+    expect(existsSync(join(folder, "undone"))).toBe(false);
+  });
+
+  test("is not asked for by who failed before; who fails behind it undoes its own alone", async () => {
+    const { written } = await shares(
+      [step("break", sh`false`), common("bad")],
+      [common("a"), step("break", sh`false`)],
+      [common("b")],
+    );
+    expect(written.map(({ failed }) => failed?.tried)).toEqual(["break", "break", undefined]);
+    expect(contents("all")).toBe("a\nb\n");
+    expect(contents("undone")).toBe("undo a\n");
+  });
+
+  test("goes by kind in one order for all; a second one of a share, and one out of order, stand where they are", async () => {
+    const later = (asked: string): Step =>
+      common(asked, { together: { kind: "later", rank: 2, asked: `later ${asked}\n` } });
+    const { written } = await shares([common("a"), later("a"), common("a2")], [later("b"), common("b")]);
+    expect(written.map(({ failed }) => failed)).toEqual([undefined, undefined]);
+    expect(contents("all")).toBe("a\nlater a\nlater b\na2\nb\n");
+  });
+
+  test("is asked for by one share several times, one behind the other", async () => {
+    const { written, told } = await shares(
+      [said("a"), common("a"), common("a2"), said("behind")],
+      [common("b")],
+    );
+    expect(written.map(({ failed, kept }) => [failed, kept])).toEqual([
+      [undefined, 4],
+      [undefined, 1],
+    ]);
+    expect([contents("runs"), contents("all")]).toEqual(["run\n", "a\na2\nb\n"]);
+    expect(told).toEqual(["a", "ask for a", "ask for a2", "ask for b", "behind"]);
+  });
+
+  test("a share that changes what one of them rests on waits, though it comes later", async () => {
+    const { written } = await shares(
+      [common("a"), said("behind")],
+      [{ ...step("set a", sh`printf two > "$folder/a"`), changes: ["a"] }],
+    );
+    expect(written.map(({ stale }) => stale)).toEqual([false, "deferred"]);
+  });
+
+  test("who is out of date takes no part", async () => {
+    const seen = await look(machine, set(fileA));
+    writeFileSync(join(folder, "a"), "other");
+    const fileB = fact("b", sh`:`, { guard: true });
+    const [stale, sound] = await Promise.all([
+      write(machine, set(fileA), seen, [common("bad")]),
+      write(machine, set(fileB), await look(machine, set(fileB)), [common("b")]),
+    ]);
+    expect([stale.stale, sound.stale, sound.failed]).toEqual(["changed", false, undefined]);
+    expect(contents("all")).toBe("b\n");
+  });
+});
+
 describe("what several facts are read out of", () => {
   const lines = {
     variable: "lines",

@@ -17,7 +17,7 @@ afterEach(() => {
   rmSync(records, { recursive: true });
 });
 
-const at = { layer: "directory", identity: "/srv/a", scope: "host" } as const;
+const at = { layer: "directory", name: "directory", identity: "/srv/a", scope: "host" } as const;
 
 /** Written under the name that the fact of its identity looks for. */
 function put(identity: string, ...holders: string[]): void {

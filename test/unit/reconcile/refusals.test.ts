@@ -31,7 +31,8 @@ const releasing = (...layers: string[]): Bindings => ({
     (layer) =>
       ({
         concern: { layer, place: "guest" },
-        record: { scope: "domain", layer, identity: "/mnt/a" },
+        name: layer,
+        record: { scope: "domain", layer, name: layer, identity: "/mnt/a" },
       }) as unknown as Binding,
   ),
 });
