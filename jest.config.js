@@ -12,6 +12,8 @@ module.exports = {
     project("unit", { setupFilesAfterEnv: ["<rootDir>/test/unit/support/time-limit.ts"] }),
     project("host", { setupFilesAfterEnv: ["<rootDir>/test/unit/support/time-limit.ts"] }),
     project("e2e", { setupFilesAfterEnv: ["<rootDir>/test/e2e/support/time-limit.ts"] }),
+    // Hosts and guests under SELinux and AppArmor: each a VM with guests emulated inside it, so minutes a test.
+    project("confined", { setupFilesAfterEnv: ["<rootDir>/test/e2e/support/time-limit.ts"] }),
     // The same life of a share by the other way to the machines; every suite by VIRTIO9P_VIA.
     {
       ...project("e2e", { setupFilesAfterEnv: ["<rootDir>/test/e2e/support/time-limit.ts"] }),

@@ -44,11 +44,22 @@ export const errorCodes = [
   "treeOfOthers",
   "unknownUser",
   "seLinuxNotAvailable",
+  "seLinuxTypeUnknown",
+  /** Two shares of one directory want two labels. */
+  "seLinuxTypeTaken",
+  /** The policy itself says what exactly this path is. */
+  "labelOverruled",
+  /** The file system has no labels of its own, or one for all of it, and QEMU may not use that. */
+  "notRelabelable",
+  /** Files that the guest makes could not be used by it after its next start. */
+  "newFilesUnusable",
   "tagTaken",
   /** Another export can write to the same tree. */
   "secondWriter",
   /** Another resource of the same program is the same share. */
   "shareClaimed",
+  /** The guest's policy has no such boolean. */
+  "unknownBoolean",
   "mountPointTaken",
   "mountPointNotEmpty",
   "mountPointIsLink",

@@ -209,7 +209,16 @@ const guest = v.strictObject({
   owner: v.optional(principal),
   group: v.optional(principal),
   mode: v.optional(octal(0o7777)),
-  selinuxBooleans: v.optional(v.array(text, "must be a list of booleans"), []),
+  selinuxBooleans: v.optional(
+    v.array(
+      v.pipe(
+        text,
+        v.regex(/^[A-Za-z_][A-Za-z0-9_]*$/, "must be the name of a boolean, such as httpd_use_nfs"),
+      ),
+      "must be a list of booleans",
+    ),
+    [],
+  ),
 });
 
 /** All arguments of a share. */
@@ -252,7 +261,12 @@ export const share = v.strictObject({
   selinux: v.optional(
     v.strictObject({
       manage: v.optional(oneOf("auto", "always", "never"), "auto"),
-      type: v.optional(text),
+      type: v.optional(
+        v.pipe(
+          text,
+          v.regex(/^[A-Za-z_][A-Za-z0-9_.]*$/, "must be the name of a type, such as svirt_image_t"),
+        ),
+      ),
       newFiles: v.optional(oneOf("auto", "inherit", "ignore"), "auto"),
     }),
     {},

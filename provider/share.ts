@@ -69,9 +69,9 @@ export interface DirectoryArgs {
   /** Octal text. Default: untouched; `0755` when created. */
   mode?: pulumi.Input<string>;
   /**
-   * Unset: a tree of others is an error at first contact, which counts them; an empty one, or one that is
-   * QEMU's already, is taken. `false`: only the directory itself, whatever is in it. `true` is not available
-   * in this release.
+   * Unset: a tree of others, or one with other SELinux labels, is an error at first contact, which counts them; an
+   * empty one, or one that is QEMU's already, is taken. `false`: only the directory itself, whatever is in it.
+   * `true`: all in it gets the share's label; taking other owners over is not available in this release.
    */
   recursive?: pulumi.Input<boolean>;
   /** The guest goes on seeing the owner and mode that the directory had. Default true when mapped and the owner is managed. */
@@ -80,11 +80,17 @@ export interface DirectoryArgs {
   onDelete?: pulumi.Input<"restore" | "leave">;
 }
 
-/** SELinux on the host. Labels are not managed in this release. */
+/** SELinux on the host: the rule and the labels by which a confined QEMU may use the directory. */
 export interface SelinuxArgs {
-  /** `never` where the label is set by hand. Default `auto`, which refuses a host with SELinux in this release. */
+  /** `auto`: where SELinux is enabled. `always`: where it is not, that is an error. `never`: labels are left alone. Default `auto`. */
   manage?: pulumi.Input<"auto" | "always" | "never">;
+  /** Of rule and tree. Default `svirt_image_t`; `virt_content_t` where all who have the directory only read it. */
   type?: pulumi.Input<string>;
+  /**
+   * Files that the guest makes must be usable after the next start of its QEMU. `auto`: refused where the policy gives
+   * them that QEMU's categories, unless the domain's label is static. `inherit`: a policy module of the whole host
+   * gives them their directory's range; it goes with the last share. `ignore`. Default `auto`.
+   */
   newFiles?: pulumi.Input<"auto" | "inherit" | "ignore">;
 }
 
@@ -106,7 +112,7 @@ export interface GuestArgs {
   group?: pulumi.Input<string | number>;
   /** Octal text. */
   mode?: pulumi.Input<string>;
-  /** SELinux booleans of the guest. Not available in this release. */
+  /** SELinux booleans of the guest that are to be on, also after a boot. Sample: `["httpd_use_nfs"]`. Default none. */
   selinuxBooleans?: pulumi.Input<pulumi.Input<string>[]>;
 }
 

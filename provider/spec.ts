@@ -157,19 +157,15 @@ function contradictions(spec: ShareSpec): Failure[] {
       "must be given where guest.throughHost is true: without one the guest is reached through its agent",
     ],
     [
-      spec.selinux.manage === "always" || spec.selinux.type !== undefined || spec.selinux.newFiles !== "auto",
-      "selinux",
-      "labels are not managed in this release: label the directory by hand and set selinux.manage to never",
+      spec.selinux.manage === "never" &&
+        (spec.selinux.type !== undefined || spec.selinux.newFiles !== "auto"),
+      "selinux.manage",
+      "must not be never where selinux.type or selinux.newFiles is given: labels are left alone then",
     ],
     [
-      (spec.guest?.selinuxBooleans.length ?? 0) > 0,
-      "guest.selinuxBooleans",
-      "are not managed in this release: set them with setsebool -P in the guest",
-    ],
-    [
-      spec.directory.recursive === true,
-      "directory.recursive",
-      "a tree with other owners cannot be taken over in this release: leave it out, or set false",
+      spec.selinux.manage === "always" && spec.host.libvirtUri === "qemu:///session",
+      "selinux.manage",
+      "cannot be always with qemu:///session: rules and labels are root's",
     ],
   ];
   return rules.filter(([wrong]) => wrong).map(([, property, reason]) => ({ property, reason }));

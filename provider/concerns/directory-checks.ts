@@ -186,7 +186,7 @@ export function reachable(
     });
   }
   const others = strangers(want, seen, owner.uid);
-  if (before === undefined && want.recursive === undefined && others !== undefined) {
+  if (before === undefined && want.recursive !== false && others !== undefined) {
     refuse.push({
       code: "treeOfOthers",
       what: `${want.path} holds entries of other owners: ${others}`,

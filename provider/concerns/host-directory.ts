@@ -1,7 +1,7 @@
 import { asWanted, type Concern } from "../engine/concern";
 import { formatOctalMode, parseOctalMode } from "../formats/octal-mode";
 import { sh } from "../formats/shell";
-import { isSystemPath } from "../formats/system-path";
+import { directoriesAbove } from "../formats/system-path";
 import {
   aliases,
   createdMode,
@@ -170,11 +170,3 @@ const untouched = {
   mode: undefined,
   keepOwners: false,
 } as const;
-
-/** Every directory above that could be a share itself, the nearest first. */
-function directoriesAbove(path: string): string[] {
-  const parts = path.split("/").slice(1, -1);
-  return parts
-    .map((_, index) => `/${parts.slice(0, parts.length - index).join("/")}`)
-    .filter((above) => !isSystemPath(above));
-}

@@ -1,50 +1,253 @@
-import type { Concern, Fact, Facts, Json } from "../engine/concern";
-import { asWanted } from "../engine/concern";
-import { sh } from "../formats/shell";
+import {
+  alone,
+  asWanted,
+  type Concern,
+  type Context,
+  type Facts,
+  type Json,
+  type Plan,
+} from "../engine/concern";
+import { recordedOnHost } from "../engine/record";
+import { parseContext } from "../formats/file-contexts";
+import { DirectoryTrees } from "../formats/directory-tree";
+import { directoriesAbove } from "../formats/system-path";
+import { liveDomain, persistentDomain } from "./domain-facts";
+import { hostMounts } from "./mounts";
+import { hostExportsOnSelinux } from "./second-writer";
+import {
+  contextOf,
+  counted,
+  labellingOf,
+  refusals,
+  ruledPath,
+  ruleOf,
+  type SelinuxSeen,
+  type SelinuxWant,
+  wantedType,
+  wrongLabels,
+} from "./selinux-checks";
+import {
+  equivalences,
+  exactRules,
+  labelsOf,
+  localRules,
+  rangeOfNewFiles,
+  selinuxState,
+  typeKnown,
+  virtBooleans,
+} from "./selinux-facts";
+import {
+  forgetLabels,
+  giveLabelsBack,
+  labelsRemembered,
+  relabel,
+  rememberLabels,
+  type Tree,
+} from "./selinux-labels";
+import { giveRuleBack, removeRule, setRule } from "./selinux-rules";
 
-interface SelinuxSeen {
-  readonly enabled: boolean;
+/** What first contact found: the rule's context, and the label of the directory; each null where there was none. */
+export interface SelinuxBefore {
+  readonly [key: string]: Json;
+  readonly rule: string | null;
+  readonly label: string | null;
+  /** That the first share wanted: by it a share that only lies in this directory knows the rule for ours. */
+  readonly type: string;
 }
 
-/** selinuxfs is mounted where the kernel runs SELinux, enforcing or permissive (selinux(8), policycoreutils 3.4). */
-const enabled: Fact<boolean> = {
-  key: "selinux enabled",
-  place: "host",
-  does: "see whether SELinux is enabled",
-  script: sh`if [ -e /sys/fs/selinux/enforce ]; then echo enabled; fi`,
-  parse: (output) => output.trim() === "enabled",
-};
-
 /**
- * Labels are not managed in this release: where SELinux is enabled that is said before anything is made,
- * for without its label the share would be there and not work.
+ * The label by which a confined QEMU may use the directory: a file-context rule for it and all in it, and the
+ * labels themselves.
  *
- * Refuses with `seLinuxNotAvailable`.
+ * libvirt labels disks and never a shared directory. What every entry had is written down before it changes
+ * (`selinux-labels.ts`), and comes back on delete.
+ *
+ * Refuses with `seLinuxNotAvailable`, `toolMissing`, `seLinuxTypeUnknown`, `seLinuxTypeTaken`, `labelOverruled`,
+ * `notRelabelable`, `treeOfOthers`, `newFilesUnusable`.
+ * Source: file_contexts(5), semanage-import(8), restorecon(8) of SELinux userspace 3.4.
  */
-export const hostSelinux: Concern<Record<string, never>, SelinuxSeen, Json> = {
+export const hostSelinux: Concern<SelinuxWant, SelinuxSeen, SelinuxBefore | null> = {
   layer: "selinux",
   place: "host",
   up: "host",
   down: "hostLast",
   scope: "host",
-  want: (spec) => (spec.selinux.manage === "auto" ? {} : undefined),
-  identity: () => "",
-  facts: (): Facts<SelinuxSeen> => ({ enabled }),
-  plan: (_want, seen) =>
-    seen.enabled
+
+  want: (spec) =>
+    spec.selinux.manage === "never" || spec.host.libvirtUri === "qemu:///session"
+      ? undefined
+      : {
+          path: spec.source,
+          type: spec.selinux.type,
+          readOnly: spec.readOnly,
+          always: spec.selinux.manage === "always",
+          newFiles: spec.selinux.newFiles,
+          recursive: spec.directory.recursive,
+          giveBack: spec.directory.onDelete === "restore",
+        },
+
+  identity: (want) => want.path,
+
+  facts: (want): Facts<SelinuxSeen> => ({
+    state: selinuxState,
+    rules: localRules,
+    equivalences,
+    exact: exactRules(want.path),
+    labels: labelsOf(want.path),
+    mounts: hostMounts,
+    booleans: virtBooleans,
+    newRange: rangeOfNewFiles,
+    typeKnown: typeKnown(want.type ?? "svirt_image_t"),
+    exports: hostExportsOnSelinux,
+    remembered: labelsRemembered(want.path),
+    recorded: recordedOnHost("selinux"),
+    persistent: persistentDomain,
+    live: liveDomain,
+  }),
+
+  around: (want) =>
+    directoriesAbove(want.path).map((path) => ({
+      ...want,
+      path,
+      type: undefined,
+      always: false,
+      giveBack: true,
+    })),
+
+  plan(want, seen, before, known, context = alone) {
+    if (!seen.state.enabled) return { ...(want.always ? { refuse: [notEnabled] } : {}), steps: [] };
+    const first = before === undefined && !known && context.foreign === undefined;
+    const refuse = refusals(want, seen, first, context);
+    if (refuse.length > 0 || labellingOf(want.path, seen.mounts).kind !== "entries")
+      return { refuse, steps: [] };
+    const type = wantedType(want, seen, context.others);
+    const rule = ruleOf(want, seen);
+    const ruled = rule !== undefined && parseContext(rule.context).type === type;
+    const labelled = seen.labels !== undefined && wrongLabels(want, seen, type).length === 0;
+    if (ruled && labelled) return { steps: [] };
+    const tree = treeOf(want, seen);
+    // A record without it, too: killed in between, nothing is labelled yet.
+    const toRemember =
+      seen.labels !== undefined && !seen.remembered && (first || (before?.label ?? null) !== null);
+    return {
+      steps: [
+        ...(toRemember ? [rememberLabels(tree, sharesInside(want, seen))] : []),
+        ...(ruled ? [] : [setRule(ruledPath(want, seen), contextOf(type, seen), seen.rules)]),
+        ...(labelled ? [] : [relabel(tree, toRemember)]),
+      ],
+    };
+  },
+
+  remember: (want, seen) =>
+    seen.state.enabled && labellingOf(want.path, seen.mounts).kind === "entries"
       ? {
-          refuse: [
-            {
-              code: "seLinuxNotAvailable",
-              what: "SELinux is enabled, and this release does not manage labels",
-              remedy:
-                "label the directory by hand (semanage fcontext -a -t svirt_image_t, restorecon -R) and set selinux.manage to never",
-            },
-          ],
-          steps: [],
+          rule: ruleOf(want, seen)?.context ?? null,
+          label: seen.labels?.own ?? null,
+          type: wantedType(want, seen),
         }
-      : { steps: [] },
-  remember: () => null,
-  restore: () => ({ steps: [] }),
-  drift: (_want, seen) => (seen.enabled ? { state: "unmanaged", args: {}, notes: [] } : asWanted),
+      : null,
+
+  restore(old, before, seen, context = alone) {
+    if (before === null) return { steps: [] };
+    const forget = seen.remembered ? [forgetLabels(old.path)] : [];
+    if (!seen.state.enabled || !old.giveBack) return { steps: forget, forgets: true };
+    const user = otherUser(old, seen, context);
+    if (user !== undefined) {
+      return {
+        steps: forget,
+        warnings: [
+          `the label of ${old.path} and its rule are left, for ${user}, which no share manages, still exports it; to take them out later: semanage fcontext -d '${ruleOf(old, seen)?.pattern ?? old.path}', restorecon -RF ${old.path}`,
+        ],
+      };
+    }
+    const { steps = [], warnings = [] } = ruleBack(old, before, seen);
+    const changed = seen.labels !== undefined && (seen.remembered || steps.length > 0);
+    const inLarger = seen.recorded.some((path) => old.path.startsWith(`${path}/`));
+    const tree = treeOf(old, seen);
+    return {
+      steps: [
+        ...steps,
+        // In a larger share it keeps that one's label, which has what was here before.
+        ...(changed ? [inLarger ? relabel(tree, false) : giveLabelsBack(tree)] : []),
+        ...forget,
+      ],
+      warnings,
+    };
+  },
+
+  drift(want, seen) {
+    if (!seen.state.enabled) {
+      return want.always ? { state: "missing", args: {}, notes: [notEnabled.what] } : asWanted;
+    }
+    const problems = refusals(want, seen, false, alone).map(({ what }) => what);
+    if (labellingOf(want.path, seen.mounts).kind !== "entries" || problems.length > 0) {
+      return problems.length === 0 ? asWanted : { state: "missing", args: {}, notes: problems };
+    }
+    const type = wantedType(want, seen);
+    const rule = ruleOf(want, seen);
+    const has = rule && parseContext(rule.context).type;
+    const wrong = wrongLabels(want, seen, type);
+    const notes = [
+      ...(has === undefined ? [`no file-context rule says what ${want.path} is`] : []),
+      ...(has !== undefined && has !== type
+        ? [`the rule ${rule?.pattern ?? ""} says ${has}, wanted is ${type}`]
+        : []),
+      ...(wrong.length === 0
+        ? []
+        : [`labelled otherwise in ${want.path}: ${counted(wrong)}; wanted is ${type}`]),
+    ];
+    if (notes.length === 0) return asWanted;
+    const args = has !== undefined && has !== type && want.type !== undefined ? { "selinux.type": has } : {};
+    return { state: has === undefined ? "missing" : "differs", args, notes };
+  },
 };
+
+const notEnabled = {
+  code: "seLinuxNotAvailable",
+  what: "SELinux is not enabled here, and selinux.manage is always",
+  remedy: "enable SELinux on the host, or set selinux.manage to auto",
+} as const;
+
+/** What our types are: a rule that says another was changed by somebody since. */
+function ruleBack(old: SelinuxWant, before: SelinuxBefore, seen: SelinuxSeen): Partial<Plan> {
+  const rule = ruleOf(old, seen);
+  if (!rule || rule.context === before.rule) return {};
+  const ours = [old.type, before.type, "svirt_image_t", "virt_content_t"].includes(
+    parseContext(rule.context).type,
+  );
+  if (!ours) {
+    return {
+      warnings: [`the rule ${rule.pattern} says ${rule.context}, which this share did not set: it was left`],
+    };
+  }
+  return { steps: [before.rule === null ? removeRule(rule) : giveRuleBack(rule, before.rule)] };
+}
+
+/** A domain that exports the directory, and that has no part in its record. */
+function otherUser(old: SelinuxWant, seen: SelinuxSeen, context: Context): string | undefined {
+  const own = seen.persistent ?? seen.live;
+  const trees = new DirectoryTrees(seen.mounts);
+  return seen.exports.find(
+    (one) =>
+      !one.live &&
+      trees.isSame(one.realPath, old.path) &&
+      !(one.uuid === own?.uuid && context.tags.has(one.tag)),
+  )?.domain;
+}
+
+function treeOf(want: SelinuxWant, seen: SelinuxSeen): Tree {
+  const trees = new DirectoryTrees(seen.mounts);
+  // In every access mode but mapped a link that a guest makes is one on the host.
+  const guestLinks = seen.exports.some(
+    ({ live, readOnly, accessMode, realPath }) =>
+      live &&
+      !readOnly &&
+      accessMode !== "mapped" &&
+      (trees.isInside(realPath, want.path) || trees.isInside(want.path, realPath)),
+  );
+  return { path: want.path, whole: want.recursive !== false, guestLinks };
+}
+
+function sharesInside(want: SelinuxWant, { recorded }: SelinuxSeen): string[] {
+  return recorded.filter((path) => path.startsWith(`${want.path}/`));
+}

@@ -34,12 +34,12 @@ exports=$({
   } | awk '/^<still>/ { part = 1 } /^<asked>/ { part = 2 }
     part == 1 { still[$1] = 1; next }
     part == 2 { if (NF && $1 in still && !($1 in came)) missing = 1; asked = 1; next }
-    /^<domain / { open = 1 } /^<\/domain>/ { open = 0; came[id] = 1 }
+    /^<domain / { open = 1; head = / id=/ ? "<domain id=\"live\">" : "<domain>" } /^<\/domain>/ { open = 0; came[id] = 1 }
     /^  <name>/ { name = $0 }
     /^  <uuid>/ { uuid = $0; id = $0; gsub(/ *<\/?uuid> */, "", id) }
     /^    <filesystem / { xml = ""; inside = 1 }
     inside && !/<alias |<address / { xml = xml $0 "&#10;" }
-    /^    <\/filesystem>/ { inside = 0; if (xml ~ /<source dir=/) print "<domain>" name uuid xml "</domain>" }
+    /^    <\/filesystem>/ { inside = 0; if (xml ~ /<source dir=/) print head name uuid xml "</domain>" }
     END { if (open || missing || !asked) print "<cut off>" }' | sort -u)
 case $exports in (*'<cut off>'*) sleep 1;; (*) break;; esac
 done
@@ -73,6 +73,13 @@ case $exports in *'<cut off>'*) echo 'libvirt ended, or left a domain out, while
       ),
 };
 
+/** The same, where SELinux is enabled; elsewhere empty. */
+export const hostExportsOnSelinux: Fact<HostExports> = {
+  ...hostExports,
+  key: "exports of all domains, with SELinux",
+  gathers: { ...exportsOfAll, when: sh`[ -e /sys/fs/selinux/enforce ]` },
+};
+
 /**
  * Those of one directory, of what lies in it and what it lies in, by their real paths: what must not change
  * between the look and the write. Other domains come and go meanwhile.
@@ -85,7 +92,7 @@ export function exportsNear(path: string): Fact<string> {
     gathers: exportsOfAll,
     guard: true,
     tools: [virsh, awk],
-    script: sh`printf '%s\n' "$exports" | own=${path} awk -F '\t' '
+    script: sh`printf '%s\n' "$exports" | sed 's/<domain id="live">/<domain>/' | sort -u | own=${path} awk -F '\t' '
   $1 != "" && (index($1 "/", ENVIRON["own"] "/") == 1 || index(ENVIRON["own"] "/", $1 "/") == 1 || $1 == "/") ||
   $2 == "<cut off>"'`,
     parse: (output) => output,

@@ -8,6 +8,10 @@ export interface DomainExport {
   readonly source: string;
   readonly tag: string;
   readonly readOnly: boolean;
+  /** Of 9p: `mapped`, or as what else QEMU makes what the guest makes. */
+  readonly accessMode: string;
+  /** Of the running domain; else of the definition that its next start has. */
+  readonly live: boolean;
 }
 
 /**
@@ -36,7 +40,9 @@ function exportsOf(domain: XmlElement): DomainExport[] {
         driver: driver === "path" ? "9p" : driver,
         source,
         tag: childOf(filesystem, "target")?.attributes["dir"] ?? "",
+        accessMode: filesystem.attributes["accessmode"] ?? "passthrough",
         readOnly: childOf(filesystem, "readonly") !== undefined,
+        live: domain.attributes["id"] !== undefined,
       },
     ];
   });

@@ -42,6 +42,8 @@ export interface Domain {
   readonly onPoweroff: string;
   /** Who runs its QEMU, where this domain says so itself; a live domain always does. */
   readonly dacLabel: DacLabel | undefined;
+  /** Its SELinux label, where it has one: libvirt gives a dynamic one other categories at each start. */
+  readonly selinuxLabel?: SelinuxLabel | undefined;
   /** Of the QEMU guest agent's channel; `unknown` where no state is given, as in every persistent definition. */
   readonly agentChannel: "absent" | "disconnected" | "connected" | "unknown";
   readonly devices9p: readonly Device9p[];
@@ -53,6 +55,12 @@ export interface Domain {
    * `virsh blockjob` for those.
    */
   readonly hasBlockJob: boolean;
+}
+
+/** Whether the domain always has the same label, or none at all; `label` is that of the running or a static one. */
+export interface SelinuxLabel {
+  readonly type: "dynamic" | "static" | "none";
+  readonly label: string | undefined;
 }
 
 /** User and group, each a name or a number without the `+`. */
@@ -88,6 +96,7 @@ export function parseDomain(xml: string): Domain {
     emulator: textOf(devices, "emulator"),
     onPoweroff: textOf(domain, "on_poweroff") ?? "destroy",
     dacLabel: parseDomainLabel(domain),
+    selinuxLabel: parseSelinuxLabel(domain),
     agentChannel: parseAgentChannel(devices),
     devices9p: filesystems.filter(is9p).map(parseDevice9p),
     otherFilesystems: filesystems.filter((filesystem) => !is9p(filesystem)).map(parseOtherFilesystem),
@@ -190,6 +199,14 @@ function required(value: string | undefined, what: string): string {
 function parseDomainLabel(domain: XmlElement): DacLabel | undefined {
   const label = childrenOf(domain, "seclabel").find(({ attributes }) => attributes["model"] === "dac");
   return parseDacLabel(textOf(label, "label") ?? "");
+}
+
+/** `<seclabel type='static' model='selinux' relabel='yes'><label>system_u:system_r:svirt_t:s0:c1,c2</label></seclabel>`. */
+function parseSelinuxLabel(domain: XmlElement): SelinuxLabel | undefined {
+  const found = childrenOf(domain, "seclabel").find(({ attributes }) => attributes["model"] === "selinux");
+  if (!found) return undefined;
+  const type = found.attributes["type"];
+  return { type: type === "static" || type === "none" ? type : "dynamic", label: textOf(found, "label") };
 }
 
 /** `+64055:+64055` or `libvirt-qemu:kvm`; the plus only says that a number and no name is meant. */

@@ -31,6 +31,14 @@ const systemTrees = [
   "/usr/sbin",
 ];
 
+/** Every directory above a path that could be a share itself, the nearest first. */
+export function directoriesAbove(path: string): string[] {
+  const parts = path.split("/").slice(1, -1);
+  return parts
+    .map((_, index) => `/${parts.slice(0, parts.length - index).join("/")}`)
+    .filter((above) => !isSystemPath(above));
+}
+
 /** Whether a path can never be shared, nor mounted on. */
 export function isSystemPath(path: string): boolean {
   return systemDirectories.includes(path) || systemTrees.some((tree) => path.startsWith(`${tree}/`));

@@ -15,6 +15,7 @@ import type { Visit } from "../engine/power-gate";
 import { write } from "../engine/wave";
 import { ShareError } from "../errors";
 import type { ShareSpec } from "../spec";
+import { withDenials } from "./denials";
 import { beginClaim, type Claim, endClaim, othersInFlight } from "./claims";
 import { type PowerAnswer, type PowerAsk, powerFailure, powerGate } from "./power-cycle";
 import { hostFacts, type Machines, type Observation, observe, observeGuest } from "./observe";
@@ -124,6 +125,7 @@ class Run {
       if (!this.#changed) throw error;
       this.#failure = error instanceof ShareError ? error : this.#unforeseen(error);
     }
+    if (this.#failure) this.#failure = await withDenials(this.machines, this.request.spec, this.#failure);
     if (this.#failure && !this.#changed) throw this.#failure;
     const plans = this.#plans();
     const former = plans.former(this.#failed());

@@ -91,7 +91,7 @@ class Parts {
       if (last && !last.end && line !== "") last.errors.push(line);
     } else if (verb === "begin") {
       this.#parts.push({ name, seconds: stopwatch(), errors: [] });
-    } else if (last) {
+    } else if (verb === "end" && last) {
       last.end = { status, after: last.seconds() };
     }
   }

@@ -288,10 +288,11 @@ describe("arguments that contradict each other", () => {
     ["guest.mode", { readOnly: true, ...guest({ mode: "0750" }) }],
     ["guest.mount", guest({ mount: "boot", mode: "0750" })],
     ["guest.connection", guest({ throughHost: true })],
-    ["selinux", { selinux: { manage: "always" } }],
-    ["selinux", { selinux: { type: "virt_content_t" } }],
-    ["guest.selinuxBooleans", guest({ selinuxBooleans: ["httpd_use_nfs"] })],
-    ["directory.recursive", { directory: { recursive: true } }],
+    ["selinux.manage", { selinux: { manage: "never", type: "virt_content_t" } }],
+    ["selinux.manage", { selinux: { manage: "never", newFiles: "inherit" } }],
+    ["selinux.manage", { selinux: { manage: "always" }, host: { libvirtUri: "qemu:///session" } }],
+    ["selinux.type", { selinux: { type: "a type" } }],
+    ["guest.selinuxBooleans.0", guest({ selinuxBooleans: ["httpd_use_nfs=1"] })],
   ])("%s: %j", (property, args) => {
     expect(failuresOf(args).map((failure) => failure.property)).toEqual([property]);
   });

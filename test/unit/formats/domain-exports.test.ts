@@ -16,12 +16,19 @@ const of = (more: object) => ({
   source: "/a",
   tag: "t",
   readOnly: false,
+  accessMode: "passthrough",
+  live: false,
   ...more,
 });
 
 test.each<[string, string, object[]]>([
   ["none", domain("web1", ""), []],
   ["9p", domain("web1", filesystem("<source dir='/a'/><target dir='t'/>")), [of({})]],
+  [
+    "mapped",
+    domain("web1", filesystem("<source dir='/a'/><target dir='t'/>", " accessmode='mapped'")),
+    [of({ accessMode: "mapped" })],
+  ],
   [
     "read-only, with a driver said",
     domain("web1", filesystem("<driver type='path'/><source dir='/a'/><target dir='t'/><readonly/>")),
@@ -31,6 +38,14 @@ test.each<[string, string, object[]]>([
     "virtiofs, a name with references",
     domain("a&amp;b", filesystem("<driver type='virtiofs'/><source dir='/a &lt;b&gt;'/><target dir='t'/>")),
     [of({ domain: "a&b", driver: "virtiofs", source: "/a <b>" })],
+  ],
+  [
+    "of a running domain",
+    domain("web1", filesystem("<source dir='/a'/><target dir='t'/>")).replace(
+      "<domain>",
+      '<domain id="live">',
+    ),
+    [of({ live: true })],
   ],
   ["no domain", "", []],
   [

@@ -1,0 +1,136 @@
+import {
+  asWanted,
+  type ConcernOfMany,
+  type Fact,
+  type Facts,
+  type Json,
+  type Refusal,
+  type Step,
+} from "../engine/concern";
+import { near } from "../formats/nearest";
+import { sh } from "../formats/shell";
+import { whenStoreIsFree } from "./policy-store";
+
+/** What a guest with SELinux has. */
+interface GuestPolicy {
+  /** Every boolean of its policy, and its value. */
+  readonly values: ReadonlyMap<string, boolean>;
+  /** Whether setsebool is there. */
+  readonly settable: boolean;
+}
+
+interface BooleanSeen {
+  /** Undefined: SELinux is not enabled in the guest. */
+  readonly policy: GuestPolicy | undefined;
+}
+
+/** Null: there is no such boolean to be given back. */
+type BooleanBefore = { readonly [key: string]: Json; readonly on: boolean } | null;
+
+/** A line for each, sample: `httpd_use_nfs 1 1`: the value now, and the one that waits. No file ends in a line end. */
+const booleans: Fact<GuestPolicy | undefined> = {
+  key: "booleans of the guest",
+  place: "guest",
+  does: "read the guest's SELinux booleans",
+  guard: true,
+  script: sh`[ -e /sys/fs/selinux/enforce ] || exit 0
+echo enabled
+if command -v setsebool >/dev/null; then echo settable; fi
+for file in /sys/fs/selinux/booleans/*; do
+  [ ! -f "$file" ] || printf '%s %s\n' "$(basename "$file")" "$(cat "$file")"
+done`,
+  parse(output) {
+    if (!output.startsWith("enabled")) return undefined;
+    const values = [...output.matchAll(/^(\S+) (\d)/gm)];
+    return {
+      values: new Map(values.map(([, name = "", value]) => [name, value === "1"] as const)),
+      settable: output.startsWith("enabled\nsettable\n"),
+    };
+  },
+};
+
+/**
+ * A boolean of the guest's policy that lets its services use what is on a share: to SELinux in the guest its files
+ * are `nfs_t`. Set so that it outlives a boot; given back with the last share of the domain that wants it. One that is
+ * on already is adopted: whether it will be on after a boot is seen then.
+ *
+ * Refuses with `seLinuxNotAvailable`, `unknownBoolean`, `toolMissing`.
+ * Source: setsebool(8) of policycoreutils 3.4; refpolicy filesystem.te (9p is nfs_t).
+ */
+export const guestBooleans: ConcernOfMany<string, BooleanSeen, BooleanBefore> = {
+  layer: "guestBooleans",
+  name: (want) => `guestBooleans ${want}`,
+  place: "guest",
+  up: "guestBoot",
+  down: "guest",
+  scope: "domain",
+  wants: (spec) => [...new Set(spec.guest?.selinuxBooleans ?? [])],
+  identity: (want) => want,
+  facts: (): Facts<BooleanSeen> => ({ policy: booleans }),
+
+  plan(want, { policy }) {
+    const refusal = cannot(want, policy);
+    if (refusal) return { refuse: [refusal], steps: [] };
+    return { steps: policy?.values.get(want) === true ? [] : [set(want, true)] };
+  },
+
+  remember: (want, { policy }) => {
+    const on = policy?.values.get(want);
+    return on === undefined ? null : { on };
+  },
+
+  restore(want, before, { policy }) {
+    const steps =
+      before !== null && !before.on && policy?.values.get(want) === true ? [set(want, false)] : [];
+    return { steps };
+  },
+
+  drift(want, { policy }) {
+    const on = policy?.values.get(want);
+    if (on === true) return asWanted;
+    const state = on === undefined ? "missing" : "differs";
+    return { state, args: {}, notes: [cannot(want, policy)?.what ?? `${want} is off in the guest`] };
+  },
+};
+
+function cannot(want: string, policy: GuestPolicy | undefined): Refusal | undefined {
+  if (!policy) {
+    return {
+      code: "seLinuxNotAvailable",
+      what: `SELinux is not enabled in the guest, and guest.selinuxBooleans asks for ${want}`,
+      remedy: "leave guest.selinuxBooleans out",
+    };
+  }
+  const on = policy.values.get(want);
+  if (on === undefined) {
+    const names = near(want, [...policy.values.keys()]).slice(0, 3);
+    return {
+      code: "unknownBoolean",
+      what: `the guest's policy has no boolean ${want}`,
+      remedy:
+        names.length === 0
+          ? "see which there are: getsebool -a in the guest"
+          : `did you mean ${names.join(", or ")}?`,
+    };
+  }
+  if (on || policy.settable) return undefined;
+  return {
+    code: "toolMissing",
+    what: `${want} is off in the guest, and setsebool is not installed there`,
+    remedy: "install the package policycoreutils in the guest",
+  };
+}
+
+/** All of one script in one transaction: each costs seconds. */
+function set(name: string, on: boolean): Step {
+  const value = on ? "1" : "0";
+  const run = sh`set -f
+${whenStoreIsFree(sh`setsebool -P $asked`)}`;
+  return {
+    does: `set ${name} ${on ? "on" : "off"} in the guest`,
+    run,
+    undo: whenStoreIsFree(sh`setsebool -P ${`${name}=${on ? "0" : "1"}`}`),
+    changes: [booleans.key],
+    together: { kind: "set booleans", rank: 1, asked: `${name}=${value}\n` },
+  };
+}

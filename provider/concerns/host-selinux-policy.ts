@@ -1,0 +1,95 @@
+import { asWanted, type ConcernOfMany, type Fact, type Facts, type Json, type Step } from "../engine/concern";
+import { sh } from "../formats/shell";
+import { whenStoreIsFree } from "./policy-store";
+import { rangeOfNewFiles, selinuxPolicy, type SelinuxState, selinuxState } from "./selinux-facts";
+import { ranks } from "./selinux-rules";
+
+interface PolicySeen {
+  readonly state: SelinuxState;
+  readonly newRange: string;
+  readonly loaded: boolean;
+}
+
+type PolicyBefore = { readonly [key: string]: Json; readonly loaded: boolean } | null;
+
+const moduleName = "virtio9p_new_files";
+
+/**
+ * By it new entries get the range of the directory that they are made in, whoever makes them. A policy that
+ * says so itself (Fedora's) needs none, and may not take a second definition. Source: CIL reference, defaultrange.
+ */
+const rules = ["file", "dir", "lnk_file", "fifo_file", "sock_file"]
+  .map((kind) => `(defaultrange ${kind} target low)\n`)
+  .join("");
+
+/** Looked for where semodule keeps it, for `semodule -l` takes seconds. */
+const moduleLoaded: Fact<boolean> = {
+  key: `policy module ${moduleName}`,
+  place: "host",
+  does: `see whether the policy module ${moduleName} is loaded`,
+  guard: true,
+  script: sh`[ -e /sys/fs/selinux/enforce ] || exit 0
+${selinuxPolicy}
+for folder in /var/lib/selinux/"$policy"/active/modules /etc/selinux/"$policy"/active/modules; do
+  for found in "$folder"/*/${moduleName}; do [ ! -e "$found" ] || echo loaded; done
+done`,
+  parse: (output) => output !== "",
+};
+
+/**
+ * `selinux.newFiles: inherit`: the policy module by which a guest can use the files it made after the next start
+ * of its QEMU. It holds for the whole host, and goes with the last share that wants it.
+ */
+export const hostSelinuxPolicy: ConcernOfMany<Record<string, never>, PolicySeen, PolicyBefore> = {
+  layer: "selinux",
+  name: () => "selinux policy",
+  place: "host",
+  up: "host",
+  down: "hostEnd",
+  scope: "host",
+  wants: ({ selinux, readOnly, host }) =>
+    selinux.manage !== "never" &&
+    selinux.newFiles === "inherit" &&
+    !readOnly &&
+    host.libvirtUri !== "qemu:///session"
+      ? [{}]
+      : [],
+  identity: () => moduleName,
+  facts: (): Facts<PolicySeen> => ({ state: selinuxState, newRange: rangeOfNewFiles, loaded: moduleLoaded }),
+  plan: (_want, seen) => ({ steps: isNeeded(seen) ? [load] : [] }),
+  remember: (_want, seen) => (isNeeded(seen) || seen.loaded ? { loaded: seen.loaded } : null),
+  restore: (_want, before, seen) => ({
+    steps: before !== null && !before.loaded && seen.loaded ? [unload] : [],
+  }),
+  drift: (_want, seen) =>
+    isNeeded(seen)
+      ? { state: "missing", args: {}, notes: [`the policy module ${moduleName} is not loaded`] }
+      : asWanted,
+};
+
+function isNeeded({ state, newRange, loaded }: PolicySeen): boolean {
+  return state.enabled && state.missing.length === 0 && state.ranges && newRange.includes(":") && !loaded;
+}
+
+const remove = whenStoreIsFree(sh`semodule -r ${moduleName}`);
+
+/**
+ * semodule takes the module's name from its file's, and is itself confined: it may not read our records, but what
+ * its caller has in /tmp (refpolicy selinuxutil.te).
+ */
+const load: Step = {
+  does: `load the policy module ${moduleName}: new files get their directory's range, on the whole host`,
+  run: sh`folder=$(mktemp -d)
+trap 'rm -rf -- "$folder"' EXIT
+printf %s ${rules} > "$folder/"${moduleName}.cil
+${whenStoreIsFree(sh`semodule -i "$folder/"${moduleName}.cil`)}`,
+  undo: remove,
+  changes: [moduleLoaded.key, rangeOfNewFiles.key],
+  together: { kind: "load the policy module", rank: ranks.loadPolicy, asked: "load\n" },
+};
+
+const unload: Step = {
+  does: `unload the policy module ${moduleName}`,
+  run: remove,
+  changes: [moduleLoaded.key, rangeOfNewFiles.key],
+};

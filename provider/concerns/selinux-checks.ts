@@ -1,0 +1,288 @@
+import type { Context, Refusal } from "../engine/concern";
+import { DirectoryTrees } from "../formats/directory-tree";
+import type { Domain } from "../formats/domain-xml";
+import {
+  equivalentOf,
+  type FileContextRule,
+  isRuleInside,
+  isTreeRule,
+  parseContext,
+} from "../formats/file-contexts";
+import { type Mount, mountHolding } from "../formats/mountinfo";
+import { type Booleans, type Equivalences, type Labels, packageOf, type SelinuxState } from "./selinux-facts";
+import type { HostExports } from "./second-writer";
+
+/** What a share wants of the host's SELinux, what can be seen of it, and what cannot be. Pure. */
+
+/** What a share wants. */
+export interface SelinuxWant {
+  readonly path: string;
+  /** The type that is written out; undefined: by who writes. */
+  readonly type: string | undefined;
+  readonly readOnly: boolean;
+  readonly always: boolean;
+  readonly newFiles: "auto" | "inherit" | "ignore";
+  readonly recursive: boolean | undefined;
+  readonly giveBack: boolean;
+}
+
+export interface SelinuxSeen {
+  readonly state: SelinuxState;
+  readonly rules: readonly FileContextRule[];
+  readonly equivalences: Equivalences;
+  readonly exact: readonly (FileContextRule & { readonly path: string })[];
+  readonly labels: Labels | undefined;
+  readonly mounts: readonly Mount[];
+  readonly booleans: Booleans;
+  readonly newRange: string;
+  readonly typeKnown: boolean;
+  readonly exports: HostExports;
+  /** The paths of all directories whose labels the host has a record of. */
+  readonly recorded: readonly string[];
+  /** What its entries had at first contact is written down. */
+  readonly remembered: boolean;
+  readonly persistent: Domain | undefined;
+  readonly live: Domain | undefined;
+}
+
+/** What a guest may write to, and what it may only read: refpolicy virt.te, the same on Fedora and Debian. */
+const writable = "svirt_image_t";
+const readable = "virt_content_t";
+
+/** The directory under the name by which its rules are looked up. */
+export function ruledPath(want: Pick<SelinuxWant, "path">, { equivalences }: SelinuxSeen): string {
+  return equivalentOf(want.path, equivalences.distribution, equivalences.local);
+}
+
+/** The rule that stands for exactly this tree; of several the one that holds, the last. */
+export function ruleOf(want: SelinuxWant, seen: SelinuxSeen): FileContextRule | undefined {
+  const path = ruledPath(want, seen);
+  return seen.rules.findLast((rule) => isTreeRule(rule, path));
+}
+
+/**
+ * The type of rule and tree: `virt_content_t` where nobody but readers has the directory, by what the machine
+ * shows and what is on its way.
+ */
+export function wantedType(want: SelinuxWant, seen: SelinuxSeen, others: Context["others"] = []): string {
+  if (want.type !== undefined) return want.type;
+  const trees = new DirectoryTrees(seen.mounts);
+  const concerned = (path: string): boolean =>
+    trees.isSame(path, want.path) || trees.isInside(want.path, path);
+  const written =
+    !want.readOnly ||
+    seen.exports.some(({ readOnly, realPath }) => !readOnly && concerned(realPath)) ||
+    others.some(({ spec }) => !spec.readOnly && concerned(spec.source));
+  return written ? writable : readable;
+}
+
+/** The context that the rule gives: the least range, where the policy has ranges. */
+export function contextOf(type: string, { state }: SelinuxSeen): string {
+  return `system_u:object_r:${type}${state.ranges ? ":s0" : ""}`;
+}
+
+/**
+ * What in a tree is not labelled as it should be, by context with its count; the directory itself comes first,
+ * with a count of one. What a rule for something inside gives is as it should be.
+ *
+ * Categories are wrong where the policy gives new files the directory's range: elsewhere the guest's own have them.
+ */
+export function wrongLabels(
+  want: SelinuxWant,
+  seen: SelinuxSeen,
+  type: string,
+): readonly { readonly context: string; readonly count: number; readonly own: boolean }[] {
+  if (!seen.labels) return [];
+  const path = ruledPath(want, seen);
+  const inner = [
+    ...seen.rules.filter((rule) => isRuleInside(rule, path)),
+    ...seen.exact.filter((rule) => rule.path !== path),
+  ];
+  const allowed = new Set([type, ...inner.map(({ context }) => parseContext(context).type)]);
+  const plain = want.newFiles === "inherit" || inherits(seen);
+  const wrong = (context: string, types: ReadonlySet<string>): boolean => {
+    const { type: has, range } = parseContext(context);
+    return !types.has(has) || (plain && has === type && range.includes(":"));
+  };
+  const own = { context: seen.labels.own, count: 1, own: true };
+  const inside = want.recursive === false ? [] : seen.labels.inside.map((one) => ({ ...one, own: false }));
+  return [
+    ...(wrong(own.context, new Set([type])) ? [own] : []),
+    ...inside.filter(({ context }) => wrong(context, allowed)),
+  ];
+}
+
+/** Whether files that a guest makes get the directory's range, so that the next start of its QEMU can use them. */
+export function inherits({ state, newRange }: SelinuxSeen): boolean {
+  return !state.ranges || newRange === "" || !newRange.includes(":");
+}
+
+/** How the file system of a directory has its labels. */
+export type Labelling =
+  | { readonly kind: "entries" }
+  /** All of it has one, by `context=` of its mount. */
+  | { readonly kind: "mount"; readonly mount: Mount; readonly context: string }
+  /** The kernel gives it one, and a boolean lets QEMU use it. */
+  | { readonly kind: "none"; readonly mount: Mount; readonly boolean: string | undefined };
+
+export function labellingOf(path: string, mounts: readonly Mount[]): Labelling {
+  const mount = mountHolding(mounts, path);
+  const options = [...(mount?.mountOptions ?? []), ...(mount?.superOptions ?? [])];
+  // Of a file system whose entries have labels the kernel says so (Linux 6.1 selinux_sb_show_options).
+  if (!mount || options.includes("seclabel")) return { kind: "entries" };
+  const context = options.find((option) => option.startsWith("context="))?.slice("context=".length);
+  if (context !== undefined) return { kind: "mount", mount, context: context.replace(/^"|"$/g, "") };
+  const { type } = mount;
+  const boolean = /^nfs4?$/.test(type)
+    ? "virt_use_nfs"
+    : /^(cifs|smb3?)$/.test(type)
+      ? "virt_use_samba"
+      : type.startsWith("fuse")
+        ? "virt_use_fusefs"
+        : undefined;
+  return { kind: "none", mount, boolean };
+}
+
+/** All that is known to fail before anything is changed. */
+export function refusals(want: SelinuxWant, seen: SelinuxSeen, first: boolean, context: Context): Refusal[] {
+  const { missing, distribution } = seen.state;
+  if (missing.length > 0) {
+    return [
+      {
+        code: "toolMissing",
+        what: `SELinux is enabled, and ${missing.join(", ")} ${missing.length === 1 ? "is" : "are"} not installed`,
+        remedy: `install ${missing.map((program) => `${program}: ${packageOf(program, distribution)}`).join("; ")}`,
+      },
+    ];
+  }
+  const labelling = labellingOf(want.path, seen.mounts);
+  if (labelling.kind !== "entries") return unlabelled(want, seen, labelling, context);
+  const type = wantedType(want, seen, context.others);
+  return [
+    ...(seen.typeKnown ? [] : [unknownType(type)]),
+    ...overruled(want, seen, type),
+    ...(first ? others(want, seen, type) : []),
+    ...typeOfOthers(want, seen, type, context),
+    ...newFiles(want, seen),
+  ];
+}
+
+function unknownType(type: string): Refusal {
+  return {
+    code: "seLinuxTypeUnknown",
+    what: `the policy has no type ${type}`,
+    remedy: "leave selinux.type out, or see which there are: seinfo -t, or semanage fcontext -l",
+  };
+}
+
+/** A file system without labels of its own: what it has in their place decides, and no rule does. */
+function unlabelled(
+  want: SelinuxWant,
+  seen: SelinuxSeen,
+  labelling: Exclude<Labelling, { kind: "entries" }>,
+  context: Context,
+): Refusal[] {
+  const { mount } = labelling;
+  if (labelling.kind === "mount") {
+    const type = wantedType(want, seen, context.others);
+    const has = parseContext(labelling.context).type;
+    if (has === type || (type === readable && has === writable)) return [];
+    return [
+      {
+        code: "notRelabelable",
+        what: `${mount.mountPoint} is mounted with context=${labelling.context}, which QEMU may not use, and nothing in it can have another label`,
+        remedy: `mount it with context=${contextOf(type, seen)}, or without context=`,
+      },
+    ];
+  }
+  const { boolean } = labelling;
+  if (boolean !== undefined && seen.booleans[boolean] === true) return [];
+  return [
+    {
+      code: "notRelabelable",
+      what: `${want.path} is on ${mount.type} (${mount.mountPoint}), whose files cannot be labelled`,
+      remedy:
+        boolean === undefined
+          ? `mount it with context=${contextOf(wantedType(want, seen, context.others), seen)}, or share from a file system that has labels`
+          : `setsebool -P ${boolean} on lets every guest of this host use what is on ${mount.type}; or share from a file system that has labels`,
+    },
+  ];
+}
+
+function overruled(want: SelinuxWant, seen: SelinuxSeen, type: string): Refusal[] {
+  const path = ruledPath(want, seen);
+  const own = seen.exact.find((rule) => rule.path === path && parseContext(rule.context).type !== type);
+  if (!own) return [];
+  return [
+    {
+      code: "labelOverruled",
+      what: `the policy itself says what exactly ${path} is (${own.pattern} ${own.context}), and no rule of the tree changes that`,
+      remedy: "share a directory inside it, or another",
+    },
+  ];
+}
+
+/** A tree that has other labels is not changed before that is written out. */
+function others(want: SelinuxWant, seen: SelinuxSeen, type: string): Refusal[] {
+  if (want.recursive !== undefined) return [];
+  // QEMU's own, with the categories of a former start, are none of others.
+  const wrong = wrongLabels(want, seen, type).filter(
+    ({ own, context }) => !own && parseContext(context).type !== type,
+  );
+  if (wrong.length === 0) return [];
+  return [
+    {
+      code: "treeOfOthers",
+      what: `${want.path} holds entries with other labels: ${counted(wrong)}`,
+      remedy:
+        "write directory.recursive: true to label all of them (destroy gives each its own back), or false to label only the directory itself",
+    },
+  ];
+}
+
+/** Sample: `12 of system_u:object_r:var_t:s0, 1 of unconfined_u:object_r:user_home_t:s0`. */
+export function counted(labels: readonly { readonly context: string; readonly count: number }[]): string {
+  const first = labels.slice(0, 8).map(({ context, count }) => `${count} of ${context}`);
+  return first.join(", ") + (labels.length > 8 ? ", ..." : "");
+}
+
+/** Two shares of one directory with two types that are written out would each undo the other's. */
+function typeOfOthers(want: SelinuxWant, seen: SelinuxSeen, type: string, context: Context): Refusal[] {
+  const coming = context.others.find(
+    ({ spec }) =>
+      spec.source === want.path &&
+      spec.selinux.type !== undefined &&
+      want.type !== undefined &&
+      spec.selinux.type !== want.type,
+  );
+  const rule = ruleOf(want, seen);
+  const has = rule && parseContext(rule.context).type;
+  const held =
+    context.foreign !== undefined && has !== undefined && has !== type && ![writable, readable].includes(has);
+  if (!coming && !held) return [];
+  const other = coming
+    ? `the share ${coming.name ?? coming.spec.tag} of this program (${String(coming.spec.selinux.type)})`
+    : `${context.foreign?.holders.join(", ") ?? ""} (${has ?? ""})`;
+  return [
+    {
+      code: "seLinuxTypeTaken",
+      what: `${want.path} would be labelled ${type} for this share, and otherwise for ${other}`,
+      remedy: "give both the same selinux.type",
+    },
+  ];
+}
+
+/** Files that the guest makes and cannot use after the next start of its QEMU. */
+function newFiles(want: SelinuxWant, seen: SelinuxSeen): Refusal[] {
+  if (want.newFiles !== "auto" || want.readOnly || inherits(seen)) return [];
+  const label = (seen.persistent ?? seen.live)?.selinuxLabel;
+  if (label?.type === "static" || label?.type === "none") return [];
+  return [
+    {
+      code: "newFilesUnusable",
+      what: "under this host's policy files that the guest makes carry the categories of its running QEMU, and its next start has others: it could not use its own files any more",
+      remedy:
+        'set selinux.newFiles to "inherit" to load a policy module by which they get the directory\'s range (it holds for this whole host, and the last share takes it out), or give the domain a static label: <seclabel type="static" model="selinux" relabel="yes"><label>system_u:system_r:svirt_t:s0:c1,c2</label></seclabel>',
+    },
+  ];
+}

@@ -1,0 +1,136 @@
+import type { Step } from "../engine/concern";
+import { type FileContextRule, isRuleInside, isTreeRule, treePattern } from "../formats/file-contexts";
+import { lines, sh } from "../formats/shell";
+import { contextFiles, localRules, selinuxPolicy } from "./selinux-facts";
+import { whenStoreIsFree } from "./policy-store";
+
+/**
+ * Changes of the host's local file-context rules, all of one script in one transaction of semanage: one costs
+ * as much as many (measured on an emulated host: one rule 10 s, three 14 s).
+ *
+ * A later rule wins, so a rule has to stand before those for what lies inside its tree. semanage appends: what
+ * has to come behind is taken out and put in again in the same transaction, in its order.
+ */
+
+/** Ranks of what is done together: rules before they are gone, the policy before its rules and after them. */
+export const ranks = { loadPolicy: 1, setRules: 2, removeRules: 3 } as const;
+
+/** The rule of a tree is made, or gets this context where it stands. */
+export function setRule(path: string, context: string, rules: readonly FileContextRule[]): Step {
+  const now = rules.find((rule) => isTreeRule(rule, path));
+  const pattern = now?.pattern ?? treePattern(path);
+  const inside = rules.filter((rule) => isRuleInside(rule, path));
+  const undo: Item = now ? ["set", now.pattern, now.context] : ["remove", pattern];
+  return {
+    ...transaction("set", [
+      ["add", pattern, context, treePattern(path).slice(0, -"(/.*)?".length)],
+      ...inside.map((rule) => ["behind", rule.pattern, rule.kind]),
+    ]),
+    does: `label ${path} and all in it as ${context} (the rule ${pattern})`,
+    undo: lines([sh`asked=${textOf([undo])}`, carryOut]),
+  };
+}
+
+/** The rule that was made is gone. */
+export function removeRule(rule: FileContextRule): Step {
+  return {
+    ...transaction("remove", [["remove", rule.pattern]]),
+    does: `take the rule ${rule.pattern} out`,
+  };
+}
+
+/** The rule that stood there gets its former context back, in its place. */
+export function giveRuleBack(rule: FileContextRule, context: string): Step {
+  return {
+    ...transaction("remove", [["set", rule.pattern, context]]),
+    does: `give the rule ${rule.pattern} its context ${context} back`,
+  };
+}
+
+type Item = readonly string[];
+
+function transaction(what: "set" | "remove", items: readonly Item[]): Omit<Step, "does"> {
+  return {
+    run: carryOut,
+    addsTo: [localRules.key],
+    together: {
+      kind: `${what} file-context rules`,
+      rank: what === "set" ? ranks.setRules : ranks.removeRules,
+      asked: textOf(items),
+    },
+  };
+}
+
+function textOf(items: readonly Item[]): string {
+  return items.map((item) => `${item.join("\t")}\n`).join("");
+}
+
+/**
+ * Reads the rules and what is asked for, and prints what semanage has to do: from the first rule on that changes
+ * all are taken out, and put in as they shall be. Nothing where nothing changes.
+ *
+ * In single quotes, as `semanage export` prints them: no pattern holds one (semanage 3.4 would strip it).
+ */
+const plan = `
+function standing(pattern, kind,  i) {
+  for (i = 1; i <= count; i++) if (new_pattern[i] == pattern && new_kind[i] == kind) return i
+  return 0
+}
+function insert(at, pattern, context,  i) {
+  for (i = count; i >= at; i--) {
+    new_pattern[i + 1] = new_pattern[i]; new_kind[i + 1] = new_kind[i]; new_context[i + 1] = new_context[i]
+  }
+  new_pattern[at] = pattern; new_kind[at] = ""; new_context[at] = context; count++
+}
+function remove(at,  i) {
+  for (i = at; i < count; i++) {
+    new_pattern[i] = new_pattern[i + 1]; new_kind[i] = new_kind[i + 1]; new_context[i] = new_context[i + 1]
+  }
+  count--
+}
+function letter(kind) { return kind == "" ? "a" : kind == "--" ? "f" : substr(kind, 2) }
+function quoted(text) {
+  if (text ~ /["\\047]/) { print "a rule with quotes cannot be moved: " text > "/dev/stderr"; bad = 1 }
+  return "\\047" text "\\047"
+}
+/^[ \\t]*(#|$)/ { next }
+{
+  count++; new_pattern[count] = $1; new_kind[count] = NF > 2 ? $2 : ""; new_context[count] = $NF
+  old_pattern[count] = $1; old_kind[count] = new_kind[count]; old_context[count] = $NF
+}
+END {
+  before = count
+  items = split(ENVIRON["asked"], item, "\\n")
+  for (i = 1; i <= items; i++) {
+    fields = split(item[i], field, "\\t")
+    if (field[1] == "set" || field[1] == "add") {
+      at = standing(field[2], "")
+      if (at) { new_context[at] = field[3]; continue }
+      if (field[1] == "set") continue
+      split("", behind)
+      for (j = i + 1; j <= items && item[j] ~ /^behind\\t/; j++) { split(item[j], moved, "\\t"); behind[moved[2] "\\t" moved[3]] = 1 }
+      for (at = 1; at <= count; at++)
+        if ((new_pattern[at] "\\t" new_kind[at]) in behind || index(new_pattern[at], field[4] "/") == 1) break
+      insert(at, field[2], field[3])
+    }
+    if (field[1] == "remove" && (at = standing(field[2], ""))) remove(at)
+  }
+  for (same = 1; same <= before && same <= count; same++)
+    if (old_pattern[same] != new_pattern[same] || old_kind[same] != new_kind[same] || old_context[same] != new_context[same]) break
+  for (i = same; i <= before; i++) print "fcontext -d -f " letter(old_kind[i]) " " quoted(old_pattern[i])
+  for (i = same; i <= count; i++) {
+    split(new_context[i], part, ":")
+    range = new_context[i]; if (!sub(/^[^:]*:[^:]*:[^:]*:/, "", range)) range = ""
+    said = new_context[i] == "<<none>>" ? " -t " quoted("<<none>>") : " -s " part[1] " -t " part[3] (range == "" ? "" : " -r " quoted(range))
+    print "fcontext -a -f " letter(new_kind[i]) said " " quoted(new_pattern[i])
+  }
+  exit bad
+}`;
+
+const carryOut = sh`${selinuxPolicy}
+export asked
+rules=$(cat ${contextFiles}/file_contexts.local 2>/dev/null || :)
+todo=$(printf '%s\n' "$rules" | awk ${plan})
+if [ -n "$todo" ]; then
+  ${whenStoreIsFree(sh`printf '%s\n' "$todo" | semanage import`)}
+fi`;

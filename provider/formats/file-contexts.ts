@@ -1,0 +1,133 @@
+/**
+ * SELinux's file contexts: rules of a pattern and a context, and equivalences of two paths.
+ *
+ * Source: file_contexts(5) of libselinux 3.4, src/label_file.c and label_support.c.
+ */
+
+/** One line of `file_contexts` or `file_contexts.local`. */
+export interface FileContextRule {
+  /** A regular expression (PCRE2) that is anchored at both ends: `/foo/bar(/.*)?`. */
+  readonly pattern: string;
+  /** For which entries: `--` plain files, `-d` directories, ...; empty: all. */
+  readonly kind: string;
+  /** `system_u:object_r:svirt_image_t:s0`, or `<<none>>`. */
+  readonly context: string;
+}
+
+/** Reads rules in their order. A line of another shape is left out, as libselinux does. */
+export function parseFileContexts(text: string): FileContextRule[] {
+  return linesOf(text).flatMap((line) => {
+    const words = line.split(/\s+/);
+    const [pattern = "", second = "", third] = words;
+    if (words.length === 2) return [{ pattern, kind: "", context: second }];
+    return words.length === 3 && third !== undefined ? [{ pattern, kind: second, context: third }] : [];
+  });
+}
+
+/** A path and what is looked up in its place: `/run /var/run` in file_contexts.subs. */
+export interface Equivalence {
+  readonly from: string;
+  readonly to: string;
+}
+
+/** Reads file_contexts.subs or file_contexts.subs_dist. */
+export function parseEquivalences(text: string): Equivalence[] {
+  return linesOf(text).flatMap((line) => {
+    const [from, to] = line.split(/\s+/);
+    return from === undefined || to === undefined ? [] : [{ from, to }];
+  });
+}
+
+/**
+ * Under which path the rules of `path` are looked up: the distribution's equivalences apply first, and then the
+ * local ones to what came of it; of several in one file the last that fits.
+ */
+export function equivalentOf(
+  path: string,
+  distribution: readonly Equivalence[],
+  local: readonly Equivalence[],
+): string {
+  return [distribution, local].reduce((at, equivalences) => {
+    const found = equivalences.findLast(({ from }) => at === from || at.startsWith(`${from}/`));
+    return found ? `${found.to}${at.slice(found.from.length)}` : at;
+  }, path);
+}
+
+const ofTree = "(/.*)?";
+
+/** The pattern of a directory and all in it. Sample: `/srv/a\.b\x20c(/.*)?`. */
+export function treePattern(path: string): string {
+  return escapePath(path) + ofTree;
+}
+
+/**
+ * A path as the regular expression that it is. What PCRE takes as itself stays, its own characters get a
+ * backslash; all else is `\xHH`, byte by byte: semanage takes no blanks, and strips quotes from what it reads.
+ */
+export function escapePath(path: string): string {
+  return [...Buffer.from(path, "utf8")]
+    .map((byte, index, bytes) => {
+      const character = String.fromCharCode(byte);
+      const within = /[A-Za-z0-9_]/.test(String.fromCharCode(bytes[index - 1] ?? 0));
+      if (/[A-Za-z0-9_/]/.test(character) || (within && /[-,:=@%~]/.test(character))) return character;
+      return /[.^$?*+|[({)}\]\\]/.test(character)
+        ? `\\${character}`
+        : `\\x${byte.toString(16).padStart(2, "0")}`;
+    })
+    .join("");
+}
+
+/** What a pattern without any wildcard, but for the tree's at its end, stands for; undefined: it has others. */
+export function literalOf(pattern: string): { readonly path: string; readonly tree: boolean } | undefined {
+  const tree = pattern.endsWith(ofTree);
+  const text = tree ? pattern.slice(0, -ofTree.length) : pattern;
+  const parts = text.match(/\\x[0-9a-fA-F]{2}|\\[^A-Za-z0-9]|[^\\.^$?*+|[({]/gsu) ?? [];
+  if (parts.join("") !== text) return undefined;
+  const bytes = parts.map((part) => {
+    if (/^\\x[0-9a-fA-F]{2}$/.test(part)) return Buffer.from(part.slice(2), "hex");
+    return Buffer.from(part.startsWith("\\") ? part.slice(1) : part, "utf8");
+  });
+  return { path: Buffer.concat(bytes).toString("utf8"), tree };
+}
+
+/** A rule for exactly this directory and all in it, whatever kind of entry, however it is written. */
+export function isTreeRule({ pattern, kind }: FileContextRule, path: string): boolean {
+  const literal = literalOf(pattern);
+  return kind === "" && literal?.tree === true && literal.path === path;
+}
+
+/** Whether a rule speaks of something inside the directory only, by what it begins with. */
+export function isRuleInside({ pattern }: FileContextRule, path: string): boolean {
+  const literal = literalOf(pattern)?.path ?? stemOf(pattern);
+  return literal.startsWith(`${path}/`);
+}
+
+/** What every path begins with that a pattern matches, as far as that can be told. */
+function stemOf(pattern: string): string {
+  const end = /(?<!\\)[.^$?*+|[({]/.exec(pattern)?.index ?? pattern.length;
+  // A quantifier makes the character before it optional.
+  const stem = pattern.slice(0, /[?*{]/.test(pattern.charAt(end)) ? end - 1 : end);
+  return literalOf(stem)?.path ?? "";
+}
+
+/** What a context is made of; the range is empty where the policy has none. */
+export interface Context {
+  readonly user: string;
+  readonly role: string;
+  readonly type: string;
+  /** `s0`, `s0:c1,c2`, `s0-s0:c0.c1023`. */
+  readonly range: string;
+}
+
+/** Reads `system_u:object_r:svirt_image_t:s0`; of what is no context all is empty. */
+export function parseContext(text: string): Context {
+  const [user = "", role = "", type = "", ...range] = text.split(":");
+  return { user, role, type, range: range.join(":") };
+}
+
+function linesOf(text: string): string[] {
+  return text
+    .split("\n")
+    .map((line) => line.trim())
+    .filter((line) => line !== "" && !line.startsWith("#"));
+}

@@ -1,0 +1,20 @@
+import { type Script, sh } from "./shell";
+
+/**
+ * Runs a script in a directory in which no link is followed, whatever somebody puts there meanwhile: in a mount
+ * namespace of its own, with the directory mounted on itself `nosymfollow`. It is the working directory, and `.`
+ * is the whole tree.
+ *
+ * Linux before 5.10 and mount(8) before 2.37 know no such mount. There `ofGuest` decides: true, a guest could put
+ * links there, and it is an error; else nobody but the host does.
+ *
+ * The script sees exported variables alone. Source: mount_setattr(2) of man-pages 6.03; mount(8) of util-linux 2.38.
+ */
+export function withoutLinks(directory: string, ofGuest: boolean, run: Script): Script {
+  const inside = sh`set -e
+mount --bind -- ${directory} ${directory}
+mount -o remount,bind,nosymfollow -- ${directory} ${ofGuest ? sh`|| { echo 'a running guest could put links into the tree, which this kernel cannot be kept from following' >&2; exit 1; }` : sh`2>/dev/null || :`}
+cd -P -- ${directory}
+${run}`;
+  return sh`unshare --mount --propagation private sh -c ${inside.text}`;
+}
