@@ -33,6 +33,13 @@ export class ConfinedHost {
 
   /** A fresh one, whose libvirt answers. */
   async boot(): Promise<void> {
+    await this.define();
+    await output("virsh", ["-q", "-c", "qemu:///system", "start", this.domain]);
+    await this.answers();
+  }
+
+  /** A fresh one that is off. */
+  async define(): Promise<void> {
     const port = await freePort();
     const artifact = (await lab("build", "selinux")).trim();
     await lab("define", this.domain, this.kind, "--ssh", String(port));
@@ -43,8 +50,6 @@ export class ConfinedHost {
     writeFileSync(join(this.#folder, "key"), this.#args.privateKey);
     chmodSync(join(this.#folder, "key"), 0o600);
     writeFileSync(join(this.#folder, "known_hosts"), `[127.0.0.1]:${port} ${hostKey}\n`);
-    await output("virsh", ["-q", "-c", "qemu:///system", "start", this.domain]);
-    await this.answers();
   }
 
   /** Waits until libvirt answers over SSH. */
@@ -98,7 +103,7 @@ export class ConfinedHost {
     <cmdline>console=ttyS0 quiet root=/dev/vda rw mitigations=off random.trust_cpu=on tsc=reliable no_timer_check audit=0 net.ifnames=0</cmdline>
   </os>
   <features><acpi/><apic/></features>
-  <cpu mode='maximum'/>
+  <cpu mode='custom' match='exact' check='none'><model fallback='forbid'>Nehalem</model><feature policy='require' name='rdrand'/></cpu>
   <on_poweroff>destroy</on_poweroff>
   <devices>
     <disk type='file' device='disk'>
