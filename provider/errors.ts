@@ -34,6 +34,8 @@ export const errorCodes = [
   "domainRenamed",
   "transientDomain",
   "qemuWithoutVirtio9p",
+  /** With such a path libvirt's AppArmor profile of the domain cannot be loaded, and it would not start. */
+  "appArmorForbids",
   "sourceMissing",
   "sourceVanished",
   "sourceMoved",

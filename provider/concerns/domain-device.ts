@@ -10,6 +10,7 @@ import {
 import { sh } from "../formats/shell";
 import { type Device9p, type Domain, formatDevice9p, sameDevice } from "../formats/domain-xml";
 import type { Mount } from "../formats/mountinfo";
+import { apparmorRefusals, apparmorWarnings, libvirtUnderApparmor } from "./apparmor-checks";
 import { hostMounts } from "./mounts";
 import { exportsNear, type HostExports, hostExports, secondWriters } from "./second-writer";
 import { type DomainInfo, domainInfo, emulatorHas9p, liveDomain, persistentDomain } from "./domain-facts";
@@ -26,6 +27,7 @@ interface DeviceSeen {
   readonly persistent: Domain | undefined;
   readonly live: Domain | undefined;
   readonly has9p: boolean | undefined;
+  readonly apparmor: boolean;
   /** Asked for the only writer. */
   readonly exports?: HostExports;
   readonly near?: string;
@@ -46,8 +48,8 @@ type DeviceBefore = {
  * QEMU is the power cycle's business. libvirt knows no update of a filesystem either: a changed one is
  * taken out and put in.
  *
- * Refuses with `unknownDomain`, `domainRenamed`, `transientDomain`, `qemuWithoutVirtio9p`, `tagTaken`,
- * `secondWriter`.
+ * Refuses with `unknownDomain`, `domainRenamed`, `transientDomain`, `qemuWithoutVirtio9p`, `appArmorForbids`,
+ * `tagTaken`, `secondWriter`.
  * Source: libvirt 9.0 formatdomain.html#filesystems, virsh(1).
  */
 export const domainDevice: Concern<DeviceWant, DeviceSeen, DeviceBefore> = {
@@ -68,13 +70,18 @@ export const domainDevice: Concern<DeviceWant, DeviceSeen, DeviceBefore> = {
     persistent: persistentDomain,
     live: liveDomain,
     has9p: emulatorHas9p,
+    apparmor: libvirtUnderApparmor,
     ...(want.onlyWriter
       ? { exports: hostExports, near: exportsNear(want.device.source), mounts: hostMounts }
       : {}),
   }),
 
   plan(want, seen, _before, known, context = alone) {
-    const refuse = [...domainProblems(want, seen), ...otherWriters(want, seen, context)];
+    const refuse = [
+      ...domainProblems(want, seen),
+      ...apparmorRefusals(want.device, seen.apparmor),
+      ...otherWriters(want, seen, context),
+    ];
     if (refuse.length > 0) return { refuse, steps: [] };
     const same = (seen.persistent?.devices9p ?? []).filter((device) => device.tag === want.device.tag);
     const other = seen.persistent?.otherFilesystems.find((filesystem) => filesystem.tag === want.device.tag);
@@ -94,7 +101,10 @@ export const domainDevice: Concern<DeviceWant, DeviceSeen, DeviceBefore> = {
     }
     const [only] = same;
     if (same.length === 1 && only && sameDevice(only, want.device)) return { steps: [] };
-    return { steps: [...same.map(detachStep), attachStep(want.device)] };
+    return {
+      steps: [...same.map(detachStep), attachStep(want.device)],
+      warnings: apparmorWarnings(want.device, seen.apparmor),
+    };
   },
 
   remember(want, seen) {

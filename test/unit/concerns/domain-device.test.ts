@@ -10,6 +10,7 @@ const seenOf = (devices: readonly Device9p[], more: Partial<Seen> = {}): Seen =>
   persistent: domainOf(devices),
   live: undefined,
   has9p: true,
+  apparmor: false,
   ...more,
 });
 const none = { device: null };
