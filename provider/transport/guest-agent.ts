@@ -57,7 +57,10 @@ function agentCommand(script: string): string {
   });
 }
 
-/** The host's part. A wait of 20 ms that grows to 0.5 s: most scripts end within a tenth of a second. */
+/**
+ * The host's part. A wait of 20 ms that grows to 0.5 s: most scripts end within a tenth of a second. A guest that is
+ * too busy for its agent to answer within libvirt's 5 s ("not available for now") is asked again.
+ */
 function onHost(virsh: Script, uuid: string, command: string, limits: Limits): string {
   return sh`main() {
 LC_ALL=C
@@ -71,8 +74,9 @@ ${comment("wait for its end")}
 now() { cut -d. -f1 /proc/uptime; }
 end=$(( $(now) + ${Math.ceil(limits.idleMs / 1000)} )) wait=0.02
 while :; do
-  answer=$(${virsh} qemu-agent-command --timeout 10 ${uuid} "{\"execute\":\"guest-exec-status\",\"arguments\":{\"pid\":$pid}}") || exit ${exits.agentLost}
-  case $answer in *'"exited":true'*) printf '%s\n' "$answer"; exit 0;; esac
+  answer=$(${virsh} qemu-agent-command --timeout 10 ${uuid} "{\"execute\":\"guest-exec-status\",\"arguments\":{\"pid\":$pid}}" 2>&1) ||
+    case $answer in *'not available for now'*) ;; *) printf '%s\n' "$answer" >&2; exit ${exits.agentLost};; esac
+  case $answer in *'"exited":true'*) printf '%s\n' "$answer" | sed -n '/^{/p'; exit 0;; esac
   if [ "$(now)" -ge "$end" ]; then
     ${virsh} qemu-agent-command --timeout 5 ${uuid} "{\"execute\":\"guest-exec\",\"arguments\":{\"path\":\"/bin/kill\",\"arg\":[\"$pid\"]}}" >/dev/null 2>&1
     exit ${exits.hung}

@@ -32,7 +32,10 @@ if (execute === "guest-exec") {
   fs.writeFileSync(state, JSON.stringify({ return: answer }));
   console.log(JSON.stringify({ return: { pid: 4711 } }));
 } else if (mode === "goes") fail("Guest agent is not responding");
-else if (mode === "hangs") console.log(JSON.stringify({ return: { exited: false } }));
+else if (mode === "busy") {
+  fs.writeFileSync(__dirname + "/mode", "");
+  fail("Guest agent is not responding: Guest agent not available for now");
+} else if (mode === "hangs") console.log(JSON.stringify({ return: { exited: false } }));
 else console.log(fs.readFileSync(state, "utf8"));
 `;
 
@@ -68,6 +71,10 @@ test.each([
     stdout,
     stderr,
   ]);
+});
+
+test("an agent that is too busy for an answer is asked again", async () => {
+  expect(await failure("echo done", "busy")).toMatchObject({ status: 0, stdout: Buffer.from("done\n") });
 });
 
 test("bytes and quotes arrive as they were sent", async () => {
