@@ -55,7 +55,8 @@ done`,
  * on already is adopted: whether it will be on after a boot is seen then.
  *
  * Refuses with `seLinuxNotAvailable`, `unknownBoolean`, `toolMissing`.
- * Source: setsebool(8) of policycoreutils 3.4; refpolicy filesystem.te (9p is nfs_t).
+ * Source: setsebool(8) of policycoreutils 3.4; refpolicy filesystem.te (9p is nfs_t; Debian
+ * 12's policy, 2.20221101, does not know it: unlabeled_t).
  */
 export const guestBooleans: ConcernOfMany<string, BooleanSeen, BooleanBefore> = {
   layer: "guestBooleans",

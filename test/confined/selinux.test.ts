@@ -27,7 +27,7 @@ describe("a host with SELinux enforcing", () => {
   /** What the layer may touch: the host's own rules in their order, and every label of the tree. */
   const touched = (): Promise<string> =>
     host.sh(`semanage export 2>/dev/null | grep -v '^boolean -D' | grep -E 'fcontext'
-cd ${source} && find . -printf '%Z %p\\n' | sort; ls -A /var/lib/virtio9p /var/lib/virtio9p/* 2>/dev/null | grep -v lock || :
+cd ${source} && find . -printf '%Z %p\\n' | sort; find /var/lib/virtio9p -type f 2>/dev/null | grep -v lock || :
 ls /var/lib/selinux/default/active/modules/400`);
   const labelOf = async (path: string): Promise<string> => (await host.sh(`stat -c %C ${path}`)).trim();
   const inGuest = (script: string): Promise<string> => host.guestSh("nested", script);
@@ -39,7 +39,7 @@ ls /var/lib/selinux/default/active/modules/400`);
 
   beforeAll(async () => {
     await Promise.all([stack.open(), host.boot()]);
-    await Promise.all(["nested", "second"].map((name) => host.defineGuest(name)));
+    await host.defineGuest("nested");
     await host.sh(`set -e
 mkdir -p ${source}/deep/er ${source}/web
 echo secret > ${source}/deep/er/file
@@ -110,35 +110,8 @@ chcon -t user_home_t ${source}/deep/er/file`);
     );
   });
 
-  it("what the guest made stays usable over two power cycles, still enforcing", async () => {
-    for (const turn of [1, 2]) {
-      await host.shutDownGuest("nested");
-      await host.bootGuest("nested");
-      expect(
-        await inGuest(
-          `cat /mnt/shared/made && echo ${turn} >> /mnt/shared/made && echo ${turn} >> /mnt/shared/dir/file && touch /mnt/shared/dir/${turn}`,
-        ),
-      ).toMatch(/made\n(1\n)?status 0/);
-    }
-    expect((await host.sh("getenforce")).trim()).toBe("Enforcing");
-  });
-
-  it("a second guest of the directory can use it, and changes no label", async () => {
-    const { shared: second = {} } = share({ ...recursive, domain: "second" });
-    stack.declare({ ...share(recursive), second });
-    await stack.must("up");
-    expect(await stack.share("second")).toMatchObject({ status: "active" });
-    expect(await host.guestSh("second", "cat /mnt/shared/made && echo second >> /mnt/shared/made")).toMatch(
-      /^made\n1\n2\nstatus 0\n$/,
-    );
-    expect(await inGuest("cat /mnt/shared/made")).toMatch(/second/);
-  });
-
-  it("destroy leaves the label for who still has it, and gives every label, rule and order back with the last", async () => {
-    stack.declare(share({ ...recursive, power: "never" }));
-    const first = await stack.must("up");
-    expect(first.stdout).toMatch(/selinux \/srv\/shared is left as it is/);
-    expect(await labelOf(source)).toMatch(/:svirt_image_t:s0$/);
+  it("destroy gives every label, rule and order back", async () => {
+    await host.shutDownGuest("nested");
     await host.sh(`rm -rf ${source}/made ${source}/dir`);
     stack.declare({});
     await stack.must("up");
