@@ -2,6 +2,7 @@ import { rmSync } from "node:fs";
 import { CountedShell } from "./support/counted-shell";
 import { Guest, records } from "./support/lab";
 import { output } from "./support/run";
+import { sample } from "./support/sample";
 import { Stack } from "./support/stack";
 
 /** Many shares of one domain in one operation: one power cycle, and scripts that serve all of a wave. */
@@ -51,35 +52,25 @@ describe("many shares of one domain", () => {
     rmSync(base, { recursive: true, force: true });
   });
 
-  it("three in one up take one cycle, and so does their destroy", async () => {
-    const [before, touched] = [await starts(), await guest.touched()];
-    stack.declare(shares(3));
-    const up = await stack.must("up");
-    expect((await starts()) - before).toBe(1);
-    expect(up.stdout).not.toMatch(/power-cycled a second time/);
-    for (const name of ["s0", "s1", "s2"])
-      expect(await stack.share(name)).toMatchObject({ status: "active" });
-    await stack.must("preview", ["--refresh", "--expect-no-changes"]);
-    stack.declare({});
-    await stack.must("up");
-    expect((await starts()) - before).toBe(2);
-    expect(await guest.touched()).toBe(touched);
-    expect(await records(base)).toEqual([]);
-  });
-
-  it("twenty with --parallel 64 take one cycle", async () => {
-    const [before, touched] = [await starts(), await guest.touched()];
-    stack.declare(shares(20));
-    await stack.must("up", ["--parallel", "64"]);
-    expect((await starts()) - before).toBe(1);
-    expect((await guest.sh("grep -c ' 9p ' /proc/self/mountinfo")).trim()).toBe("20");
-    await stack.must("preview", ["--refresh", "--expect-no-changes"]);
-    stack.declare({});
-    await stack.must("up", ["--parallel", "64"]);
-    expect((await starts()) - before).toBe(2);
-    expect(await guest.touched()).toBe(touched);
-    expect(await records(base)).toEqual([]);
-  });
+  it.each(sample("many-shares", [{ count: 3 }, { count: 20 }], 1))(
+    "$count in one up take one cycle, and so does their destroy",
+    async ({ count }) => {
+      const [before, touched] = [await starts(), await guest.touched()];
+      stack.declare(shares(count));
+      const up = await stack.must("up", ["--parallel", "64"]);
+      expect((await starts()) - before).toBe(1);
+      expect(up.stdout).not.toMatch(/power-cycled a second time/);
+      for (let index = 0; index < count; index += 1)
+        expect(await stack.share(`s${index}`)).toMatchObject({ status: "active" });
+      expect((await guest.sh("grep -c ' 9p ' /proc/self/mountinfo")).trim()).toBe(String(count));
+      await stack.must("preview", ["--refresh", "--expect-no-changes"]);
+      stack.declare({});
+      await stack.must("up", ["--parallel", "64"]);
+      expect((await starts()) - before).toBe(2);
+      expect(await guest.touched()).toBe(touched);
+      expect(await records(base)).toEqual([]);
+    },
+  );
 
   it("ones that come one after another take a cycle each, and a warning says how to avoid it", async () => {
     const before = await starts();

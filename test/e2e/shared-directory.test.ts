@@ -1,7 +1,32 @@
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { directory, Guest, records } from "./support/lab";
 import { output } from "./support/run";
+import { sample } from "./support/sample";
 import { Stack } from "./support/stack";
+
+/** Which of two nested shares is made first and goes first, and whether their directories were there before. */
+const nested = [
+  { what: "the outer one first made and first gone", firstMade: "outer", firstGone: "outer", exists: true },
+  {
+    what: "the outer one first made, the inner first gone",
+    firstMade: "outer",
+    firstGone: "inner",
+    exists: true,
+  },
+  {
+    what: "the inner one first made, the outer first gone",
+    firstMade: "inner",
+    firstGone: "outer",
+    exists: true,
+  },
+  { what: "the inner one first made and first gone", firstMade: "inner", firstGone: "inner", exists: true },
+  {
+    what: "both made by their shares, the outer first gone",
+    firstMade: "outer",
+    firstGone: "outer",
+    exists: false,
+  },
+] as const;
 
 /** Two stacks on one host: what was there before comes back exactly once, when the last of them is gone. */
 describe("two shares of one directory, from two stacks", () => {
@@ -58,13 +83,7 @@ describe("two shares of one directory, from two stacks", () => {
     expect(await records(source)).toEqual([]);
   });
 
-  it.each<[string, "outer" | "inner", "outer" | "inner", boolean]>([
-    ["the outer one first made and first gone", "outer", "outer", true],
-    ["the outer one first made, the inner first gone", "outer", "inner", true],
-    ["the inner one first made, the outer first gone", "inner", "outer", true],
-    ["the inner one first made and first gone", "inner", "inner", true],
-    ["both made by their shares, the outer first gone", "outer", "outer", false],
-  ])("nested: %s", async (_, firstMade, firstGone, exists) => {
+  it.each(sample("nested-shares", nested, 2))("nested: $what", async ({ firstMade, firstGone, exists }) => {
     const outer = exists ? source : `${base}/new`;
     const inner = `${outer}/inner`;
     if (exists) {
