@@ -7,7 +7,7 @@ import { runFact } from "../shell-machine";
 let folder: string;
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), "virtio9p-denials-"));
-  mkdirSync(join(folder, "bar"));
+  mkdirSync(join(folder, "bar/deep"), { recursive: true });
 });
 afterEach(() => {
   rmSync(folder, { recursive: true });
@@ -24,11 +24,14 @@ const found = (log: string, audit = ""): readonly string[] => {
 };
 const avc = (more: string, domain = "svirt_t"): string =>
   `avc:  denied  { write } for  pid=812 comm="qemu-system-x86" ${more} scontext=system_u:system_r:${domain}:s0:c1,c2 tcontext=system_u:object_r:etc_t:s0 tclass=dir permissive=0`;
+const deep = (): string => `name="deep" dev="vda" ino=${statSync(join(folder, "bar/deep")).ino}`;
+const hex = (text: string): string => Buffer.from(text).toString("hex").toUpperCase();
 const inode = (): string => `name="bar" dev="vda" ino=${statSync(join(folder, "bar")).ino}`;
 
 test.each<[string, () => string, boolean]>([
   ["the directory, by its inode", () => avc(inode()), true],
   ["one of a kind of QEMU that is emulated", () => avc(inode(), "svirt_tcg_t"), true],
+  ["what is deep in it, by its inode", () => avc(deep()), true],
   ["what is in it, by its path", () => avc(`path="${folder}/bar/x"`), true],
   ["another inode", () => avc('name="bar" dev="vda" ino=1'), false],
   ["a directory of a name that begins alike", () => avc(`path="${folder}/barn/x"`), false],
@@ -42,6 +45,16 @@ test.each<[string, () => string, boolean]>([
 ])("%s", (_, line, here) => {
   expect(found(`[   12.5] audit: type=1400 audit(1.2:3): ${line()}\n`)).toEqual(here ? [line()] : []);
   expect(found("", `type=AVC msg=audit(1.2:3): ${line()}\n`)).toEqual(here ? [line()] : []);
+});
+
+test.each<[string, (in_: string) => string, boolean]>([
+  ["in it", (at) => `${at}/a b`, true],
+  ["the directory", (at) => at, true],
+  ["one of a name that begins alike", (at) => `${at}n/a b`, false],
+])("a name in hexadecimal, %s, is shown as text", (_, name, here) => {
+  const path = name(join(folder, "bar"));
+  const line = (shown: string) => `apparmor="DENIED" operation="open" name=${shown} pid=1`;
+  expect(found(`[1.0] audit: ${line(hex(path))}\n`)).toEqual(here ? [line(JSON.stringify(path))] : []);
 });
 
 test("the last three", () => {
