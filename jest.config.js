@@ -7,23 +7,13 @@ const project = (name, more = {}) => ({
   modulePathIgnorePatterns: ["<rootDir>/dist"],
   ...more,
 });
-const lifeOfSelinux = ["selinux", "selinux-guest"].map((name) => `<rootDir>/test/confined/${name}.test.ts`);
 module.exports = {
   projects: [
     project("unit", { setupFilesAfterEnv: ["<rootDir>/test/unit/support/time-limit.ts"] }),
     project("host", { setupFilesAfterEnv: ["<rootDir>/test/unit/support/time-limit.ts"] }),
     project("e2e", { setupFilesAfterEnv: ["<rootDir>/test/e2e/support/time-limit.ts"] }),
-    // Hosts and guests under SELinux and AppArmor: each a VM with guests emulated inside it, so minutes a test. The
-    // whole life of what SELinux needs, on a host and in a guest, is in the sample; the rest is not.
-    {
-      ...project("confined", { setupFilesAfterEnv: ["<rootDir>/test/e2e/support/time-limit.ts"] }),
-      displayName: "SELinux",
-      testMatch: lifeOfSelinux,
-    },
-    project("confined", {
-      setupFilesAfterEnv: ["<rootDir>/test/e2e/support/time-limit.ts"],
-      testPathIgnorePatterns: lifeOfSelinux,
-    }),
+    // Hosts and guests under SELinux and AppArmor: each a VM with guests emulated inside it, so minutes a test.
+    project("confined", { setupFilesAfterEnv: ["<rootDir>/test/e2e/support/time-limit.ts"] }),
     // The same life of a share by the other way to the machines; every suite by VIRTIO9P_VIA.
     {
       ...project("e2e", { setupFilesAfterEnv: ["<rootDir>/test/e2e/support/time-limit.ts"] }),
