@@ -66,7 +66,7 @@ domain_xml() {
   # Emulated, every instruction set more makes the kernel and its programs slower: with an old
   # processor's they boot in four fifths of the time that all of them take.
   local cpu="<cpu mode='custom' match='exact' check='none'><model fallback='forbid'>Nehalem</model><feature policy='require' name='rdrand'/></cpu>"
-  local network='' wants='' translations=''
+  local network='' wants='' audit=' audit=0' translations=''
   if [[ $type == kvm ]]; then cpu="<cpu mode='host-passthrough'/>"; fi
   # A host of guests has more code than fits, and all of it is thrown away then. QEMU takes 2 GiB at most.
   if [[ $type == qemu && $kind == @(selinux|apparmor) ]]; then translations="<tcg><tb-cache unit='MiB'>2047</tb-cache></tcg>"; fi
@@ -74,7 +74,8 @@ domain_xml() {
   if [[ -n $ssh_port ]]; then
     case $kind in
       systemd) wants=' systemd.wants=systemd-networkd.service' ;;
-      selinux | apparmor) wants=${CONFINED_COMMAND_LINE[$kind]} ;;
+      # The kernel keeps to an audit=0, whatever comes behind it.
+      selinux | apparmor) wants=${CONFINED_COMMAND_LINE[$kind]} audit='' ;;
       *) wants=' lab.ssh' ;;
     esac
     network="<qemu:commandline xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>
@@ -82,6 +83,7 @@ domain_xml() {
     <qemu:arg value='-device'/><qemu:arg value='virtio-net-pci,netdev=lab,addr=0x10'/>
   </qemu:commandline>"
   fi
+  wants+=$audit
   cat <<XML
 <domain type='$type'>
   <name>$name</name>
@@ -93,7 +95,7 @@ domain_xml() {
     <type arch='x86_64' machine='q35'>hvm</type>
     <kernel>$images/kernel</kernel>
     <initrd>$images/ramdisk</initrd>
-    <cmdline>console=ttyS0 quiet loglevel=3 root=/dev/vda rw mitigations=off random.trust_cpu=on tsc=reliable no_timer_check audit=0 net.ifnames=0$wants</cmdline>
+    <cmdline>console=ttyS0 quiet loglevel=3 root=/dev/vda rw mitigations=off random.trust_cpu=on tsc=reliable no_timer_check net.ifnames=0$wants</cmdline>
   </os>
   <features><acpi/><apic/>$translations</features>
   $cpu
