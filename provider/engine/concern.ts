@@ -200,9 +200,8 @@ export interface ConcernOfMany<Want, Seen extends object, Before extends Json> e
   wants(spec: ShareSpec): readonly Want[];
 }
 
-/* eslint-disable @typescript-eslint/no-explicit-any -- the existential type that TypeScript lacks */
-
 /** A concern whose types are known to itself alone: how the engine holds them all in one list. */
+// eslint-disable-next-line @typescript-eslint/no-explicit-any -- the existential type that TypeScript lacks
 export type AnyConcern = Concern<any, any, any> | ConcernOfMany<any, any, any>;
 
 /** A layer that is as it should be. */
