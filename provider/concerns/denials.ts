@@ -2,8 +2,9 @@ import type { Fact } from "../engine/concern";
 import { sh } from "../formats/shell";
 
 /**
- * What the host's kernel has denied a confined QEMU in a directory, newest last, three at most; from the kernel's log
- * or auditd's. Samples:
+ * What the host's kernel has denied a confined QEMU in a directory within the last hour by its clock, newest last,
+ * three at most; from the kernel's log or auditd's, in which an earlier cause may still be long after it was mended.
+ * Samples:
  *
  * ```
  * avc:  denied  { write } for  pid=812 comm="qemu-system-x86" name="bar" dev="vda" ino=131 scontext=system_u:system_r:svirt_t:s0:c1,c2 tcontext=system_u:object_r:etc_t:s0 tclass=dir permissive=0
@@ -23,6 +24,7 @@ export function denialsAt(path: string): Fact<readonly string[]> {
     does: `see what the kernel denied at ${path}`,
     script: sh`denied=$({ dmesg 2>/dev/null || :; tail -n 2000 /var/log/audit/audit.log 2>/dev/null || :; } |
   grep -aE 'avc: +denied.*scontext=[^ ]*:svirt|apparmor="DENIED"' |
+  awk -v since="$(($(date +%s) - 3600))" 'match($0, /audit\([0-9]+/) && substr($0, RSTART + 6, RLENGTH - 6) + 0 >= since' |
   sed 's/.*\(avc: *denied\|apparmor="DENIED"\)/\1/' | tail -n 50)
 set --
 for inode in $(printf '%s\n' "$denied" | sed -n 's/^avc.* ino=\([0-9][0-9]*\).*/\1/p' | sort -u); do

@@ -1,13 +1,14 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { sample } from "./support/sample";
 import { SimulatedHost } from "./support/simulated-host";
 import { makeKey } from "./support/ssh-server";
 import { Stack } from "./support/stack";
 
-/** One program for many hosts: ten, with ten shares each, of domains that do not run. */
-describe("a fleet", () => {
-  const hosts = Array.from({ length: 10 }, (_, index) => new SimulatedHost(index));
+/** One program for many hosts, with ten shares each, of domains that do not run. */
+describe.each(sample("fleet", [{ count: 3 }, { count: 10 }], 1))("a fleet of $count", ({ count }) => {
+  const hosts = Array.from({ length: count }, (_, index) => new SimulatedHost(index));
   const stack = new Stack();
   const hostKeys = new Map<SimulatedHost, string>();
   let key: { privateKey: string; publicKey: string };
@@ -62,12 +63,12 @@ describe("a fleet", () => {
     stack.close();
   });
 
-  it("a hundred shares: one login a host, two scripts a wave", async () => {
+  it("ten shares a host: one login a host, two scripts a wave", async () => {
     const nothing = new Stack();
     await nothing.open();
     let idle: number;
     try {
-      writeFileSync(join(nothing.folder, "index.js"), doingNothing);
+      writeFileSync(join(nothing.folder, "index.js"), doingNothing(10 * count));
       idle = await timed(() => nothing.must("up", parallel));
     } finally {
       nothing.close();
@@ -75,9 +76,9 @@ describe("a fleet", () => {
     stack.declare(shares("0750"));
     const seconds = await timed(() => stack.must("up", parallel));
     process.stderr.write(
-      `fleet: 100 shares on 10 hosts in ${(seconds / idle).toFixed(2)} times what 100 resources take that do nothing\n`,
+      `fleet: ${10 * count} shares on ${count} hosts in ${(seconds / idle).toFixed(2)} times what as many resources take that do nothing\n`,
     );
-    expect(await stack.share("share9-9")).toMatchObject({
+    expect(await stack.share(`share${count - 1}-9`)).toMatchObject({
       status: "off",
       layers: { directory: "ok", device: "ok" },
     });
@@ -90,7 +91,7 @@ describe("a fleet", () => {
   });
 
   it("one host is dead: the others are done, the error names it, and the next up finishes", async () => {
-    const [dead] = hosts.slice(4);
+    const [dead] = hosts.slice(2);
     if (!dead) throw new Error("there is no such host");
     await dead.reachable(false);
     stack.declare(shares("0700"));
@@ -133,9 +134,9 @@ describe("a fleet", () => {
   });
 });
 
-/** A hundred resources of a dynamic provider that does nothing. */
-const doingNothing = `const pulumi = require("@pulumi/pulumi");
+/** So many resources of a dynamic provider that does nothing. */
+const doingNothing = (count: number): string => `const pulumi = require("@pulumi/pulumi");
 const provider = { create: async (inputs) => ({ id: "x", outs: inputs }) };
 class Nothing extends pulumi.dynamic.Resource {}
-for (let index = 0; index < 100; index++) new Nothing(provider, "nothing" + index, { index });
+for (let index = 0; index < ${count}; index++) new Nothing(provider, "nothing" + index, { index });
 `;

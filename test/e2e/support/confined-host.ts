@@ -31,11 +31,18 @@ export class ConfinedHost {
     return this.#args;
   }
 
-  /** A fresh one, whose libvirt answers. */
+  /** A fresh one, whose libvirt answers. Under emulation its kernel hangs in one boot of some ten: then anew. */
   async boot(): Promise<void> {
     await this.define();
-    await output("virsh", ["-q", "-c", "qemu:///system", "start", this.domain]);
-    await this.answers();
+    const virsh = (...words: string[]) =>
+      output("virsh", ["-q", "-c", "qemu:///system", ...words, this.domain]);
+    for (let left = 2; ; left -= 1) {
+      await virsh("start");
+      if (await this.#answersWithin(300)) return;
+      if (left === 0) throw new Error(`the libvirt of ${this.domain} does not answer over SSH`);
+      process.stderr.write(`${this.domain}: it does not answer, and is started anew\n`);
+      await virsh("destroy");
+    }
   }
 
   /** A fresh one that is off. */
@@ -52,14 +59,15 @@ export class ConfinedHost {
     writeFileSync(join(this.#folder, "known_hosts"), `[127.0.0.1]:${port} ${hostKey}\n`);
   }
 
-  /** Waits until libvirt answers over SSH. */
-  async answers(): Promise<void> {
-    for (let turn = 0; turn < 150; turn += 1) {
-      const ended = await this.#ssh("virsh -q -c qemu:///system list --all");
-      if (ended.code === 0) return;
+  /** Whether libvirt answers over SSH before these seconds are over. */
+  async #answersWithin(seconds: number): Promise<boolean> {
+    const until = Date.now() + seconds * 1000;
+    while (Date.now() < until) {
+      const ended = await this.#ssh("virsh -q -c qemu:///system list --all", 60_000);
+      if (ended.code === 0) return true;
       await new Promise((resolve) => setTimeout(resolve, 2000));
     }
-    throw new Error(`the libvirt of ${this.domain} does not answer over SSH`);
+    return false;
   }
 
   async remove(): Promise<void> {
@@ -75,7 +83,7 @@ export class ConfinedHost {
     return ended.stdout;
   }
 
-  #ssh(script: string) {
+  #ssh(script: string, timeoutMs = 600_000) {
     const options = [
       ["IdentityFile", join(this.#folder, "key")],
       ["UserKnownHostsFile", join(this.#folder, "known_hosts")],
@@ -87,7 +95,7 @@ export class ConfinedHost {
       ["ControlPath", join(this.#folder, "control")],
     ].flatMap(([name, value]) => ["-o", `${name}=${value}`]);
     const words = ["-F", "none", ...options, "-p", String(this.#args?.port), "root@127.0.0.1", "sh -s"];
-    return run("ssh", words, { input: `LC_ALL=C; export LC_ALL\n${script}\n` });
+    return run("ssh", words, { input: `LC_ALL=C; export LC_ALL\n${script}\n`, timeoutMs });
   }
 
   /** Defines a domain of the small guest, off; `more` goes into its definition. Gives its UUID. */

@@ -19,3 +19,13 @@ export function sample<T extends object>(table: string, cases: readonly T[], mos
   );
   return cases.filter((one) => chosen.includes(one));
 }
+
+/** The tests of a file that do not need each other, by name: those that this run takes, as `sample` has it. */
+export function testSome(
+  table: string,
+  most: number,
+  tests: Readonly<Record<string, () => Promise<void>>>,
+): void {
+  const rows = Object.keys(tests).map((name) => ({ name }));
+  it.each(sample(table, rows, most))("$name", async ({ name }) => tests[name]?.());
+}

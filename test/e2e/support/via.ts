@@ -87,20 +87,20 @@ exec /usr/bin/sudo "$@"
 }
 
 /** The host of a run that goes there over SSH; every test file has its own. */
-const sshHost = new SshHost();
-if (hostBySsh) {
+const sshHost = hostBySsh ? new SshHost() : undefined;
+if (sshHost) {
   beforeAll(() => sshHost.open());
   afterAll(() => sshHost.close());
 }
 
 /** Puts a shell before the one that runs scripts on the host, where that is not started by the provider itself. */
 export function interpose(folder: string | undefined): void {
-  if (hostBySsh) sshHost.interpose(folder);
+  sshHost?.interpose(folder);
 }
 
 /** What an error or a log calls the host. */
 export function hostName(): string {
-  const { connection } = sshHost;
+  const connection = sshHost?.connection;
   return connection ? `${connection.user}@${connection.host}:${connection.port}` : "this machine";
 }
 
@@ -159,7 +159,7 @@ else cat /etc/ssh/ssh_host_ed25519_key.pub; fi`);
 export function withWays(share: object): object {
   const args = share as { readonly domain?: string; readonly host?: object; readonly guest?: object };
   const guest = guests.get(args.domain ?? "");
-  const host = sshHost.connection;
+  const host = sshHost?.connection;
   return {
     ...args,
     ...(host ? { host: { connection: host, ...args.host } } : {}),

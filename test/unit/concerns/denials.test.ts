@@ -22,6 +22,8 @@ const found = (log: string, audit = ""): readonly string[] => {
       .replace("/var/log/audit/audit.log", join(folder, "audit")),
   );
 };
+/** The kernel's mark of a message, of so many seconds ago. */
+const at = (ago = 60): string => `audit(${Math.floor(Date.now() / 1000) - ago}.123:45):`;
 const avc = (more: string, domain = "svirt_t"): string =>
   `avc:  denied  { write } for  pid=812 comm="qemu-system-x86" ${more} scontext=system_u:system_r:${domain}:s0:c1,c2 tcontext=system_u:object_r:etc_t:s0 tclass=dir permissive=0`;
 const deep = (): string => `name="deep" dev="vda" ino=${statSync(join(folder, "bar/deep")).ino}`;
@@ -43,21 +45,28 @@ test.each<[string, () => string, boolean]>([
   ],
   ["AppArmor's of elsewhere", () => `apparmor="DENIED" operation="open" name="/etc/shadow" pid=1`, false],
 ])("%s", (_, line, here) => {
-  expect(found(`[   12.5] audit: type=1400 audit(1.2:3): ${line()}\n`)).toEqual(here ? [line()] : []);
-  expect(found("", `type=AVC msg=audit(1.2:3): ${line()}\n`)).toEqual(here ? [line()] : []);
+  expect(found(`[   12.5] audit: type=1400 ${at()} ${line()}\n`)).toEqual(here ? [line()] : []);
+  expect(found("", `type=AVC msg=${at()} ${line()}\n`)).toEqual(here ? [line()] : []);
 });
 
-test.each<[string, (in_: string) => string, boolean]>([
-  ["in it", (at) => `${at}/a b`, true],
-  ["the directory", (at) => at, true],
-  ["one of a name that begins alike", (at) => `${at}n/a b`, false],
+test.each<[string, (folder: string) => string, boolean]>([
+  ["in it", (bar) => `${bar}/a b`, true],
+  ["the directory", (bar) => bar, true],
+  ["one of a name that begins alike", (bar) => `${bar}n/a b`, false],
 ])("a name in hexadecimal, %s, is shown as text", (_, name, here) => {
   const path = name(join(folder, "bar"));
   const line = (shown: string) => `apparmor="DENIED" operation="open" name=${shown} pid=1`;
-  expect(found(`[1.0] audit: ${line(hex(path))}\n`)).toEqual(here ? [line(JSON.stringify(path))] : []);
+  expect(found(`[1.0] audit: ${at()} ${line(hex(path))}\n`)).toEqual(
+    here ? [line(JSON.stringify(path))] : [],
+  );
 });
 
 test("the last three", () => {
   const lines = [1, 2, 3, 4].map((pid) => avc(`${inode()} x=${pid}`));
-  expect(found(lines.map((line) => `[1.0] ${line}\n`).join(""))).toEqual(lines.slice(1));
+  expect(found(lines.map((line) => `[1.0] ${at()} ${line}\n`).join(""))).toEqual(lines.slice(1));
+});
+
+test("none of what is older than an hour", () => {
+  const [old, young] = [avc(`${inode()} x=old`), avc(`${inode()} x=young`)];
+  expect(found(`[1.0] ${at(3700)} ${old}\n[2.0] ${at(3500)} ${young}\n`)).toEqual([young]);
 });
