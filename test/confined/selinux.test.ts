@@ -77,7 +77,9 @@ RULES`);
       /\[stepFailed\][^]*avc: +denied +\{ [a-z_ ]+ \}.*scontext=system_u:system_r:svirt_t:.*tcontext=\S*:etc_t:[^]*take selinux.manage: never out/,
     );
     expect(await qemu()).toMatch(confined);
-    expect(await inGuest("echo try > /mnt/shared/made")).toMatch(/Permission denied/);
+    const mount = "mount -t 9p -o trans=virtio,version=9p2000.L shared /mnt/shared";
+    expect(await inGuest(`${mount} && echo try > /mnt/shared/made`)).toMatch(/Permission denied/);
+    await inGuest("umount /mnt/shared");
   });
 
   it("with it the guest reads and writes, still confined, and at once", async () => {
