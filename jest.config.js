@@ -10,6 +10,7 @@ const project = (name, more = {}) => ({
 const withLimit = (kind) => ({ setupFilesAfterEnv: [`<rootDir>/test/${kind}/support/time-limit.ts`] });
 const lifeUnderSELinux = ["selinux", "selinux-guest"].map((name) => `test/confined/${name}.test.ts`);
 module.exports = {
+  testSequencer: "<rootDir>/test/sequencer.js",
   projects: [
     project("unit", withLimit("unit")),
     project("host", withLimit("unit")),

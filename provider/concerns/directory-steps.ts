@@ -43,11 +43,13 @@ export function adjust(want: DirectoryWant, seen: DirectorySeen, entry: Entry, o
   const chowned =
     (owner.uid !== undefined && owner.uid !== entry.uid) ||
     (owner.gid !== undefined && owner.gid !== entry.gid);
-  const kept = seen.attributes !== "unsupported" && "user.virtfs.uid" in seen.attributes;
+  const missing = attributeNames.filter(
+    (name) => seen.attributes === "unsupported" || !(name in seen.attributes),
+  );
   // Whoever takes over must be able to use it; what the guest sees is kept apart.
   const mode = want.mode ?? (chowned && want.keepOwners ? entry.mode | 0o700 : entry.mode);
   return [
-    ...(chowned && want.keepOwners && !kept ? [keepStep(want.path, entry)] : []),
+    ...(chowned && want.keepOwners && missing.length > 0 ? [keepStep(want.path, entry, missing)] : []),
     ...chownSteps(want.path, owner, entry),
     ...(mode === entry.mode ? [] : [chmodStep(want.path, mode, entry.mode)]),
   ];
@@ -82,16 +84,25 @@ const attributeNames = ["user.virtfs.uid", "user.virtfs.gid", "user.virtfs.mode"
 /** S_IFDIR of stat(2): QEMU replaces all of st_mode by the attribute, so the type must be in it. */
 const directoryType = 0o040000;
 
-function keepStep(path: string, entry: Entry): Step {
-  const values = [entry.uid, entry.gid, entry.mode | directoryType].map(littleEndian);
-  const undo = lines(attributeNames.map((name) => sh`setfattr -h -x ${name} -- ${path} 2>/dev/null || :`));
+/** `missing`: what is there already is what the guest sees; a killed step may have left one without the others. */
+function keepStep(
+  path: string,
+  entry: Entry,
+  missing: readonly (typeof attributeNames)[number][] = attributeNames,
+): Step {
+  const values = {
+    "user.virtfs.uid": entry.uid,
+    "user.virtfs.gid": entry.gid,
+    "user.virtfs.mode": entry.mode | directoryType,
+  };
+  const undo = lines(missing.map((name) => sh`setfattr -h -x ${name} -- ${path} 2>/dev/null || :`));
   return {
     does: `let the guest go on seeing ${path} as ${entry.uid}:${entry.gid} ${formatOctalMode(entry.mode)} (user.virtfs.*)`,
     // All three or none: a full file system must not leave an owner without its mode.
     run: sh`forget() { ${undo}
 }
 trap '[ $? = 0 ] || forget' EXIT
-${lines(attributeNames.map((name, index) => sh`setfattr -h -n ${name} -v ${values[index] ?? ""} -- ${path}`))}`,
+${lines(missing.map((name) => sh`setfattr -h -n ${name} -v ${littleEndian(values[name])} -- ${path}`))}`,
     undo,
   };
 }

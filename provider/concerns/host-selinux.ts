@@ -237,12 +237,12 @@ function otherUser(old: SelinuxWant, seen: SelinuxSeen, context: Context): strin
 
 function treeOf(want: SelinuxWant, seen: SelinuxSeen): Tree {
   const trees = new DirectoryTrees(seen.mounts);
-  // In every access mode but mapped a link that a guest makes is one on the host.
+  // In every access mode but mapped a link that a guest makes is one on the host; in that one it can move one about.
   const guestLinks = seen.exports.some(
     ({ live, readOnly, accessMode, realPath }) =>
       live &&
       !readOnly &&
-      accessMode !== "mapped" &&
+      (accessMode !== "mapped" || seen.labels?.links === true) &&
       (trees.isInside(realPath, want.path) || trees.isInside(want.path, realPath)),
   );
   return { path: want.path, whole: want.recursive !== false, guestLinks };

@@ -133,6 +133,8 @@ export interface Labels {
   readonly own: string;
   /** Of what is in it, on its file system, most first. */
   readonly inside: readonly { readonly context: string; readonly count: number }[];
+  /** Whether there are symbolic links in it. */
+  readonly links: boolean;
 }
 
 /** Undefined: the directory is not there. No name is printed: the guest chooses names. */
@@ -144,17 +146,25 @@ export function labelsOf(path: string): Fact<Labels | undefined> {
     script: onSelinux(sh`if [ -d ${path} ] && ! [ -L ${path} ]; then
   cd -P -- ${path}
   stat -c %C .
-  find . -xdev -mindepth 1 -printf '%Z\n' | sort | uniq -c | sort -rn
+  find . -xdev -mindepth 1 -printf '%y %Z\n' | sort | uniq -c | sort -rn
 fi`),
     parse(output) {
       const [own = "", ...counts] = output.split("\n").filter((line) => line !== "");
       if (own === "") return undefined;
+      const kinds = counts.flatMap((line) => {
+        const [, count, kind, context = ""] = /^\s*(\d+) (\S) (.*)$/.exec(line) ?? [];
+        return count === undefined ? [] : [{ count: Number(count), kind, context }];
+      });
+      const contexts = [...new Set(kinds.map(({ context }) => context))];
       return {
         own,
-        inside: counts.flatMap((line) => {
-          const [, count, context = ""] = /^\s*(\d+) (.*)$/.exec(line) ?? [];
-          return count === undefined ? [] : [{ count: Number(count), context }];
-        }),
+        inside: contexts
+          .map((context) => ({
+            context,
+            count: kinds.reduce((sum, one) => sum + (one.context === context ? one.count : 0), 0),
+          }))
+          .sort((one, other) => other.count - one.count),
+        links: kinds.some(({ kind }) => kind === "l"),
       };
     },
   };

@@ -106,7 +106,7 @@ export function whereRecorded<T>(fact: Fact<T>, at: RecordPlace): Fact<T> {
   if (fact.perDomain === true) return fact;
   return {
     ...fact,
-    key: `${fact.key} where recorded`,
+    key: `${fact.key} where recorded ${at.name} ${at.identity}`,
     script: sh`[ -e ${pathOf(at)} ] || exit 0
 ${fact.script}`,
   };

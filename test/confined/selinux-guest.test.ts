@@ -12,7 +12,7 @@ describe("a guest with SELinux enforcing", () => {
     [name]: {
       source: `${base}-${name}`,
       domain: guest.domain,
-      power: "restart",
+      power: "start",
       guest: { connection: guest.connection, mountPoint: `/mnt/${name}`, selinuxBooleans, options },
     },
   });

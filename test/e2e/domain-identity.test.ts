@@ -42,7 +42,7 @@ describe("the domain of a share", () => {
     rmSync(source, { recursive: true, force: true });
   });
 
-  testSome("domain-identity", 3, {
+  testSome("domain-identity", 2, {
     "by name and by UUID is the same": async () => {
       stack.declare({ share: { ...share, domain: uuid.toUpperCase() } });
       await stack.must("up", ["--expect-no-changes"]);

@@ -44,7 +44,7 @@ describe("a create that is ended in the middle", () => {
     rmSync(source, { recursive: true, force: true });
   });
 
-  it.each(sample("killed-create", faults, 4))(
+  it.each(sample("killed-create", faults, 3))(
     "$when command $at ($afterMs ms): up and destroy give back all",
     async (fault) => {
       const shell = new CountedShell(fault);
@@ -62,7 +62,7 @@ describe("a create that is ended in the middle", () => {
   );
 
   const recorded = faults.filter(({ when, at }) => when === "during" && at > 2);
-  it.each(sample("killed-then-destroyed", recorded, 2))(
+  it.each(sample("killed-then-destroyed", recorded, 1))(
     "$when command $at ($afterMs ms): destroy alone gives back all",
     async (fault) => {
       const shell = new CountedShell(fault);

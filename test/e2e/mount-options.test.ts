@@ -103,7 +103,7 @@ describe("in a guest with busybox", () => {
     await bench.stack.must("up", ["--refresh"]);
   });
 
-  it.each(sample("mount-options", optionChanges, 3))(
+  it.each(sample("mount-options", optionChanges, 2))(
     "$options by $by, and back",
     async ({ options, text, shows, hides, by }) => {
       if (by !== "mount") await bench.hold();
@@ -121,7 +121,7 @@ describe("in a guest with busybox", () => {
     },
   );
 
-  testSome("mount-options, with busybox", 3, {
+  testSome("mount-options, with busybox", 2, {
     "in use: the line and the flags change, the rest waits for the next up after it is free": async () => {
       await bench.hold();
       bench.declare({ options: { msizeBytes: 8192, noexec: true } });
@@ -273,7 +273,7 @@ describe("in a guest with systemd", () => {
     await bench.stack.must("up", ["--refresh"]);
   });
 
-  testSome("mount-options, with systemd", 2, {
+  testSome("mount-options, with systemd", 1, {
     "flags change while it is in use": async () => {
       await bench.hold(true);
       bench.declare({ options: { noexec: true, nosuid: true, extra: ["noatime"] } });

@@ -155,7 +155,7 @@ describe("the table of power", () => {
     rmSync(source, { recursive: true, force: true });
   });
 
-  it.each(sample("power-table", cells, 3))(
+  it.each(sample("power-table", cells, 2))(
     "$power, and the domain $state",
     async ({ power, state, expected }) => {
       await states[state]();

@@ -57,7 +57,7 @@ describe("a share in the flows of Pulumi", () => {
     rmSync(folder, { recursive: true, force: true });
   });
 
-  testSome("pulumi-flows", 3, {
+  testSome("pulumi-flows", 2, {
     "renamed without an alias, its tag and mount point written out: the same share under the new name":
       async () => {
         stack.declare({ old: of("a", { tag: "a" }) });

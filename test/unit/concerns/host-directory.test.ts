@@ -90,8 +90,20 @@ describe("plan", () => {
     [
       "attributes that the guest sees already are kept",
       {},
-      { attributes: { "user.virtfs.uid": "0x00000000" } },
+      {
+        attributes: {
+          "user.virtfs.uid": "0x00000000",
+          "user.virtfs.gid": "0x00000000",
+          "user.virtfs.mode": "0xed410000",
+        },
+      },
       [take],
+    ],
+    [
+      "of which a killed step left one, the others follow",
+      {},
+      { attributes: { "user.virtfs.uid": "0x00000000" } },
+      [keep, take],
     ],
     ["without keepOwners", { directory: { keepOwners: false } }, {}, [take]],
     ["passthrough is left alone", { accessMode: "passthrough" }, {}, []],

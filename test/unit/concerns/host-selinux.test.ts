@@ -7,6 +7,7 @@ import type { SelinuxSeen } from "../../../provider/concerns/selinux-checks";
 import {
   equivalences,
   exactRules,
+  type Labels,
   labelsOf,
   localRules,
   packageOf,
@@ -40,13 +41,19 @@ const exported = (more: object) => ({
   ...more,
 });
 
+const labels = (own: string, inside: Labels["inside"] = [], links = false): Labels => ({
+  own,
+  inside,
+  links,
+});
+
 /** A host that is enforcing, with an empty directory that has its parent's label. */
 const host = (more: Partial<SelinuxSeen> = {}): SelinuxSeen => ({
   state: { enabled: true, ranges: true, missing: [], distribution: ["fedora"] },
   rules: [],
   equivalences: { distribution: [], local: [] },
   exact: [],
-  labels: { own: context("var_t"), inside: [] },
+  labels: labels(context("var_t")),
   mounts: mounts("rw,seclabel"),
   booleans: { virt_use_nfs: false, virt_use_fusefs: true },
   newRange: "s0",
@@ -64,7 +71,7 @@ const want = (args: Record<string, unknown> = {}) => {
   return wanted;
 };
 const rulePlace = "/foo/bar(/.*)?";
-const labelled = { rules: [rule(rulePlace)], labels: { own: image, inside: [{ context: image, count: 3 }] } };
+const labelled = { rules: [rule(rulePlace)], labels: labels(image, [{ context: image, count: 3 }]) };
 const before: SelinuxBefore = { rule: null, label: context("var_t"), type: "svirt_image_t" };
 
 const remember = "write down the labels of /foo/bar and all in it";
@@ -114,13 +121,13 @@ describe("plan", () => {
     [
       "the directory alone",
       { directory: { recursive: false } },
-      { labels: { own: context("var_t"), inside: [{ context: context("etc_t"), count: 9 }] } },
+      { labels: labels(context("var_t"), [{ context: context("etc_t"), count: 9 }]) },
       ["write down the labels of /foo/bar", set(), "label /foo/bar as the rules say"],
     ],
     [
       "all of a tree that has other labels",
       { directory: { recursive: true } },
-      { labels: { own: context("var_t"), inside: [{ context: context("etc_t"), count: 9 }] } },
+      { labels: labels(context("var_t"), [{ context: context("etc_t"), count: 9 }]) },
       [remember, set(), relabelled],
     ],
     [
@@ -128,7 +135,7 @@ describe("plan", () => {
       {},
       {
         ...labelled,
-        labels: { own: image, inside: [{ context: context("svirt_image_t", "s0:c1,c2"), count: 1 }] },
+        labels: labels(image, [{ context: context("svirt_image_t", "s0:c1,c2"), count: 1 }]),
         remembered: true,
       },
       [relabelled],
@@ -139,7 +146,7 @@ describe("plan", () => {
       {
         ...labelled,
         newRange: "s0:c1,c2",
-        labels: { own: image, inside: [{ context: context("svirt_image_t", "s0:c1,c2"), count: 1 }] },
+        labels: labels(image, [{ context: context("svirt_image_t", "s0:c1,c2"), count: 1 }]),
       },
       [],
     ],
@@ -148,7 +155,7 @@ describe("plan", () => {
       {},
       {
         rules: [rule(rulePlace), rule("/foo/bar/logs(/.*)?", context("var_log_t"))],
-        labels: { own: image, inside: [{ context: context("var_log_t"), count: 4 }] },
+        labels: labels(image, [{ context: context("var_log_t"), count: 4 }]),
       },
       [],
     ],
@@ -190,6 +197,20 @@ describe("plan", () => {
   });
 });
 
+test.each<[string, object, boolean, boolean]>([
+  ["a guest that is off", { live: false }, true, false],
+  ["one that only reads", { live: true, readOnly: true }, true, false],
+  ["a mapped one, which makes no links on the host", { live: true }, false, false],
+  ["a mapped one, and there are some that it can move", { live: true }, true, true],
+  ["one that makes links on the host", { live: true, accessMode: "passthrough" }, false, true],
+  ["one with a directory above", { live: true, accessMode: "squash", realPath: "/foo" }, false, true],
+  ["one with a directory elsewhere", { live: true, accessMode: "squash", realPath: "/bar" }, false, false],
+])("links must be kept from being followed: %s", (_, more, links, must) => {
+  const seen = host({ exports: [exported(more)], labels: labels(context("var_t"), [], links) });
+  const { steps } = hostSelinux.plan(want({ directory: { recursive: true } }), seen, undefined, false);
+  expect(steps.at(-1)?.run.text.includes("a running guest could put links")).toBe(must);
+});
+
 describe("what is refused before the first change", () => {
   const others = (more: Record<string, unknown>): Context["others"] => [{ name: "twin", spec: specOf(more) }];
   test.each<[string, Record<string, unknown>, Partial<SelinuxSeen>, Partial<Context>, string, RegExp]>([
@@ -228,13 +249,10 @@ describe("what is refused before the first change", () => {
       "a tree of others",
       {},
       {
-        labels: {
-          own: context("var_t"),
-          inside: [
-            { context: context("etc_t"), count: 12 },
-            { context: image, count: 3 },
-          ],
-        },
+        labels: labels(context("var_t"), [
+          { context: context("etc_t"), count: 12 },
+          { context: image, count: 3 },
+        ]),
       },
       {},
       "treeOfOthers",
@@ -438,7 +456,7 @@ describe("drift", () => {
     [
       "a file deep in the tree",
       {},
-      { ...labelled, labels: { own: image, inside: [{ context: context("user_home_t"), count: 1 }] } },
+      { ...labelled, labels: labels(image, [{ context: context("user_home_t"), count: 1 }]) },
       "differs",
       {},
       /1 of system_u:object_r:user_home_t:s0/,
@@ -589,15 +607,19 @@ describe("facts", () => {
     expect(runFact(labelsOf(join(folder, "no")), inFolder)).toBeUndefined();
     expect(
       labelsOf("/x").parse(
-        `${image}\n     12 ${image}\n      1 ${context("var_t", "s0-s0:c0.c1023")}\n`,
+        `${image}\n      7 f ${image}\n      6 f ${context("var_t", "s0-s0:c0.c1023")}\n      5 d ${image}\n`,
         Buffer.alloc(0),
       ),
     ).toEqual({
       own: image,
       inside: [
         { context: image, count: 12 },
-        { context: context("var_t", "s0-s0:c0.c1023"), count: 1 },
+        { context: context("var_t", "s0-s0:c0.c1023"), count: 6 },
       ],
+      links: false,
+    });
+    expect(labelsOf("/x").parse(`${image}\n      1 l ${image}\n`, Buffer.alloc(0))).toMatchObject({
+      links: true,
     });
   });
 

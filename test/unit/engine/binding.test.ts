@@ -107,3 +107,9 @@ describe("seenBy", () => {
     expect(recordIn(binding, look([]))).toBeUndefined();
   });
 });
+
+test("what is asked where something around is recorded is asked of each by itself", () => {
+  const keys = [...factsOf(bind(concerns, undefined, [specOf({ source: "/a/b/c" })]), "host").keys()];
+  for (const around of ["directory /a/b", "directory /a", "selinux /a/b", "selinux /a"])
+    expect(keys).toContain(`mountinfo of the host where recorded ${around}`);
+});
