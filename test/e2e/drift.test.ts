@@ -5,6 +5,16 @@ import { sample, testSome } from "./support/sample";
 import { snapshot } from "./support/snapshot";
 import { Stack } from "./support/stack";
 
+/** What a program may ignore, and what is then done by hand. */
+const ignoredChanges = [
+  { share: "share", ignored: "directory", host: "chown root /srv/v9p-drift; chmod 0750 /srv/v9p-drift" },
+  {
+    share: "readonly",
+    ignored: "accessMode",
+    host: "redeclare readonly s/mapped/passthrough/; virsh -q shutdown $domain; until_off",
+  },
+] as const;
+
 /** What changes behind the program's back is named, stored as it is, and repaired, one layer at a time. */
 describe("drift", () => {
   const guest = new Guest("drift", "small");
@@ -146,16 +156,6 @@ describe("drift", () => {
     expect(await machine()).toEqual(untouched);
   });
 });
-
-/** What a program may ignore, and what is then done by hand. */
-const ignoredChanges = [
-  { share: "share", ignored: "directory", host: "chown root /srv/v9p-drift; chmod 0750 /srv/v9p-drift" },
-  {
-    share: "readonly",
-    ignored: "accessMode",
-    host: "redeclare readonly s/mapped/passthrough/; virsh -q shutdown $domain; until_off",
-  },
-] as const;
 
 /** `redeclare TAG SED` takes a device out of the definition and puts it back, edited; `undeclare TAG` takes it out. */
 const deviceTools = `virsh() { command virsh -q -c qemu:///system "$@"; }

@@ -8,6 +8,12 @@ export class Relay {
   readonly #open = new Set<Socket>();
   /** Connections that were made to it. */
   accepted = 0;
+  /**
+   * Round trips of the longest connection, whatever the clock says: half the length of the longest chain of what one
+   * side sent after it had got what the other sent before. With a delay that is longer than what either takes to send
+   * all that it has to say.
+   */
+  trips = 0;
   port = 0;
   /** Whether what is sent to the machine goes on, or is swallowed. */
   #silent = false;
@@ -33,6 +39,7 @@ export class Relay {
     const server = createServer((near) => {
       this.accepted += 1;
       const far = connect(this.target, "127.0.0.1");
+      const got = new Map([near, far].map((side) => [side, 0]));
       for (const [from, to] of [
         [near, far],
         [far, near],
@@ -41,11 +48,14 @@ export class Relay {
         from.setNoDelay(true);
         from.on("data", (chunk) => {
           if (this.#silent) return;
-          if (this.oneWayMs === 0) to.write(chunk);
-          else
-            setTimeout(() => {
-              if (to.writable) to.write(chunk);
-            }, this.oneWayMs);
+          const sent = (got.get(from) ?? 0) + 1;
+          this.trips = Math.max(this.trips, sent / 2);
+          const pass = (): void => {
+            got.set(to, Math.max(got.get(to) ?? 0, sent));
+            if (to.writable) to.write(chunk);
+          };
+          if (this.oneWayMs === 0) pass();
+          else setTimeout(pass, this.oneWayMs);
         });
         from.on("error", () => undefined);
         from.on("close", () => {
