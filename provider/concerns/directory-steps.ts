@@ -84,7 +84,10 @@ const attributeNames = ["user.virtfs.uid", "user.virtfs.gid", "user.virtfs.mode"
 /** S_IFDIR of stat(2): QEMU replaces all of st_mode by the attribute, so the type must be in it. */
 const directoryType = 0o040000;
 
-/** `missing`: what is there already is what the guest sees; a killed step may have left one without the others. */
+/**
+ * `missing`: what is there already is what the guest sees. A guest that changed the mode alone has set that one alone,
+ * and a killed step may have left one without the others.
+ */
 function keepStep(
   path: string,
   entry: Entry,
@@ -95,7 +98,12 @@ function keepStep(
     "user.virtfs.gid": entry.gid,
     "user.virtfs.mode": entry.mode | directoryType,
   };
-  const undo = lines(missing.map((name) => sh`setfattr -h -x ${name} -- ${path} 2>/dev/null || :`));
+  const undo = lines(
+    missing.map(
+      (name) =>
+        sh`! getfattr -h -n ${name} --absolute-names -- ${path} >/dev/null 2>&1 || setfattr -h -x ${name} -- ${path}`,
+    ),
+  );
   return {
     does: `let the guest go on seeing ${path} as ${entry.uid}:${entry.gid} ${formatOctalMode(entry.mode)} (user.virtfs.*)`,
     // All three or none: a full file system must not leave an owner without its mode.

@@ -155,15 +155,11 @@ fi`),
         const [, count, kind, context = ""] = /^\s*(\d+) (\S) (.*)$/.exec(line) ?? [];
         return count === undefined ? [] : [{ count: Number(count), kind, context }];
       });
-      const contexts = [...new Set(kinds.map(({ context }) => context))];
+      const inside = new Map<string, number>();
+      for (const { context, count } of kinds) inside.set(context, (inside.get(context) ?? 0) + count);
       return {
         own,
-        inside: contexts
-          .map((context) => ({
-            context,
-            count: kinds.reduce((sum, one) => sum + (one.context === context ? one.count : 0), 0),
-          }))
-          .sort((one, other) => other.count - one.count),
+        inside: [...inside].map(([context, count]) => ({ context, count })).sort((a, b) => b.count - a.count),
         links: kinds.some(({ kind }) => kind === "l"),
       };
     },

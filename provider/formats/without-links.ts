@@ -14,7 +14,7 @@ import { type Script, sh } from "./shell";
 export function withoutLinks(directory: string, ofGuest: boolean, run: Script): Script {
   const inside = sh`set -e
 mount --bind -- ${directory} ${directory}
-mount -o remount,bind,nosymfollow -- ${directory} 2>/dev/null || :
+mount -o remount,bind,nosymfollow -- ${directory} || :
 ${ofGuest ? verified : sh`:`}
 cd -P -- ${directory}
 ${run}`;

@@ -191,28 +191,29 @@ describe("a host over SSH", () => {
       },
 
     "a refresh costs one handshake, and three round trips a script": async () => {
-      const relay = new Relay(host.server.port);
-      await relay.start();
-      try {
-        const at = { ...host.connection, port: relay.port };
-        stack.declare({ far: { source: `${base}/far`, domain: guest.domain, host: { connection: at } } });
-        await stack.must("up");
-        relay.oneWayMs = 100;
-        const accepted = relay.accepted;
-        relay.trips = 0;
-        await stack.must("refresh");
-        expect(relay.accepted - accepted).toBe(1);
-        process.stderr.write(`ssh-host: a refresh takes ${relay.trips} round trips, 3 of them its script\n`);
-        // Versions, key exchange, its end, the service, the key offered, the key proven, and the script's three.
-        expect(relay.trips).toBeLessThan(11);
-      } finally {
-        relay.oneWayMs = 0;
-        stack.declare({});
-        await stack.must("up");
-        share({});
-        await stack.must("up");
-        await relay.close();
-      }
+      await Relay.during(host.server.port, async (relay) => {
+        try {
+          const at = { ...host.connection, port: relay.port };
+          stack.declare({ far: { source: `${base}/far`, domain: guest.domain, host: { connection: at } } });
+          await stack.must("up");
+          relay.oneWayMs = 100;
+          const accepted = relay.accepted;
+          relay.trips = 0;
+          await stack.must("refresh");
+          expect(relay.accepted - accepted).toBe(1);
+          process.stderr.write(
+            `ssh-host: a refresh takes ${relay.trips} round trips, 3 of them its script\n`,
+          );
+          // Versions, key exchange, its end, the service, the key offered, the key proven, and the script's three.
+          expect(relay.trips).toBeLessThan(11);
+        } finally {
+          relay.oneWayMs = 0;
+          stack.declare({});
+          await stack.must("up");
+          share({});
+          await stack.must("up");
+        }
+      });
     },
   });
 

@@ -31,7 +31,7 @@ export class ConfinedHost {
     return this.#args;
   }
 
-  /** A fresh one, whose libvirt answers. Under emulation its kernel hangs in one boot of some ten: then anew. */
+  /** A fresh one, whose libvirt answers. Under emulation its kernel hung in one of seven boots: then anew. */
   async boot(): Promise<void> {
     await this.define();
     const virsh = (...words: string[]) =>
