@@ -8,11 +8,17 @@ import { output, run } from "./run";
  * nothing else of it: not its loopback, where the ports of its guests are.
  */
 export class FarNetwork {
+  /** Four addresses for each process: what another one left must not be taken for this one's. */
+  readonly #addresses = process.pid % 0x4000;
   /** This machine, as it is seen from there. */
-  readonly address = "10.198.0.1";
+  readonly address = this.#at(1);
   readonly #name = `v9p-far-${process.pid}`;
   readonly #link = `v9pf${process.pid}`.slice(0, 15);
   readonly #folder = mkdtempSync(join(tmpdir(), "virtio9p-far-"));
+
+  #at(end: number): string {
+    return `10.198.${this.#addresses >> 6}.${(this.#addresses & 63) * 4 + end}`;
+  }
 
   async open(): Promise<void> {
     await output("ip", ["netns", "add", this.#name]);
@@ -31,7 +37,7 @@ export class FarNetwork {
     ]);
     await output("ip", ["addr", "add", `${this.address}/30`, "dev", this.#link]);
     await output("ip", ["link", "set", this.#link, "up"]);
-    await output("ip", [...there, "addr", "add", "10.198.0.2/30", "dev", "eth0"]);
+    await output("ip", [...there, "addr", "add", `${this.#at(2)}/30`, "dev", "eth0"]);
     await output("ip", [...there, "link", "set", "eth0", "up"]);
     await output("ip", [...there, "link", "set", "lo", "up"]);
   }
