@@ -136,14 +136,20 @@ export function outcome(
   const stuck = done
     .filter((_, at) => (reports.get(`${prefix}undo-${at}`)?.status ?? 0) !== 0)
     .map((one) => one.does);
+  const returned = report?.stderr.toString("utf8") ?? last;
+  const known = step?.failures?.find(({ answer }) => returned.includes(answer));
+  const remedies = [
+    ...(known?.remedy === undefined ? [] : [known.remedy]),
+    ...(stuck.length > 0 ? [`these steps could not be undone: ${stuck.join("; ")}`] : []),
+  ];
   const failed: Problem = {
-    code: step?.code ?? "stepFailed",
+    code: known?.code ?? step?.code ?? "stepFailed",
     layer: step?.layer ?? machine.place,
     machine: machine.transport.machine,
-    what: report ? `a step failed with status ${report.status}` : "a step did not end",
+    what: known?.what ?? (report ? `a step failed with status ${report.status}` : "a step did not end"),
     tried: step?.does ?? "",
-    returned: report?.stderr.toString("utf8") ?? last,
-    ...(stuck.length > 0 ? { remedy: `these steps could not be undone: ${stuck.join("; ")}` } : {}),
+    returned,
+    ...(remedies.length > 0 ? { remedy: remedies.join(". ") } : {}),
   };
   return { failed, kept: done.length - undone.length };
 }

@@ -79,6 +79,8 @@ export interface Step {
   readonly undo?: Script;
   /** What its failure is called, where that has a name of its own; else `stepFailed`. */
   readonly code?: Problem["code"];
+  /** What failures of it are called by what the machine answered: the first whose `answer` stands in it. */
+  readonly failures?: readonly StepFailure[];
   /**
    * Keys of the facts whose value it changes so that a plan made before it holds no more: a plan of
    * another share that rests on one of them is not carried out in the same script, but made anew.
@@ -90,6 +92,12 @@ export interface Step {
   readonly together?: Together;
   /** Whose step it is; the engine fills it in. */
   readonly layer?: Layer;
+}
+
+/** A way in which a step fails. */
+export interface StepFailure extends Pick<Problem, "code" | "what" | "remedy"> {
+  /** Part of what comes back, as it is: `No space left on device`. */
+  readonly answer: string;
 }
 
 /**

@@ -22,11 +22,9 @@ import {
   readFacts,
   toolCheck,
 } from "./answers";
+import { letGo, lockHeldStatus } from "./machine-lock";
 import { compose, inTurn, parseReports, type Report, unfinished } from "./script";
 import { sections } from "./sections";
-
-/** With what a machine's `lock` exits when another process holds it too long (EX_TEMPFAIL, sysexits.h). */
-export const lockHeldStatus = 75;
 
 /** How a write ended. */
 export interface Written {
@@ -88,32 +86,43 @@ export async function write(asks: readonly [WriteAsk, ...WriteAsk[]]): Promise<A
             guards.map(([key]) => key),
           ),
       ),
-      sh`exec 9>&-`,
+      letGo,
       lookUp(asks),
     ]),
   );
   const told = new Set<string>();
+  let last: readonly [WriteAsk, string] | undefined;
   const output = await machine.transport.run(composed.text, {
     idleMs: idleOf(asks),
     onProgress: (line) => {
-      const [, name = "", index, at] =
-        /^- (?:begin|doing) ((\d+)-step-(\d+))$/.exec(line.replace(composed.mark, "-")) ?? [];
+      const [mark, verb, name = ""] = line.split(" ");
+      if (mark !== composed.mark) return;
+      if (verb === "wait" && !last) {
+        if (!told.has(verb))
+          for (const ask of asks) ask.onStep?.("wait for another process that is at work here");
+        told.add(verb);
+      }
+      if (verb === "at" && last) last[0].onStep?.(`${last[1]}: ${name} entries`);
+      const [, index, at] =
+        (verb === "begin" || verb === "doing" ? /^(\d+)-step-(\d+)$/.exec(name) : null) ?? [];
       const ask = index === undefined || told.has(name) ? undefined : asks[Number(index)];
       told.add(name);
       const step = ask?.steps[Number(at)];
-      if (ask && step) ask.onStep?.(step.does);
+      if (!ask || !step) return;
+      last = [ask, step.does];
+      ask.onStep?.(step.does);
     },
   });
   const reports = parseReports(composed.mark, output.stdout, output.stderr);
   if (output.status === lockHeldStatus && reports.size === 0) throw lockHeld(machine);
-  const last = unfinished(composed.mark, output.stdout) ?? printable(output.stderr.toString("utf8"));
+  const ending = unfinished(composed.mark, output.stdout) ?? printable(output.stderr.toString("utf8"));
   return parts.map(({ ask, index, deferred }) =>
     orOwnError(() => {
       const prefix = `${index}-`;
       const stale = deferred ? "deferred" : reports.has(`${prefix}stale`) && "changed";
       if (stale) return { stale, failed: undefined, kept: 0, look: ask.seen };
-      const { failed, kept } = outcome(ask, prefix, reports, last);
-      return { stale: false, failed, kept, look: readFacts(ask, asks, reports, last) };
+      const { failed, kept } = outcome(ask, prefix, reports, ending);
+      return { stale: false, failed, kept, look: readFacts(ask, asks, reports, ending) };
     }),
   );
 }

@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { comment, lines, type Script, sh } from "../formats/shell";
+import { touchLock } from "./machine-lock";
 
 /** One part of a remote script, with a report of its own. */
 export interface Snippet {
@@ -36,8 +37,12 @@ PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export LC_ALL PATH
 unset CDPATH ENV IFS
 umask 077
-mark=${mark}
-mark() { printf '\n%s %s\n' "$mark" "$*"; printf '\n%s %s\n' "$mark" "$*" >&2; }
+mark=${mark} lock=''
+mark() {
+  printf '\n%s %s\n' "$mark" "$*"
+  printf '\n%s %s\n' "$mark" "$*" >&2
+  ${touchLock}
+}
 ${prelude}
 ${body(mark)}
 }
@@ -137,9 +142,17 @@ ${undoing(steps, progress)}
 fi`;
 }
 
+/** What a part prints to standard error between its marks while it goes on: `MARK at 20000`, of what it does; `MARK on`. */
+function withoutSigns(mark: string, bytes: Buffer): Buffer {
+  return Buffer.from(
+    bytes.toString("latin1").replaceAll(new RegExp(`\\n?${mark} (?:at \\d+|on)\\n`, "g"), ""),
+    "latin1",
+  );
+}
+
 /** Reads the reports out of what a script printed. Throws nothing: what is not there did not run. */
 export function parseReports(mark: string, stdout: Buffer, stderr: Buffer): ReadonlyMap<string, Report> {
-  const errors = new Map(sections(mark, stderr).map((section) => [section.name, section.bytes]));
+  const errors = new Map(sections(mark, stderr).map(({ name, bytes }) => [name, withoutSigns(mark, bytes)]));
   return new Map(
     sections(mark, stdout).map(({ name, status, bytes }) => [
       name,

@@ -1,5 +1,5 @@
 import type { Machine } from "../engine/asks";
-import { lockHeldStatus } from "../engine/place";
+import { takeLock } from "../engine/machine-lock";
 import { recordsDirectory } from "../engine/record";
 import { type Script, sh } from "../formats/shell";
 import { hostOnItsWay, type ShareSpec } from "../spec";
@@ -14,9 +14,6 @@ import { runnerFor } from "../transport/sudo";
 import { told } from "../transport/told";
 import type { Transport } from "../transport/transport";
 import type { Machines } from "./observe";
-
-/** Seconds that a write waits for another process's lock on the same machine. */
-const lockSeconds = 60;
 
 /** Shares that one script in a guest may serve: its agent takes no command of more than 128 KiB. */
 const mostInGuest = 10;
@@ -40,15 +37,10 @@ export function machinesOf(spec: ShareSpec, knownUuid: string): Machines {
     unverified: [...new Set([...(connection?.unverified ?? []), ...(way?.connection.unverified ?? [])])],
     guestBy: way ? "ssh" : "agent",
     host: {
-      place: "host",
+      ...hostMachine(libvirtUri, transport),
       key,
-      transport,
       idleMs,
-      prelude: hostPrelude(libvirtUri),
       scope: domainScope(spec.domain, knownUuid),
-      lock: hostLock,
-      programs: ["flock", "sha256sum"],
-      most: Infinity,
     },
     guest: (domain) => ({
       place: "guest",
@@ -58,7 +50,7 @@ export function machinesOf(spec: ShareSpec, knownUuid: string): Machines {
         : told(guestAgentTransport(reached, sh`virsh -q -c ${libvirtUri}`, domain), spec.tag, "atOnce"),
       idleMs,
       prelude: sh`:`,
-      scope: { key: "", enter: sh`:`, beforeWrite: sh`:` },
+      scope: noDomain,
       lock: guestLock,
       programs: ["sha256sum"],
       most: way ? Infinity : mostInGuest,
@@ -66,6 +58,30 @@ export function machinesOf(spec: ShareSpec, knownUuid: string): Machines {
     guestReady: (withinMs) => way?.connection.ready(withinMs) ?? Promise.resolve(),
   };
 }
+
+/** This machine as a KVM host, for what belongs to no share. */
+export function thisMachine(libvirtUri: string): Machine {
+  return hostMachine(libvirtUri, localTransport(libvirtUri === "qemu:///session" ? "none" : "auto"));
+}
+
+/** As `timeouts.commandMs` when nothing is given. */
+const usualIdleMs = 120_000;
+
+function hostMachine(libvirtUri: string, transport: Transport): Machine {
+  return {
+    place: "host",
+    key: libvirtUri,
+    transport,
+    idleMs: usualIdleMs,
+    prelude: hostPrelude(libvirtUri),
+    scope: noDomain,
+    lock: hostLock,
+    programs: ["flock", "sha256sum"],
+    most: Infinity,
+  };
+}
+
+const noDomain: Machine["scope"] = { key: "", enter: sh`:`, beforeWrite: sh`:` };
 
 /** How scripts reach the host; where the libvirt is a user's own, as that user. */
 function hostOf(spec: ShareSpec): { transport: Transport; connection?: SshConnection } {
@@ -137,14 +153,10 @@ function domainScope(domain: string, knownUuid: string): Machine["scope"] {
   };
 }
 
-const waitForLock = sh`flock -w ${lockSeconds} 9 || { echo 'another process holds the lock of this machine' >&2; exit ${lockHeldStatus}; }`;
-
 const hostLock = sh`mkdir -p -m 0700 -- "$records"
-exec 9>>"$records/lock"
-${waitForLock}`;
+${takeLock(sh`"$records/lock"`)}`;
 
 /** A guest of busybox may have no flock; the comparison just before the write then stands alone. */
 const guestLock = sh`if command -v flock >/dev/null; then
-exec 9>>/run/virtio9p.lock
-${waitForLock}
+${takeLock(sh`/run/virtio9p.lock`)}
 fi`;

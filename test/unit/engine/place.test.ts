@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Fact, Step } from "../../../provider/engine/concern";
 import type { FactSet, Look, Machine } from "../../../provider/engine/asks";
+import { takeLock } from "../../../provider/engine/machine-lock";
 import { perform } from "../../../provider/engine/place";
 import * as wave from "../../../provider/engine/wave";
 import { type Script, sh } from "../../../provider/formats/shell";
@@ -17,8 +18,7 @@ beforeEach(() => {
     place: "host",
     transport: localTransport("none"),
     prelude: sh`folder=${folder}`,
-    lock: sh`exec 9>>"$folder/lock"
-flock -w 1 9 || { echo 'locked' >&2; exit 75; }`,
+    lock: takeLock(sh`"$folder/lock"`, 1),
     programs: ["flock", "sha256sum"],
     idleMs: 10_000,
     key: folder,
@@ -166,6 +166,29 @@ describe("write", () => {
     expect(written.look.values.get("a")).toBe("one");
   });
 
+  test("a failure that the step knows by what comes back has its name and its remedy", async () => {
+    const seen = await look(machine, set(fileA));
+    const full = {
+      answer: "No space left",
+      code: "fileSystemFull",
+      what: "it is full",
+      remedy: "make room",
+    } as const;
+    const fill = { ...step("fill", sh`echo 'x: No space left on device' >&2; exit 1`), failures: [full] };
+    const stuck = step("set a", sh`echo two > "$folder/a"`, sh`exit 1`);
+    const { failed } = await write(machine, set(fileA), seen, [stuck, fill]);
+    expect(failed).toMatchObject({
+      code: "fileSystemFull",
+      what: "it is full",
+      tried: "fill",
+      returned: "x: No space left on device\n",
+      remedy: "make room. these steps could not be undone: set a",
+    });
+    const other = { ...step("break", sh`false`), failures: [full] };
+    const again = await look(machine, set(fileA));
+    expect((await write(machine, set(fileA), again, [other])).failed).toMatchObject({ code: "stepFailed" });
+  });
+
   test("what could not be undone is named, and counts as kept", async () => {
     const seen = await look(machine, set(fileA));
     const stuck = step("set a", sh`echo two > "$folder/a"`, sh`exit 1`);
@@ -196,6 +219,24 @@ describe("write", () => {
       code: "lockHeld",
     });
     expect(contents("a")).toBe("one");
+    await holder;
+  }, 10_000);
+
+  test("a lock is waited for as long as its holder makes progress, and the user is told", async () => {
+    const seen = await look(machine, set(fileA));
+    const step3s = sh`: > "$folder/held"; for turn in 1 2 3 4 5 6; do mark at "$turn"; sleep 0.5; done`;
+    const holder = perform(
+      { machine: { ...machine, scope: { ...machine.scope, enter: machine.lock } }, facts: set() },
+      "hold",
+      step3s,
+      () => undefined,
+    );
+    while (!existsSync(join(folder, "held"))) await new Promise((resolve) => setTimeout(resolve, 20));
+    const said: string[] = [];
+    const other = { ...machine, key: "another process" };
+    const written = await write(other, set(fileA), seen, [setA], (does) => said.push(does));
+    expect(written).toMatchObject({ stale: false, failed: undefined, kept: 1 });
+    expect(said).toEqual(["wait for another process that is at work here", "set a"]);
     await holder;
   }, 10_000);
 

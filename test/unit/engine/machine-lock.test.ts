@@ -1,0 +1,13 @@
+import { inSight } from "../../../provider/engine/machine-lock";
+import { sh } from "../../../provider/formats/shell";
+import { runScript } from "../shell-machine";
+
+const run = (script: string): string => runScript({ text: `mark=m lock=; exec 7>&1\n${script}` }).toString();
+
+test("a program that works is in sight, one that stands still is not, and its status is its own", () => {
+  const busy = sh`end=$(($(date +%s) + 3)); while [ "$(date +%s)" -lt "$end" ]; do :; done`.text;
+  expect(run(`${inSight(1).text}\nwork() { ${busy}; }\nin_sight work; echo ended`)).toMatch(
+    /^(\nm on\n)+ended\n$/,
+  );
+  expect(run(`${inSight(1).text}\nin_sight sleep 2.5; in_sight false || echo $?`)).toBe("1\n");
+});
