@@ -44,6 +44,16 @@ export const errorCodes = [
   "parentNotSearchable",
   "noUserAttributes",
   "treeOfOthers",
+  "treePrivileged",
+  "treeLinkedOut",
+  "treeOfFileSystems",
+  "treeTooDeep",
+  "treeWithoutBirth",
+  /** Names in it change so fast that what was taken over is not found again. */
+  "treeInMotion",
+  /** Something has to be written where the file system is read-only, full, or over a quota. */
+  "fileSystemReadOnly",
+  "fileSystemFull",
   "unknownUser",
   "seLinuxNotAvailable",
   "seLinuxTypeUnknown",
@@ -79,6 +89,9 @@ export const errorCodes = [
   "domainStartFailed",
   "startedWithoutDevice",
   "recordUnreadable",
+  /** Of the command: a running domain has what is to be changed; only root may change it. */
+  "domainRuns",
+  "rootNeeded",
 ] as const;
 
 /** One of {@link errorCodes}. */

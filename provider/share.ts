@@ -71,11 +71,30 @@ export interface DirectoryArgs {
   /**
    * Unset: a tree of others, or one with other SELinux labels, is an error at first contact, which counts them; an
    * empty one, or one that is QEMU's already, is taken. `false`: only the directory itself, whatever is in it.
-   * `true`: all in it gets the share's label; taking other owners over is not available in this release.
+   * `true`: all directories and plain files in it get owner, group and label; destroy gives each back what it had.
    */
   recursive?: pulumi.Input<boolean>;
-  /** The guest goes on seeing the owner and mode that the directory had. Default true when mapped and the owner is managed. */
+  /**
+   * The guest goes on seeing the owners and modes that the directory and all that is taken over in it had. Default true
+   * when mapped and the owner is managed.
+   */
   keepOwners?: pulumi.Input<boolean>;
+  /**
+   * Files with setuid, setgid or capabilities in a tree to be taken over, which a change of owner takes away: `refuse`,
+   * or `strip` them, for a guest that could write such a file must not get it back as a program of root's. Default
+   * `refuse`.
+   */
+  privileged?: pulumi.Input<"refuse" | "strip">;
+  /**
+   * Symbolic links that were made on the host, which a guest of a mapped share can neither read nor follow: `keep` them,
+   * or `map` them to what the guest's own links are, until destroy. `map` needs `recursive: true`. Default `keep`.
+   */
+  links?: pulumi.Input<"keep" | "map">;
+  /**
+   * Other file systems, mounts or subvolumes that begin in a tree to be taken over: `refuse`, `leave` them as they are,
+   * or `take` them over too, but for those that have a path outside of the directory. Default `refuse`.
+   */
+  otherFileSystems?: pulumi.Input<"refuse" | "leave" | "take">;
   /** What destroy does with owner and mode: give back what first contact found, or leave. Default `restore`. */
   onDelete?: pulumi.Input<"restore" | "leave">;
 }

@@ -136,6 +136,11 @@ function contradictions(spec: ShareSpec): Failure[] {
       "goes with accessMode mapped only: only there does the guest see owners that are kept in attributes",
     ],
     [
+      spec.directory.links === "map" && !(mapped && spec.directory.recursive === true),
+      "directory.links",
+      "is map with accessMode mapped and directory.recursive true only",
+    ],
+    [
       spec.guest?.owner !== undefined && !writable,
       "guest.owner",
       "needs accessMode mapped and readOnly false",

@@ -1,14 +1,18 @@
 import type { Refusal } from "../engine/concern";
 import { DirectoryTrees } from "../formats/directory-tree";
+import { mountHolding } from "../formats/mountinfo";
 import { formatOctalMode, parseOctalMode } from "../formats/octal-mode";
-import type {
-  DirectoryBefore,
-  DirectorySeen,
-  DirectoryWant,
-  Entry,
-  ForeignRecord,
-  Stood,
+import {
+  type DirectoryBefore,
+  type DirectorySeen,
+  type DirectoryWant,
+  type Entry,
+  type ForeignRecord,
+  type Stood,
+  takesAll,
 } from "./directory-facts";
+import { takenIn, unnestable } from "./nested-trees";
+import { hasLinks, type Named } from "./tree-facts";
 
 /** Whose a share's directory is to be, and everything for which it is refused. Pure. */
 
@@ -131,11 +135,11 @@ export function standing(
  */
 export function aliases(
   want: DirectoryWant,
-  seen: Pick<DirectorySeen, "mounts" | "recorded">,
+  seen: Pick<DirectorySeen, "mounts" | "records">,
   others: readonly string[],
 ): Refusal[] {
   const trees = new DirectoryTrees(seen.mounts);
-  const other = [...seen.recorded, ...others].find(
+  const other = [...recordedPaths(seen), ...others].find(
     (path) => path !== want.path && trees.isSame(path, want.path),
   );
   if (other === undefined) return [];
@@ -148,9 +152,19 @@ export function aliases(
   ];
 }
 
-/** By inode and birth, not by device number: that may be another one after the host's next boot. */
+/**
+ * By inode and birth, not by device number: that may be another one after the host's next boot. What an earlier release
+ * wrote down has the birth in whole seconds.
+ */
 export function isSame(entry: Entry, before: { readonly inode: string; readonly born: string }): boolean {
-  return entry.inode === before.inode && entry.born === before.born;
+  const [now, then] = [entry.born.split("."), before.born.split(".")];
+  const whole = now.length === 1 || then.length === 1;
+  return entry.inode === before.inode && now[0] === then[0] && (whole || now[1] === then[1]);
+}
+
+/** The paths of all directories that shares have. */
+export function recordedPaths({ records }: Pick<DirectorySeen, "records">): readonly string[] {
+  return records.map(({ identity }) => identity);
 }
 
 /** Can QEMU get there and work there? */
@@ -186,14 +200,144 @@ export function reachable(
     });
   }
   const others = strangers(want, seen, owner.uid);
-  if (before === undefined && want.recursive !== false && others !== undefined) {
+  if (before === undefined && want.recursive === undefined && others !== undefined) {
     refuse.push({
       code: "treeOfOthers",
       what: `${want.path} holds entries of other owners: ${others}`,
-      remedy:
-        "write directory.recursive: false to take only the directory itself; taking a tree over with its owners kept is not available in this release",
+      remedy: `write directory.recursive: true to take all of it over${want.keepOwners ? ", whose owners the guest goes on seeing, and which destroy gives back" : ""}; or false to take only the directory itself`,
     });
   }
+  return refuse;
+}
+
+/** Links that were made on the host, which a guest of a mapped share cannot read: how many. */
+export function unreadableLinks(want: DirectoryWant, { tree }: DirectorySeen): string[] {
+  const links = tree.entries.filter(({ kind }) => kind === "link").reduce((sum, { count }) => sum + count, 0);
+  if (!want.mapped || want.links === "map" || links === 0) return [];
+  return [
+    `${links} symbolic links in ${want.path} were made on the host: with accessMode mapped a guest sees them, and can neither read nor follow them (directory.links: map changes that)`,
+  ];
+}
+
+/**
+ * What comes of a share that is not mapped, by whom its QEMU runs as: seen with QEMU 7.2, docs/access-modes.md.
+ *
+ * QEMU gives each file that the guest makes to the guest's user, which only root may do (hw/9pfs/9p-local.c
+ * `local_set_cred_passthrough`); `squash` goes on where that fails.
+ */
+export function unmappedDangers(want: DirectoryWant, seen: DirectorySeen): string[] {
+  const user = qemuLabel(want, seen)?.user;
+  if (want.mapped || want.readOnly || user === undefined || !/^\d+$/.test(user)) return [];
+  if (Number(user) !== 0) {
+    return want.accessMode === "passthrough"
+      ? [
+          `with accessMode passthrough the guest can make nothing in ${want.path}: QEMU (uid ${user}) may not give files to the guest's users; use mapped, or squash`,
+        ]
+      : [];
+  }
+  const mount = mountHolding(seen.mounts, want.path);
+  if (mount?.mountOptions.includes("nosuid") === true) return [];
+  return [
+    `QEMU runs as root, so with accessMode ${want.accessMode} the guest can make files in ${want.path} that run as root on this host: mount it nosuid there, or use mapped`,
+  ];
+}
+
+/** What is to be changed lies on a file system, or under a mount, that takes no change. */
+export function unwritable({ path }: DirectoryWant, { mounts }: DirectorySeen): Refusal[] {
+  const mount = mountHolding(mounts, path);
+  const isReadOnly = [...(mount?.mountOptions ?? []), ...(mount?.superOptions ?? [])].includes("ro");
+  if (!mount || !isReadOnly) return [];
+  return [
+    {
+      code: "fileSystemReadOnly",
+      what: `${path} has to be changed, and ${mount.mountPoint}, which it is on, is mounted read-only`,
+      remedy: `mount -o remount,rw ${mount.mountPoint}, or write the owner and the mode that ${path} has into the program`,
+    },
+  ];
+}
+
+/** Whether there is something in the tree that is to be taken over and is not, or not to the end. */
+export function isToBeTaken(want: DirectoryWant, seen: DirectorySeen, owner: Owner): boolean {
+  if (want.recursive !== true) return false;
+  const unlike = seen.tree.entries.some(
+    ({ kind, uid, gid, open }) =>
+      (kind === "directory" || kind === "file") &&
+      ((owner.uid !== undefined && uid !== owner.uid) ||
+        (owner.gid !== undefined && gid !== owner.gid) ||
+        (want.mapped && owner.uid !== undefined && !open)),
+  );
+  const unseen =
+    (seen.treeRemembered && !seen.viewKept) ||
+    (takesAll(want) && takenIn(seen).some(({ roots, taken }) => roots.length > 0 && !taken.viewKept));
+  return unlike || (want.keepOwners && unseen);
+}
+
+/** Whether there are links of the host's that are to be made readable for the guest. */
+export function isToBeMapped(want: DirectoryWant, { tree }: DirectorySeen): boolean {
+  return want.links === "map" && hasLinks(tree);
+}
+
+/** What cannot be taken over, or not without a loss. */
+export function untakeable(want: DirectoryWant, seen: DirectorySeen): Refusal[] {
+  const { tree, entry, mounts } = seen;
+  const refuse: Refusal[] = [];
+  const say = ({ count, names }: Named, code: Refusal["code"], what: string, remedy: string): void => {
+    const shown = `${count}: ${names.join(", ")}${count > names.length ? ", ..." : ""}`;
+    if (count > 0) refuse.push({ code, what: `${what} (${shown})`, remedy });
+  };
+  const inside = mounts
+    .map(({ mountPoint }) => mountPoint)
+    .filter((mountPoint) => mountPoint.startsWith(`${want.path}/`))
+    .map((mountPoint) => mountPoint.slice(want.path.length + 1));
+  const others = [...new Set([...inside, ...tree.otherFileSystems.names])];
+  if (want.session) {
+    refuse.push({
+      code: "treeOfOthers",
+      what: `${want.path} holds what is not the connecting user's, who alone is asked with qemu:///session`,
+      remedy: "give it to that user by hand, or write directory.recursive: false",
+    });
+  }
+  const isOverlay = mountHolding(mounts, want.path)?.type === "overlay";
+  if ((entry && !(Number(entry.born) > 0)) || isOverlay) {
+    refuse.push({
+      code: "treeWithoutBirth",
+      what: isOverlay
+        ? `${want.path} is on an overlay, which gives a file another inode when its owner changes: what it had could not be found again`
+        : `the file system of ${want.path} does not say when a file was made, and without that one that the guest makes could be taken for another that was there`,
+      remedy: "share from ext4 with 256-byte inodes, xfs or btrfs, or write directory.recursive: false",
+    });
+  }
+  if (want.privileged === "refuse") {
+    say(
+      tree.privileged,
+      "treePrivileged",
+      `${want.path} holds files with setuid or setgid`,
+      "take them out, or write directory.privileged: strip: they lose that for good, for a guest could rewrite them",
+    );
+  }
+  say(
+    tree.linkedOut,
+    "treeLinkedOut",
+    `${want.path} holds files that have a name outside of it, too`,
+    "copy them, or move the other name into it: whoever uses it there would find another owner",
+  );
+  // chown(1) cannot be kept from going on in a subvolume.
+  if (takesAll(want)) {
+    refuse.push(...unnestable(want.path, { ...seen, recorded: recordedPaths(seen) }, want.mapped));
+  } else if (want.otherFileSystems === "refuse" || (want.mapped && !want.keepOwners)) {
+    say(
+      { count: Math.max(others.length, tree.otherFileSystems.count), names: others.slice(0, 5) },
+      "treeOfFileSystems",
+      `other file systems, mounts or subvolumes begin in ${want.path}`,
+      "write directory.otherFileSystems: take, which takes them over too; or leave (with keepOwners); or directory.recursive: false",
+    );
+  }
+  say(
+    tree.tooDeep,
+    "treeTooDeep",
+    `${want.path} holds paths that are too long for a command`,
+    "move what is there up, or write directory.recursive: false",
+  );
   return refuse;
 }
 
@@ -203,9 +347,15 @@ export function strangers(
   seen: DirectorySeen,
   uid: number | undefined,
 ): string | undefined {
-  const others = uid === undefined || !want.mapped ? [] : seen.owners.filter((one) => one.uid !== uid);
-  const counts = others.slice(0, 8).map((one) => `${one.count} of ${named(one.user, one.uid)} (${one.uid})`);
-  return others.length === 0 ? undefined : counts.join(", ") + (others.length > 8 ? ", ..." : "");
+  if (uid === undefined || !want.mapped) return undefined;
+  const others = new Map<number, { user: string; count: number }>();
+  for (const one of seen.tree.entries) {
+    if (one.uid === uid || one.kind === "link" || one.kind === "special") continue;
+    others.set(one.uid, { user: one.user, count: one.count + (others.get(one.uid)?.count ?? 0) });
+  }
+  const sorted = [...others].sort(([, a], [, b]) => b.count - a.count);
+  const counts = sorted.slice(0, 8).map(([id, { user, count }]) => `${count} of ${named(user, id)} (${id})`);
+  return sorted.length === 0 ? undefined : counts.join(", ") + (sorted.length > 8 ? ", ..." : "");
 }
 
 /**

@@ -3,14 +3,26 @@ import type { Json } from "../engine/concern";
 import type { Domain } from "../formats/domain-xml";
 import type { Mount } from "../formats/mountinfo";
 import { lines, sh } from "../formats/shell";
-import { recordedOnHost } from "../engine/record";
+import { identityFormat } from "../formats/without-links";
+import { recordsOnHost } from "../engine/record";
 import { dacBaselabels, type DomainInfo, domainInfo, liveDomain, persistentDomain } from "./domain-facts";
 import { hostMounts } from "./mounts";
+import { directoriesAbove } from "../formats/system-path";
+import { linksMapped } from "./links-mapped";
+import { isRemembered, rememberedOnSameFileSystem } from "./ledger";
+import {
+  identitiesAbove,
+  type NestedRoots,
+  nestedRoots,
+  takenOnHost,
+  type TakenWith,
+  takenWith,
+} from "./nested-trees";
 import { principalsOf } from "./principals";
+import { type Named, privilegesTaken, treeIn, type TreeSeen, viewKept } from "./tree-facts";
 
 /** What a share wants of its host directory, what can be seen of it, and the facts that see it. */
 
-const findutils: Tool = { program: "find", packages: ["findutils", "findutils"] };
 const attr: Tool = { program: "getfattr", packages: ["attr", "attr"] };
 
 /** What a share wants of its directory. `owner` and `group` are a name, a number in digits, or `qemu`. */
@@ -22,7 +34,15 @@ export interface DirectoryWant {
   readonly mode: number | undefined;
   readonly recursive: boolean | undefined;
   readonly keepOwners: boolean;
+  /** What is done with files that have setuid, setgid or capabilities. */
+  readonly privileged: "refuse" | "strip";
+  /** What is done with symbolic links that were made on the host. */
+  readonly links: "keep" | "map";
+  /** What is done with other file systems that begin in the tree. */
+  readonly otherFileSystems: "refuse" | "leave" | "take";
   readonly mapped: boolean;
+  readonly accessMode: "mapped" | "passthrough" | "squash";
+  readonly readOnly: boolean;
   readonly giveBack: boolean;
   /** libvirt is the connecting user's own session, and so QEMU is that user. */
   readonly session: boolean;
@@ -38,24 +58,50 @@ export interface Entry {
   /** Permission bits, 0 to 0o7777. */
   readonly mode: number;
   readonly inode: string;
-  /** Seconds since 1970 at which it was made; `0` where the file system does not tell. */
+  /** Seconds since 1970 at which it was made, to the nanosecond: `1763877000.123456789`; 0 where the file system does not tell. */
   readonly born: string;
 }
 
 /** `user.virtfs.*` of the directory itself, values as getfattr prints them: `{"user.virtfs.uid": "0x00000000"}`. */
 export type VirtfsAttributes = Readonly<Record<string, string>>;
 
+/** Of a directory that some share has. */
+export interface DirectoryRecord {
+  /** Its path. */
+  readonly identity: string;
+  readonly before: DirectoryBefore;
+}
+
 export interface DirectorySeen {
   readonly entry: Entry | undefined;
   /** The path with every link in it followed; what it would be, when it is not there. */
   readonly realPath: string;
   readonly mounts: readonly Mount[];
-  /** The paths of all directories of which the host has a record. */
-  readonly recorded: readonly string[];
+  /** What the host has records of: all directories of shares. */
+  readonly records: readonly DirectoryRecord[];
   readonly parents: readonly (Entry & { readonly path: string; readonly acl: boolean })[];
   readonly attributes: VirtfsAttributes | "unsupported";
-  /** Owners of what is in the tree, most first, sample: `{ uid: 0, user: "root", gid: 0, count: 12 }`. */
-  readonly owners: readonly { uid: number; user: string; count: number }[];
+  /** What its access list gives its group, 0 to 7; undefined: it has none, and its mode says it. */
+  readonly groupRights: number | undefined;
+  readonly tree: TreeSeen;
+  /** Whether it is written down what the entries of the tree had. */
+  readonly treeRemembered: boolean;
+  /** Whether links in it were mapped, and are to come back. */
+  readonly linksMapped: boolean;
+  /** Of them, what had setuid, setgid or capabilities. */
+  readonly hadPrivileges: Named;
+  /** Directories above, of other shares, that were taken over with all in them, the nearest first. */
+  readonly takenAround: readonly string[];
+  /** File systems that begin in it, where they are to be taken over too. */
+  readonly nested: NestedRoots;
+  /** Those that were taken over with it. */
+  readonly takenWith: readonly TakenWith[];
+  /** The ledgers of those that were taken over with any directory. */
+  readonly takenOnHost: ReadonlySet<string>;
+  /** What the directory and those above it are, where some were taken over. */
+  readonly above: readonly string[];
+  /** Whether the guest sees of all of them what they had. */
+  readonly viewKept: boolean;
   readonly principals: Readonly<Record<string, number | undefined>>;
   readonly info?: DomainInfo | undefined;
   readonly live: Domain | undefined;
@@ -94,16 +140,31 @@ export interface ForeignRecord {
   readonly holders: readonly string[];
 }
 
+/** Whether other file systems that begin in it are taken over, too. */
+export function takesAll({ recursive, otherFileSystems }: DirectoryWant): boolean {
+  return recursive === true && otherFileSystems === "take";
+}
+
 /** Everything that is asked about a share's directory, and about whom its QEMU runs as. */
 export function directoryFacts(want: DirectoryWant): Facts<DirectorySeen> {
   return {
     entry: entryOf(want.path),
     realPath: realPathOf(want.path),
     mounts: hostMounts,
-    recorded: recordedOnHost("directory"),
+    records: recordsOnHost("directory") as Fact<readonly DirectoryRecord[]>,
     parents: parentsOf(want.path),
     attributes: attributesOf(want.path),
-    owners: ownersIn(want.path),
+    tree: treeIn(want.path, want.recursive === true, takesAll(want)),
+    nested: nestedRoots(want.path, takesAll(want)),
+    takenWith: takenWith(want.path),
+    takenOnHost,
+    above: identitiesAbove(want.path),
+    groupRights: groupRightsOf(want),
+    treeRemembered: isRemembered({ of: "owners", path: want.path }),
+    linksMapped: linksMapped(want.path),
+    hadPrivileges: privilegesTaken(want.path),
+    takenAround: rememberedOnSameFileSystem("owners", want.path, directoriesAbove(want.path)),
+    viewKept: viewKept(want.path),
     principals: principalsOf("host", [want.owner, want.group]),
     info: domainInfo,
     live: liveDomain,
@@ -125,6 +186,30 @@ export function entryOf(path: string): Fact<Entry | undefined> {
   };
 }
 
+/**
+ * Of a directory with an access list the bits of the group in its mode are the list's mask, acl(5) of acl 2.3.1.
+ *
+ * Sample: `system.posix_acl_access=0x0200000001000700ffffffff04000500ffffffff...`: tag 4 is the group's own entry
+ * (Linux 6.1 include/uapi/linux/posix_acl_xattr.h).
+ */
+function groupRightsOf({ path, keepOwners }: DirectoryWant): Fact<number | undefined> {
+  return {
+    key: `group's rights ${path} ${keepOwners}`,
+    place: "host",
+    does: `read the access list of ${path}`,
+    guard: true,
+    tools: [attr],
+    script: keepOwners
+      ? sh`if [ -d ${path} ]; then getfattr -h --absolute-names -e hex -n system.posix_acl_access -- ${path} 2>/dev/null | grep '^system' || :; fi`
+      : sh`:`,
+    parse(output) {
+      const entries = /=0x.{8}((?:.{16})+)/.exec(output)?.[1]?.match(/.{16}/g) ?? [];
+      const own = entries.find((entry) => entry.startsWith("0400"));
+      return own === undefined ? undefined : Number.parseInt(own.slice(4, 6), 16);
+    },
+  };
+}
+
 /** Whom the scripts run as; with libvirt's session daemon, QEMU too. Sample: `1000 1000`. */
 const connectingUser: Fact<{ user: string; group: string }> = {
   key: "connecting user",
@@ -137,8 +222,8 @@ const connectingUser: Fact<{ user: string; group: string }> = {
   },
 };
 
-/** Sample: `64055:64055:755:6029396:1763877000:directory:libvirt-qemu:libvirt-qemu`; no name of a user or group holds a colon. */
-const entryFormat = "%u:%g:%a:%i:%W:%F:%U:%G";
+/** Sample: `64055:64055:755:6029396:1763877000.123456789:directory:libvirt-qemu:libvirt-qemu`; no name of a user or group holds a colon. */
+const entryFormat = `%u:%g:%a:${identityFormat}:%F:%U:%G`;
 
 function parseEntry(line: string): Entry {
   const [uid, gid, mode, inode = "", born = "", kind = "", user = "", group = ""] = line.trim().split(":");
@@ -218,22 +303,5 @@ fi`,
         .map((line) => [line.slice(0, line.indexOf("=")), line.slice(line.indexOf("=") + 1)]);
       return Object.fromEntries(pairs) as VirtfsAttributes;
     },
-  };
-}
-
-/** Who owns what in the tree, by count; the directory itself is not counted, other file systems are not entered. */
-function ownersIn(path: string): Fact<readonly { uid: number; user: string; count: number }[]> {
-  return {
-    key: `owners in ${path}`,
-    place: "host",
-    does: `count the owners in ${path}`,
-    tools: [findutils],
-    script: sh`if [ -d ${path} ]; then find ${path} -xdev -mindepth 1 -printf '%U %u\n' | sort | uniq -c | sort -rn; fi`,
-    parse: (output) =>
-      output
-        .split("\n")
-        .map((line) => /^\s*(\d+) (\d+) (.*)$/.exec(line))
-        .filter((match) => match !== null)
-        .map((match) => ({ count: Number(match[1]), uid: Number(match[2]), user: match[3] ?? "" })),
   };
 }

@@ -2,6 +2,7 @@ import type { Plan, Step } from "../engine/concern";
 import type { Domain } from "../formats/domain-xml";
 import { exactMode, formatOctalMode } from "../formats/octal-mode";
 import { lines, sh } from "../formats/shell";
+import { directoryType, formatU32, ownerAttributes } from "../formats/virtfs";
 import { createdMode, type Owner } from "./directory-checks";
 import {
   type DirectorySeen,
@@ -43,13 +44,15 @@ export function adjust(want: DirectoryWant, seen: DirectorySeen, entry: Entry, o
   const chowned =
     (owner.uid !== undefined && owner.uid !== entry.uid) ||
     (owner.gid !== undefined && owner.gid !== entry.gid);
-  const missing = attributeNames.filter(
+  const missing = ownerAttributes.filter(
     (name) => seen.attributes === "unsupported" || !(name in seen.attributes),
   );
   // Whoever takes over must be able to use it; what the guest sees is kept apart.
   const mode = want.mode ?? (chowned && want.keepOwners ? entry.mode | 0o700 : entry.mode);
   return [
-    ...(chowned && want.keepOwners && missing.length > 0 ? [keepStep(want.path, entry, missing)] : []),
+    ...(chowned && want.keepOwners && missing.length > 0
+      ? [keepStep(want.path, { ...entry, mode: ownMode(entry, seen) }, missing)]
+      : []),
     ...chownSteps(want.path, owner, entry),
     ...(mode === entry.mode ? [] : [chmodStep(want.path, mode, entry.mode)]),
   ];
@@ -79,10 +82,10 @@ export function chmodStep(path: string, to: number, from: number): Step {
   };
 }
 
-const attributeNames = ["user.virtfs.uid", "user.virtfs.gid", "user.virtfs.mode"] as const;
-
-/** S_IFDIR of stat(2): QEMU replaces all of st_mode by the attribute, so the type must be in it. */
-const directoryType = 0o040000;
+/** Its mode without the mask of an access list, which stands where the group's bits are (acl(5) of acl 2.3.1). */
+function ownMode({ mode }: Entry, { groupRights }: DirectorySeen): number {
+  return groupRights === undefined ? mode : mode & (0o7707 | (groupRights << 3));
+}
 
 /**
  * `missing`: what is there already is what the guest sees. A guest that changed the mode alone has set that one alone,
@@ -91,7 +94,7 @@ const directoryType = 0o040000;
 function keepStep(
   path: string,
   entry: Entry,
-  missing: readonly (typeof attributeNames)[number][] = attributeNames,
+  missing: readonly (typeof ownerAttributes)[number][] = ownerAttributes,
 ): Step {
   const values = {
     "user.virtfs.uid": entry.uid,
@@ -110,7 +113,7 @@ function keepStep(
     run: sh`forget() { ${undo}
 }
 trap '[ $? = 0 ] || forget' EXIT
-${lines(missing.map((name) => sh`setfattr -h -n ${name} -v ${littleEndian(values[name])} -- ${path}`))}`,
+${lines(missing.map((name) => sh`setfattr -h -n ${name} -v ${formatU32(values[name])} -- ${path}`))}`,
     undo,
   };
 }
@@ -162,7 +165,7 @@ export function giveUpOwn(old: DirectoryWant, seen: DirectorySeen): Plan {
       warnings: [`${old.path}, which this share made, stays: the domain still declares it`],
     };
   }
-  if (seen.owners.length > 0) {
+  if (seen.tree.entries.length > 0 || seen.tree.otherFileSystems.count > 0) {
     return { steps: [], warnings: [`${old.path}, which this share made, stays: there are files in it`] };
   }
   return {
@@ -174,11 +177,4 @@ export function giveUpOwn(old: DirectoryWant, seen: DirectorySeen): Plan {
       },
     ],
   };
-}
-
-/** A u32 as QEMU writes it: `0xe8410000` for 040750. */
-function littleEndian(value: number): string {
-  const bytes = Buffer.alloc(4);
-  bytes.writeUInt32LE(value);
-  return `0x${bytes.toString("hex")}`;
 }

@@ -12,7 +12,9 @@ import { parseContext } from "../formats/file-contexts";
 import { DirectoryTrees } from "../formats/directory-tree";
 import { directoriesAbove } from "../formats/system-path";
 import { liveDomain, persistentDomain } from "./domain-facts";
+import { isRemembered } from "./ledger";
 import { hostMounts } from "./mounts";
+import { nestedRoots } from "./nested-trees";
 import { hostExportsOnSelinux } from "./second-writer";
 import {
   contextOf,
@@ -36,14 +38,7 @@ import {
   typeKnown,
   virtBooleans,
 } from "./selinux-facts";
-import {
-  forgetLabels,
-  giveLabelsBack,
-  labelsRemembered,
-  relabel,
-  rememberLabels,
-  type Tree,
-} from "./selinux-labels";
+import { forgetLabels, giveLabelsBack, relabel, rememberLabels, type Tree } from "./selinux-labels";
 import { giveRuleBack, removeRule, setRule } from "./selinux-rules";
 
 /** What first contact found: the rule's context, and the label of the directory; each null where there was none. */
@@ -83,6 +78,7 @@ export const hostSelinux: Concern<SelinuxWant, SelinuxSeen, SelinuxBefore | null
           always: spec.selinux.manage === "always",
           newFiles: spec.selinux.newFiles,
           recursive: spec.directory.recursive,
+          takesAll: spec.directory.recursive === true && spec.directory.otherFileSystems === "take",
           giveBack: spec.directory.onDelete === "restore",
         },
 
@@ -95,11 +91,12 @@ export const hostSelinux: Concern<SelinuxWant, SelinuxSeen, SelinuxBefore | null
     exact: exactRules(want.path),
     labels: labelsOf(want.path),
     mounts: hostMounts,
+    nested: nestedRoots(want.path, want.takesAll),
     booleans: virtBooleans,
     newRange: rangeOfNewFiles,
     typeKnown: typeKnown(want.type ?? "svirt_image_t"),
     exports: hostExportsOnSelinux,
-    remembered: labelsRemembered(want.path),
+    remembered: isRemembered({ of: "labels", path: want.path }),
     recorded: recordedOnHost("selinux"),
     persistent: persistentDomain,
     live: liveDomain,
@@ -135,6 +132,13 @@ export const hostSelinux: Concern<SelinuxWant, SelinuxSeen, SelinuxBefore | null
         ...(ruled ? [] : [setRule(ruledPath(want, seen), contextOf(type, seen), seen.rules)]),
         ...(labelled ? [] : [relabel(tree, toRemember)]),
       ],
+      ...(first && want.takesAll && (seen.nested.roots.length > 0 || seen.nested.more)
+        ? {
+            warnings: [
+              `labels of other file systems and subvolumes in ${want.path} are left as they are: QEMU is denied there unless they have the share's; restorecon -RF gives it to them, by the rule of this share`,
+            ],
+          }
+        : {}),
     };
   },
 

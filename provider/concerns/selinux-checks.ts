@@ -10,6 +10,7 @@ import {
 } from "../formats/file-contexts";
 import { type Mount, mountHolding } from "../formats/mountinfo";
 import { type Booleans, type Equivalences, type Labels, packageOf, type SelinuxState } from "./selinux-facts";
+import type { NestedRoots } from "./nested-trees";
 import type { HostExports } from "./second-writer";
 
 /** What a share wants of the host's SELinux, what can be seen of it, and what cannot be. Pure. */
@@ -23,6 +24,8 @@ export interface SelinuxWant {
   readonly always: boolean;
   readonly newFiles: "auto" | "inherit" | "ignore";
   readonly recursive: boolean | undefined;
+  /** Whether other file systems that begin in it are taken over, too: their labels are not. */
+  readonly takesAll: boolean;
   readonly giveBack: boolean;
 }
 
@@ -33,6 +36,8 @@ export interface SelinuxSeen {
   readonly exact: readonly (FileContextRule & { readonly path: string })[];
   readonly labels: Labels | undefined;
   readonly mounts: readonly Mount[];
+  /** File systems that begin in the tree. */
+  readonly nested: NestedRoots;
   readonly booleans: Booleans;
   readonly newRange: string;
   readonly typeKnown: boolean;

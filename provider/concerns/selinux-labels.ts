@@ -1,8 +1,7 @@
-import { createHash } from "node:crypto";
-import type { Fact, Step } from "../engine/concern";
-import { putInPlace } from "../formats/put-in-place";
+import type { Step } from "../engine/concern";
 import { lines, type Script, sh } from "../formats/shell";
-import { withoutLinks } from "../formats/without-links";
+import { identityFormat, withoutLinks } from "../formats/without-links";
+import { forgetLedger, isRemembered, keepLedger, type Ledger, makeLedger, openLedger } from "./ledger";
 import { labelsOf } from "./selinux-facts";
 
 /**
@@ -20,29 +19,7 @@ export interface Tree {
   readonly guestLinks: boolean;
 }
 
-/** Sets `$ledger`, which the scripts below read. */
-function ledgerOf(path: string): Script {
-  return sh`ledger=${ledgerFile(path)}
-export ledger`;
-}
-
-/** Named by a hash, as the records are, for a path has any length. */
-function ledgerFile(path: string): Script {
-  return sh`"$records/labels/"${createHash("sha256").update(path).digest("hex").slice(0, 32)}`;
-}
-
-/** Whether something is written down of a directory. */
-export function labelsRemembered(path: string): Fact<boolean> {
-  return {
-    key: `labels remembered of ${path}`,
-    place: "host",
-    does: `see whether the labels that ${path} had are written down`,
-    guard: true,
-    script: sh`${ledgerOf(path)}
-if [ -e "$ledger" ]; then echo remembered; fi`,
-    parse: (output) => output !== "",
-  };
-}
+const ledgerOf = (path: string): Ledger => ({ of: "labels", path });
 
 /** With what a script ends in the working directory: `.`, or all below it on the same file system. */
 function entriesOf({ whole }: Tree): Script {
@@ -57,21 +34,14 @@ export function rememberLabels(tree: Tree, sharesInside: readonly string[]): Ste
   const write = withoutLinks(
     tree.path,
     tree.guestLinks,
-    sh`${entriesOf(tree)} | xargs -0 -r stat --printf '%i:%.9W %C\n' -- > "$ledger.new"
+    sh`${entriesOf(tree)} | xargs -0 -r stat --printf ${`${identityFormat} %C\\n`} -- > "$ledger.new"
 [ -s "$ledger.new" ]`,
   );
-  const others = sharesInside.map(ledgerFile);
   return {
     does: `write down the labels of ${tree.path}${tree.whole ? " and all in it" : ""}`,
-    run: sh`mkdir -p -m 0700 -- "$records" "$records/labels"
-${ledgerOf(tree.path)}
-${write}
-for other in ${{ text: others.map(({ text }) => text).join(" ") }}; do [ ! -e "$other" ] || cat -- "$other"; done > "$ledger.inner"
-cat -- "$ledger.inner" "$ledger.new" | sort -s -u -t ' ' -k 1,1 > "$ledger.whole"
-rm -f -- "$ledger.inner" "$ledger.new"
-${putInPlace(sh`"$ledger.whole"`, sh`"$ledger"`, sh`"$records/labels"`)}`,
-    undo: forget(tree.path),
-    changes: [labelsRemembered(tree.path).key],
+    run: lines([makeLedger(ledgerOf(tree.path)), write, keepLedger(ledgerOf(tree.path), sharesInside)]),
+    undo: forgetLedger(ledgerOf(tree.path)),
+    changes: [isRemembered(ledgerOf(tree.path)).key],
   };
 }
 
@@ -81,7 +51,12 @@ export function relabel(tree: Tree, undo: boolean): Step {
     does: `label ${tree.path}${tree.whole ? " and all in it" : ""} as the rules say`,
     run: withoutLinks(tree.path, tree.guestLinks, asRulesSay(tree)),
     ...(undo
-      ? { undo: lines([ledgerOf(tree.path), withoutLinks(tree.path, tree.guestLinks, asRemembered(tree))]) }
+      ? {
+          undo: lines([
+            openLedger(ledgerOf(tree.path)),
+            withoutLinks(tree.path, tree.guestLinks, asRemembered(tree)),
+          ]),
+        }
       : {}),
     changes: [labelsOf(tree.path).key],
   };
@@ -92,7 +67,7 @@ export function giveLabelsBack(tree: Tree): Step {
   return {
     does: `give ${tree.path}${tree.whole ? " and all in it" : ""} the labels back that they had`,
     run: lines([
-      ledgerOf(tree.path),
+      openLedger(ledgerOf(tree.path)),
       withoutLinks(tree.path, tree.guestLinks, lines([asRulesSay(tree), asRemembered(tree)])),
     ]),
     changes: [labelsOf(tree.path).key],
@@ -103,15 +78,9 @@ export function giveLabelsBack(tree: Tree): Step {
 export function forgetLabels(path: string): Step {
   return {
     does: `forget the labels that ${path} had`,
-    run: forget(path),
-    changes: [labelsRemembered(path).key],
+    run: forgetLedger(ledgerOf(path)),
+    changes: [isRemembered(ledgerOf(path)).key],
   };
-}
-
-function forget(path: string): Script {
-  return sh`${ledgerOf(path)}
-rm -f -- "$ledger" "$ledger".*
-rmdir -- "$records/labels" 2>/dev/null || :`;
 }
 
 /** All cores (-T) since policycoreutils 3.4, one file system (-x) since 3.1. */
@@ -131,7 +100,7 @@ restorecon "$@" -- .`;
 function asRemembered(tree: Tree): Script {
   return sh`[ -e "$ledger" ] || exit 0
 trap 'rm -f -- "$ledger.now" "$ledger.differ"' EXIT
-${entriesOf(tree)} | xargs -0 -r stat --printf '%i:%.9W %C %n\0' -- | tr '\0\n' '\n\0' | sort > "$ledger.now"
+${entriesOf(tree)} | xargs -0 -r stat --printf ${`${identityFormat} %C %n\\0`} -- | tr '\0\n' '\n\0' | sort > "$ledger.now"
 join -t ' ' -- "$ledger" "$ledger.now" | sed -E '/^[^ ]+ ([^ ]+) \1 /d' > "$ledger.differ"
 cut -d ' ' -f 2 "$ledger.differ" | sort -u | {
   failed=''

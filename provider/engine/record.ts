@@ -101,6 +101,21 @@ done`,
   };
 }
 
+/** Of a layer, all that the host has a record of, and what first contact found of it; a record that cannot be read is none. */
+export function recordsOnHost(
+  layer: Layer,
+): Fact<readonly { readonly identity: string; readonly before: Json }[]> {
+  return {
+    ...recordedOnHost(layer),
+    key: `records of ${layer}`,
+    parse: (output) =>
+      output.split("\n").flatMap((line) => {
+        const record = parse(line);
+        return record ? [{ identity: record.identity, before: record.before }] : [];
+      }),
+  };
+}
+
 /** The same fact, looked up only where there is a record; elsewhere its script prints nothing. */
 export function whereRecorded<T>(fact: Fact<T>, at: RecordPlace): Fact<T> {
   if (fact.perDomain === true) return fact;

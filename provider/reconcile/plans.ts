@@ -68,10 +68,10 @@ export class Plans {
 
   /** All that is known to fail. */
   problems(): Problem[] {
-    const { ensure, release } = this.bindings;
+    const { ensure, release, around } = this.bindings;
     return [
       ...ensure.map((binding) => [binding, this.#plan(binding)] as const),
-      ...release.map((binding) => [binding, this.#restore(binding)] as const),
+      ...[...release, ...around].map((binding) => [binding, this.#restore(binding)] as const),
     ].flatMap(([binding, plan]) =>
       (plan?.refuse ?? []).map((refusal) => ({
         layer: binding.concern.layer,
@@ -313,7 +313,8 @@ export class Plans {
   #forget(binding: Binding): Step[] {
     const seen = this.#seen(binding);
     const entry = recordIn(binding, this.observation.host);
-    if (!entry || this.#mustWait(binding)) return [];
+    // What cannot be given back is not forgotten.
+    if (!entry || this.#mustWait(binding) || (this.#restore(binding)?.refuse ?? []).length > 0) return [];
     const others = this.#otherHolders(binding);
     const { layer } = binding.concern;
     if (others.length === entry.holders.length) return [];

@@ -194,6 +194,9 @@ class Run {
     await this.#again(async (first) => {
       if (!first) await this.#lookAgain();
       const stale = await this.#writeTo("guest", (plans) => plans.guestDown());
+      // The way there was long: what could be given back at the beginning may not be there any more.
+      const [problem, ...more] = this.#plans().problems();
+      if (problem && !this.#failed()) throw new ShareError([problem, ...more]);
       return stale === false && !this.#failed() ? this.#writeTo("host", steps) : stale;
     });
   }

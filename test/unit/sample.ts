@@ -1,6 +1,7 @@
 import { parseSpec, type ShareSpec } from "../../provider/spec";
 import type { Device9p, Domain } from "../../provider/formats/domain-xml";
 import type { DomainInfo } from "../../provider/concerns/domain-facts";
+import type { TreeSeen } from "../../provider/concerns/tree-facts";
 
 /** Names and values that many tests share; each overrides what it is about. */
 
@@ -51,5 +52,19 @@ export function domainOf(devices9p: readonly Device9p[], more: Partial<Domain> =
     deviceKeys: devices9p.map((one) => `filesystem 9p ${one.tag}`),
     hasBlockJob: false,
     ...more,
+  };
+}
+
+const none = { count: 0, names: [] };
+
+/** A tree with so many plain files of each owner. */
+export function treeOf(...owners: readonly [uid: number, user: string, count: number][]): TreeSeen {
+  return {
+    entries: owners.map(([uid, user, count]) => ({ kind: "file", uid, user, count, gid: 108, open: true })),
+    executables: 0,
+    privileged: none,
+    linkedOut: none,
+    otherFileSystems: none,
+    tooDeep: none,
   };
 }

@@ -1,4 +1,4 @@
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import type { Fact, Step } from "../../provider/engine/concern";
 import type { Script } from "../../provider/formats/shell";
 
@@ -27,3 +27,22 @@ export function runSteps(steps: readonly Step[], rewrite?: (text: string) => str
 export function does(plan: { readonly steps: readonly Step[] }): string[] {
   return plan.steps.map((step) => step.does);
 }
+
+/** Runs a script until it is killed with all that it started, after so many milliseconds; whether it was. */
+export const killedAfter = (
+  ms: number,
+  script: Script,
+  rewrite: (text: string) => string = (text) => text,
+): Promise<boolean> =>
+  new Promise((resolve) => {
+    const child = spawn("/bin/sh", ["-c", `set -e\numask 077\n${rewrite(script.text)}`], {
+      detached: true,
+      stdio: "ignore",
+      env: { ...process.env, LC_ALL: "C" },
+    });
+    const timer = setTimeout(() => process.kill(-(child.pid ?? 0), "SIGKILL"), ms);
+    child.on("close", (_, signal) => {
+      clearTimeout(timer);
+      resolve(signal !== null);
+    });
+  });

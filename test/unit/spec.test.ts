@@ -24,7 +24,16 @@ describe("defaults", () => {
         model: "virtio",
         otherWriters: "refuse",
         host: { libvirtUri: "qemu:///system", escalate: "auto", verifyHostKey: true },
-        directory: { create: true, owner: "qemu", group: "qemu", keepOwners: true, onDelete: "restore" },
+        directory: {
+          create: true,
+          owner: "qemu",
+          group: "qemu",
+          keepOwners: true,
+          onDelete: "restore",
+          privileged: "refuse",
+          links: "keep",
+          otherFileSystems: "refuse",
+        },
         selinux: { manage: "auto", newFiles: "auto" },
         power: "never",
         timeouts: { commandMs: 120_000, shutdownMs: 120_000, bootMs: 300_000 },
@@ -75,7 +84,14 @@ describe("defaults", () => {
     [{ directory: { owner: "alice" } }, { owner: "alice", group: "qemu", keepOwners: true }],
     [{ directory: { keepOwners: false } }, { owner: "qemu", group: "qemu", keepOwners: false }],
   ])("of the directory with %j", (args, expected) => {
-    expect(specOf(args).directory).toEqual({ create: true, onDelete: "restore", ...expected });
+    expect(specOf(args).directory).toEqual({
+      create: true,
+      onDelete: "restore",
+      privileged: "refuse",
+      links: "keep",
+      otherFileSystems: "refuse",
+      ...expected,
+    });
   });
 });
 

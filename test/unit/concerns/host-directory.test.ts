@@ -13,11 +13,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { DirectoryBefore, DirectoryWant } from "../../../provider/concerns/directory-facts";
 import { hostDirectory } from "../../../provider/concerns/host-directory";
+import { nameOf } from "../../../provider/concerns/ledger";
+import { ledgerOf } from "../../../provider/concerns/tree-scripts";
 import { alone, type Fact } from "../../../provider/engine/concern";
 import { untilFailure } from "../../../provider/engine/script";
 import type { Mount } from "../../../provider/formats/mountinfo";
 import { sh } from "../../../provider/formats/shell";
-import { device, domainOf, specOf } from "../sample";
+import { device, domainOf, specOf, treeOf } from "../sample";
 import { does, runFact, runScript, runSteps } from "../shell-machine";
 
 type Seen = Parameters<typeof hostDirectory.plan>[1];
@@ -44,20 +46,53 @@ const above = [
 ];
 const qemu = { ...root, uid: 64055, gid: 108, user: "libvirt-qemu", group: "kvm" };
 
+const none = { count: 0, names: [] };
+
 const seenOf = (more: Partial<Seen> = {}): Seen => ({
   entry: root,
   realPath: "/foo/bar",
   mounts: [],
-  recorded: [],
+  records: [],
   parents: above,
   attributes: {},
-  owners: [],
+  groupRights: undefined,
+  tree: treeOf(),
+  treeRemembered: false,
+  linksMapped: false,
+  hadPrivileges: none,
+  viewKept: false,
+  takenAround: [],
+  nested: { roots: [], more: false },
+  takenWith: [],
+  takenOnHost: new Set(),
+  above: [],
   principals: {},
   live: undefined,
   persistent: domainOf([]),
   baselabels: noLabels,
   user: { user: "1000", group: "1001" },
   ...more,
+});
+
+const mount = (root: string, mountPoint: string, device = "8:1"): Mount => ({
+  id: 1,
+  parent: 1,
+  device,
+  root,
+  mountPoint,
+  mountOptions: ["rw"],
+  type: "ext4",
+  source: "/dev/sda1",
+  superOptions: ["rw"],
+});
+const readOnly = (mountPoint: string): Mount => ({
+  ...mount("/", mountPoint),
+  mountOptions: ["ro", "nodev"],
+});
+
+/** Of directories that other shares have. */
+const recordsOf = (...paths: readonly string[]): Pick<Seen, "records"> => ({
+  records: paths.map((identity) => ({ identity, before: { created: true } })),
 });
 
 const noLabels = () => undefined;
@@ -94,10 +129,16 @@ describe("plan", () => {
         attributes: {
           "user.virtfs.uid": "0x00000000",
           "user.virtfs.gid": "0x00000000",
-          "user.virtfs.mode": "0xed410000",
+          "user.virtfs.mode": "0xe8410000",
         },
       },
       [take],
+    ],
+    [
+      "the mask of an access list is not taken for what the group may do",
+      {},
+      { entry: { ...root, mode: 0o2775 }, groupRights: 5 },
+      ["let the guest go on seeing /foo/bar as 0:0 2755 (user.virtfs.*)", take],
     ],
     [
       "of which a killed step left one, the others follow",
@@ -121,16 +162,11 @@ describe("plan", () => {
       { principals: { "passwd alice": 1000 } },
       [keep, "chown /foo/bar from 0:0 to 1000:0"],
     ],
-    [
-      "QEMU's own files in it",
-      {},
-      { owners: [{ uid: 64055, user: "libvirt-qemu", count: 3 }] },
-      [keep, take],
-    ],
+    ["QEMU's own files in it", {}, { tree: treeOf([64055, "libvirt-qemu", 3]) }, [keep, take]],
     [
       "others' files, and only the directory is taken",
       { directory: { recursive: false } },
-      { owners: [{ uid: 0, user: "root", count: 3 }] },
+      { tree: treeOf([0, "root", 3]) },
       [keep, take],
     ],
     [
@@ -155,20 +191,9 @@ describe("plan", () => {
   });
 
   describe("a directory that has a record under another path", () => {
-    const mount = (root: string, mountPoint: string, device = "8:1"): Mount => ({
-      id: 1,
-      parent: 1,
-      device,
-      root,
-      mountPoint,
-      mountOptions: ["rw"],
-      type: "ext4",
-      source: "/dev/sda1",
-      superOptions: ["rw"],
-    });
     const mounts = [mount("/", "/"), mount("/srv/a", "/foo/bar"), mount("/srv/a", "/elsewhere", "8:2")];
     const codes = (recorded: readonly string[], before?: DirectoryBefore, known = false) =>
-      hostDirectory.plan(want(), seenOf({ mounts, recorded }), before, known).refuse ?? [];
+      hostDirectory.plan(want(), seenOf({ mounts, ...recordsOf(...recorded) }), before, known).refuse ?? [];
 
     test("is refused by that path", () => {
       expect(codes(["/srv/b", "/srv/a"])).toEqual([
@@ -275,15 +300,11 @@ describe("plan", () => {
       "treeOfOthers",
       {},
       {
-        owners: [
-          { uid: 0, user: "root", count: 9 },
-          { uid: 64055, user: "libvirt-qemu", count: 5 },
-          { uid: 12, user: "12", count: 1 },
-        ],
+        tree: treeOf([0, "root", 9], [64055, "libvirt-qemu", 5], [12, "", 1]),
       },
       undefined,
       "/foo/bar holds entries of other owners: 9 of root (0), 1 of 12 (12)",
-      "write directory.recursive: false to take only the directory itself; taking a tree over with its owners kept is not available in this release",
+      "write directory.recursive: true to take all of it over, whose owners the guest goes on seeing, and which destroy gives back; or false to take only the directory itself",
     ],
     [
       "unknownUser",
@@ -469,7 +490,7 @@ describe("restore", () => {
     ],
     [
       "our own, with files in it",
-      { entry: qemu, owners: [{ uid: 64055, user: "q", count: 1 }] },
+      { entry: qemu, tree: treeOf([64055, "q", 1]) },
       { created: true },
       {},
       [],
@@ -629,10 +650,13 @@ printf %s "$failed"`);
     execFileSync("touch", [join(path, "f"), join(path, "a", "new\nline")]);
     chownSync(join(path, "f"), 12345, 0);
     const seen = lookAt(path, { directory: { owner: "daemon", group: "no-such-group" } });
-    expect(seen.owners).toEqual([
-      { count: 2, uid: 0, user: "root" },
-      { count: 1, uid: 12345, user: "12345" },
-    ]);
+    expect(seen.tree.entries).toEqual(
+      expect.arrayContaining([
+        { kind: "directory", count: 1, uid: 0, gid: 0, user: "root", open: true },
+        { kind: "file", count: 1, uid: 0, gid: 0, user: "root", open: true },
+        { kind: "file", count: 1, uid: 12345, gid: 0, user: "", open: true },
+      ]),
+    );
     expect(seen.principals).toMatchObject({ "passwd daemon": 1, "group daemon": 1 });
     expect(seen.principals["group no-such-group"]).toBeUndefined();
     expect(seen.parents.map((parent) => parent.path)).toEqual([folder, "/tmp", "/"]);
@@ -658,4 +682,376 @@ printf %s "$failed"`);
       env: { ...process.env, LC_ALL: "C" },
     });
   }
+});
+
+describe("a tree of others", () => {
+  const all = { directory: { recursive: true } };
+  const others = { tree: treeOf([0, "root", 9]) };
+  const taken = {
+    entry: qemu,
+    tree: treeOf([64055, "libvirt-qemu", 9]),
+    treeRemembered: true,
+    viewKept: true,
+  };
+  const takeTree = "take over all in /foo/bar for 64055:108, as the guest goes on seeing it";
+  const treeBack = "give all in /foo/bar back to whom it was taken from";
+  const forget = "forget what the entries of /foo/bar had";
+  const kinds = (more: object): Partial<Seen> => ({ tree: { ...treeOf([0, "root", 9]), ...more } });
+  const two = { count: 7, names: ["a", "b"] };
+
+  test.each<[string, Record<string, unknown>, Partial<Seen>, string[]]>([
+    ["is taken over before the directory", all, others, [takeTree, keep, take]],
+    [
+      "without showing it",
+      { directory: { ...all.directory, keepOwners: false } },
+      others,
+      ["chown all in /foo/bar to 64055:108, with nothing kept of whose it was", take],
+    ],
+    [
+      "its group alone",
+      { readOnly: true, directory: { recursive: true, group: 7 } },
+      { entry: { ...root, gid: 7 }, tree: treeOf([0, "root", 9]) },
+      ["take over all in /foo/bar for :7, as the guest goes on seeing it"],
+    ],
+    ["is left where that is written out", { directory: { recursive: false } }, others, [keep, take]],
+    ["is nothing to do where it is QEMU's", all, taken, []],
+    [
+      "links and devices of others are left",
+      all,
+      {
+        ...taken,
+        ...kinds({ entries: [{ kind: "link", uid: 0, gid: 0, count: 2, user: "root", open: true }] }),
+      },
+      [],
+    ],
+    [
+      "files that QEMU could not use are opened",
+      all,
+      {
+        ...taken,
+        ...kinds({ entries: [{ kind: "file", uid: 64055, gid: 108, count: 2, user: "", open: false }] }),
+      },
+      [takeTree],
+    ],
+    [
+      "but not where the modes are the guest's own",
+      { accessMode: "passthrough", directory: { recursive: true, owner: 64055, group: 108 } },
+      {
+        ...taken,
+        ...kinds({ entries: [{ kind: "file", uid: 64055, gid: 108, count: 2, user: "", open: false }] }),
+      },
+      [],
+    ],
+    ["what a killed run did not show yet is shown", all, { ...taken, viewKept: false }, [takeTree]],
+  ])("%s", (_, args, seen, steps) => {
+    const plan = hostDirectory.plan(want(args), seenOf(seen), undefined, false);
+    expect(plan.refuse ?? []).toEqual([]);
+    expect(does(plan)).toEqual(steps);
+  });
+
+  test.each<[string, Record<string, unknown>, Partial<Seen>, RegExp]>([
+    ["treePrivileged", all, kinds({ privileged: two }), /setuid or setgid \(7: a, b, \.\.\.\)/],
+    ["treeLinkedOut", all, kinds({ linkedOut: two }), /a name outside/],
+    ["treeOfFileSystems", all, kinds({ otherFileSystems: two }), /begin in \/foo\/bar \(7: a, b, /],
+    [
+      "treeOfFileSystems",
+      all,
+      { ...others, mounts: [{ mountPoint: "/foo/bar/x/y" } as Mount] },
+      /\(1: x\/y\)/,
+    ],
+    ["treeTooDeep", all, kinds({ tooDeep: two }), /too long/],
+    [
+      "fileSystemReadOnly",
+      all,
+      { ...others, mounts: [mount("/", "/"), readOnly("/foo")] },
+      /\/foo, which it is on/,
+    ],
+    ["fileSystemReadOnly", {}, { entry: undefined, mounts: [readOnly("/")] }, /\/, which it is on/],
+    ["treeWithoutBirth", all, { ...others, entry: { ...root, born: "0" } }, /when a file was made/],
+    [
+      "treeOfOthers",
+      { ...all, host: { libvirtUri: "qemu:///session" } },
+      others,
+      /not the connecting user's/,
+    ],
+  ])("is refused: %s", (code, args, seen, what) => {
+    const { refuse } = hostDirectory.plan(want(args), seenOf(seen), undefined, false);
+    expect(refuse?.map((one) => one.code)).toContain(code);
+    expect(refuse?.find((one) => one.code === code)?.what).toMatch(what);
+  });
+
+  test("links of the host are counted at first contact, mapped where that is asked for, and made again", () => {
+    const link = { kind: "link", uid: 0, gid: 0, count: 3, user: "root", open: true } as const;
+    const links = kinds({ entries: [link] });
+    const [map, again] = [
+      "make the links in /foo/bar that were made on the host readable for the guest",
+      "make the links in /foo/bar again that were there",
+    ];
+    const seen = seenOf({ ...taken, ...links, treeRemembered: false });
+    const told = hostDirectory.plan(want(all), seen, undefined, false);
+    expect([does(told), told.warnings]).toEqual([
+      [],
+      [
+        expect.stringMatching(
+          /^3 symbolic links in \/foo\/bar were made on the host: .* \(directory.links: map/,
+        ),
+      ],
+    ]);
+    const mapping = { directory: { recursive: true, links: "map" } };
+    expect(does(hostDirectory.plan(want(mapping), seen, undefined, false))).toEqual([map]);
+    expect(hostDirectory.drift(want(mapping), seen)).toMatchObject({
+      notes: ["/foo/bar holds links that are not mapped"],
+    });
+    const mapped = seenOf({ ...taken, treeRemembered: false, linksMapped: true });
+    expect(does(hostDirectory.plan(want(mapping), mapped, undefined, false))).toEqual([]);
+    expect(does(hostDirectory.plan(want(all), mapped, undefined, false))).toEqual([again]);
+    const back = hostDirectory.restore(want(mapping), before, { ...mapped, treeRemembered: true }, undefined);
+    expect(does(back).slice(0, 2)).toEqual([again, treeBack]);
+  });
+
+  test("is taken over beside other file systems where they may be left", () => {
+    const args = { directory: { recursive: true, otherFileSystems: "leave" } };
+    const seen = seenOf(kinds({ otherFileSystems: two }));
+    expect(hostDirectory.plan(want(args), seen, undefined, false).refuse).toBeUndefined();
+  });
+
+  describe("with a file system that begins in it", () => {
+    const args = { directory: { recursive: true, otherFileSystems: "take" } };
+    const root = {
+      path: "/foo/bar/sub",
+      identity: "3f1c:256:1763877001.5",
+      outer: "/foo/bar",
+      lacks: [],
+    };
+    const nested = { roots: [root], more: false };
+    const inner = {
+      name: nameOf(ledgerOf("owners", root)),
+      path: "/foo/bar/sub",
+      viewKept: true,
+      linksMapped: false,
+      hadPrivileges: none,
+    };
+    const [innerBack, innerForgotten] = [
+      "give all in /foo/bar/sub back to whom it was taken from",
+      "forget what the entries of file systems in /foo/bar had",
+    ];
+
+    test("is taken over after that one, which is remembered first", () => {
+      const { refuse, steps } = hostDirectory.plan(
+        want(args),
+        seenOf({ ...others, entry: qemu, nested }),
+        undefined,
+        false,
+      );
+      expect(refuse).toBeUndefined();
+      expect(does({ steps })).toEqual([
+        "remember which file systems in /foo/bar are taken over with it: /foo/bar/sub",
+        "take over all in /foo/bar/sub for 64055:108, as the guest goes on seeing it",
+        takeTree,
+      ]);
+    });
+
+    test("without a ledger, its own chown(1) does not go first", () => {
+      const forGood = { directory: { ...args.directory, keepOwners: false } };
+      const plan = hostDirectory.plan(want(forGood), seenOf({ ...others, nested }), undefined, false);
+      expect(does(plan).slice(0, 2)).toEqual([
+        "chown all in /foo/bar/sub to 64055:108, with nothing kept of whose it was",
+        "chown all in /foo/bar to 64055:108, with nothing kept of whose it was",
+      ]);
+    });
+
+    test("is nothing to do where all of both is taken over", () => {
+      const seen = seenOf({ ...taken, nested, takenWith: [inner] });
+      expect(does(hostDirectory.plan(want(args), seen, undefined, false))).toEqual([]);
+      const killed = { ...seen, takenWith: [{ ...inner, viewKept: false }] };
+      expect(does(hostDirectory.plan(want(args), killed, undefined, false))).toContain(takeTree);
+    });
+
+    test("is refused with what that one is refused for", () => {
+      const seen = seenOf({ ...others, nested, ...recordsOf("/foo/bar", "/foo/bar/sub") });
+      const { refuse, steps } = hostDirectory.plan(want(args), seen, undefined, false);
+      expect([refuse?.map(({ code }) => code), steps]).toEqual([["treeOfFileSystems"], []]);
+    });
+
+    test("no share may begin in it, for it would give back what this one made of it", () => {
+      const theirs = nameOf(ledgerOf("owners", { path: "/", outer: "/", identity: root.identity }));
+      const seen = seenOf({
+        ...taken,
+        ...recordsOf("/"),
+        above: [root.identity],
+        takenOnHost: new Set([theirs]),
+      });
+      const { refuse } = hostDirectory.plan(want(all), seen, undefined, false);
+      expect(refuse?.[0]?.what).toMatch(/that \/foo\/bar is on was taken over with/);
+      for (const more of [{ records: [] }, { above: ["3f1c:257:1.5"] }])
+        expect(hostDirectory.plan(want(all), { ...seen, ...more }, undefined, false).refuse).toBeUndefined();
+    });
+
+    test("it comes back wherever it is", () => {
+      const seen = seenOf({
+        ...taken,
+        nested: { roots: [{ ...root, path: "/foo/bar/renamed" }], more: false },
+        takenWith: [inner],
+      });
+      expect(does(hostDirectory.restore(want(args), before, seen, undefined)).slice(0, 2)).toEqual([
+        "give all in /foo/bar/renamed back to whom it was taken from",
+        treeBack,
+      ]);
+    });
+
+    test.each<[string, Partial<Seen>, string, RegExp]>([
+      ["is not there", { nested: { roots: [], more: false } }, "sourceVanished", /rm -f .*owners\/\w+\* /],
+      [
+        "is there twice",
+        { nested: { roots: [root, { ...root, path: "/foo/bar/b" }], more: false } },
+        "treeOfFileSystems",
+        /unmount/,
+      ],
+    ])("where it %s, nothing is given back by half", (_, more, code, remedy) => {
+      const seen = seenOf({ ...taken, takenWith: [inner], ...more });
+      const back = hostDirectory.restore(want(args), before, seen, undefined);
+      expect([back.steps, back.refuse?.map((one) => one.code)]).toEqual([[], [code]]);
+      expect(back.refuse?.[0]?.remedy).toMatch(remedy);
+    });
+
+    test("is left where it may be left, though it was taken over before", () => {
+      const left = { directory: { recursive: true, otherFileSystems: "leave" } };
+      const seen = seenOf({ ...taken, ...kinds({}), nested, takenWith: [{ ...inner, viewKept: false }] });
+      expect(does(hostDirectory.plan(want(left), seen, undefined, false))).toEqual([takeTree]);
+    });
+
+    test("is given back with it, and by name what had privileges", () => {
+      const had = { count: 1, names: ["su"] };
+      const seen = seenOf({
+        ...taken,
+        nested,
+        takenWith: [{ ...inner, hadPrivileges: had, linksMapped: true }],
+      });
+      const back = hostDirectory.restore(want(args), before, seen, undefined);
+      expect(does(back).slice(0, 5)).toEqual([
+        "make the links in /foo/bar/sub again that were there",
+        innerBack,
+        treeBack,
+        innerForgotten,
+        forget,
+      ]);
+      expect(back.warnings).toEqual([expect.stringMatching(/^in \/foo\/bar\/sub these had setuid.*: su$/)]);
+    });
+
+    test("is given back where its directory's own tree goes to a larger share", () => {
+      const seen = seenOf({
+        ...taken,
+        nested,
+        takenWith: [inner],
+        takenAround: ["/foo"],
+        ...recordsOf("/foo", "/foo/bar"),
+      });
+      expect(does(hostDirectory.restore(want(args), before, seen, undefined))).toEqual([
+        innerBack,
+        innerForgotten,
+        "keep what /foo/bar and its entries had for /foo, which they lie in",
+      ]);
+    });
+
+    test("is forgotten where nothing is to be given back", () => {
+      const leave = { directory: { ...args.directory, onDelete: "leave" } };
+      const seen = seenOf({ ...taken, nested, takenWith: [inner] });
+      expect(does(hostDirectory.restore(want(leave), before, seen, undefined))).toEqual([
+        innerForgotten,
+        forget,
+      ]);
+    });
+  });
+
+  test("an inner share's that is not there any more goes to the larger one, which its guest may have moved it in", () => {
+    const seen = seenOf({
+      entry: { ...root, inode: "12" },
+      treeRemembered: true,
+      takenAround: ["/foo"],
+      ...recordsOf("/foo", "/foo/bar"),
+    });
+    const back = hostDirectory.restore(want(all), before, seen, undefined);
+    expect(does(back)).toEqual(["keep what /foo/bar and its entries had for /foo, which they lie in"]);
+    expect(back.warnings).toEqual([expect.stringMatching(/comes back with \/foo$/)]);
+  });
+
+  test("is taken over with setuid files where they may lose that", () => {
+    const args = { directory: { recursive: true, privileged: "strip" } };
+    expect(
+      hostDirectory.plan(want(args), seenOf(kinds({ privileged: two })), undefined, false).refuse,
+    ).toBeUndefined();
+  });
+
+  test("what is not taken over is drift", () => {
+    const drift = hostDirectory.drift(want(all), seenOf({ ...taken, tree: treeOf([0, "root", 2]) }));
+    expect(drift).toEqual({
+      state: "differs",
+      args: {},
+      notes: ["/foo/bar holds entries that are not taken over: 2 of root (0)"],
+    });
+  });
+
+  const before: DirectoryBefore = {
+    created: false,
+    uid: 0,
+    gid: 0,
+    mode: "0755",
+    inode: "11",
+    born: "1763877000",
+    attributes: {},
+  };
+  test.each<[string, Record<string, unknown>, Partial<Seen>, DirectoryBefore, string[], RegExp[]]>([
+    [
+      "given back before the directory",
+      all,
+      taken,
+      before,
+      [treeBack, forget, "give /foo/bar back to 0:0", "chmod /foo/bar from 0755 to 0755"],
+      [],
+    ],
+    [
+      "of our own directory too",
+      all,
+      taken,
+      { created: true },
+      [treeBack, forget],
+      [/there are files in it/],
+    ],
+    [
+      "left, and forgotten",
+      { directory: { recursive: true, onDelete: "leave" } },
+      taken,
+      before,
+      [forget],
+      [],
+    ],
+    [
+      "left to the share around it that has taken it over",
+      all,
+      { ...taken, takenAround: ["/foo"], ...recordsOf("/foo") },
+      before,
+      ["keep what /foo/bar and its entries had for /foo, which they lie in"],
+      [],
+    ],
+    [
+      "kept in mind where the directory is gone",
+      all,
+      { ...taken, entry: undefined },
+      before,
+      [],
+      [/is kept on the host, in \/var\/lib\/virtio9p\/owners\/[0-9a-f]{32}$/],
+    ],
+    [
+      "told what does not come back",
+      all,
+      { ...taken, hadPrivileges: two },
+      before,
+      [treeBack, forget, "give /foo/bar back to 0:0", "chmod /foo/bar from 0755 to 0755"],
+      [/a, b, and 5 more$/],
+    ],
+  ])("on the way back is %s", (_, args, seen, then, steps, warnings) => {
+    const plan = hostDirectory.restore(want(args), then, seenOf(seen));
+    expect(does(plan)).toEqual(steps);
+    expect(plan.warnings ?? []).toEqual(warnings.map((one) => expect.stringMatching(one) as string));
+  });
 });

@@ -54,6 +54,7 @@ const host = (more: Partial<SelinuxSeen> = {}): SelinuxSeen => ({
   equivalences: { distribution: [], local: [] },
   exact: [],
   labels: labels(context("var_t")),
+  nested: { roots: [], more: false },
   mounts: mounts("rw,seclabel"),
   booleans: { virt_use_nfs: false, virt_use_fusefs: true },
   newRange: "s0",

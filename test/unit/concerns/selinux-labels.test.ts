@@ -19,11 +19,11 @@ import { join } from "node:path";
 import {
   forgetLabels,
   giveLabelsBack,
-  labelsRemembered,
   relabel,
   rememberLabels,
 } from "../../../provider/concerns/selinux-labels";
 import { type Script, sh } from "../../../provider/formats/shell";
+import { isRemembered } from "../../../provider/concerns/ledger";
 import { runFact, runScript } from "../shell-machine";
 
 /** Real labels on real files, and a real mount namespace; only restorecon is a stand-in that knows one rule. */
@@ -114,7 +114,12 @@ test("every entry gets its label back, whatever it is called", () => {
   says("default_t");
   run(giveLabelsBack(of()).run);
   expect(labels()).toEqual(before);
-  expect(runFact(labelsRemembered(tree), (text) => `records=${join(folder, "records")}\n${text}`)).toBe(true);
+  expect(
+    runFact(
+      isRemembered({ of: "labels", path: tree }),
+      (text) => `records=${join(folder, "records")}\n${text}`,
+    ),
+  ).toBe(true);
   run(forgetLabels(tree).run);
   expect(existsSync(join(folder, "records/labels"))).toBe(false);
 });

@@ -3,7 +3,7 @@ import { chmodSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync }
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Script, sh } from "../../../provider/formats/shell";
-import { withoutLinks } from "../../../provider/formats/without-links";
+import { nestedIdentity, withoutLinks } from "../../../provider/formats/without-links";
 
 /** With real mounts, as root: each in a namespace of its own. */
 let folder: string;
@@ -46,4 +46,20 @@ test("where that cannot be had, it is an error if a guest could put links there"
     /a running guest could put/,
   );
   expect(run(withoutLinks(join(folder, "tree"), false, sh`cat ./own ./link/file`))).toBe("own\noutside\n");
+});
+
+test("it is the directory that was looked at; of one that a file system begins at, no link led there", () => {
+  const identity = (path: string): string =>
+    execFileSync("stat", ["-c", "%i:%.9W", path], { encoding: "utf8" }).trim();
+  const whole = (path: string): string => run(nestedIdentity(sh`${path}`)).trim();
+  const [tree, outside] = [join(folder, "tree"), join(folder, "outside")];
+  for (const is of [identity, whole]) {
+    expect(run(withoutLinks(tree, true, sh`cat ./own`, is(tree)))).toBe("own\n");
+    expect(() => run(withoutLinks(tree, true, sh`cat ./own`, is(outside)))).toThrow(/taken the place/);
+  }
+  mkdirSync(join(outside, "deep"));
+  const through = join(tree, "link/deep");
+  expect(() => run(withoutLinks(through, true, sh`:`, whole(join(outside, "deep"))))).toThrow(
+    /taken the place/,
+  );
 });

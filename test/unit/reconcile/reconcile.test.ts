@@ -1,3 +1,4 @@
+import { execFileSync } from "node:child_process";
 import { mkdirSync, renameSync, statSync, unlinkSync } from "node:fs";
 import { isDeepStrictEqual } from "node:util";
 import { ShareError } from "../../../provider/errors";
@@ -70,6 +71,35 @@ describe("create, nothing more to do, destroy", () => {
     expect(status(created)).toBe("pendingPowerCycle");
     box.powerCycle();
     expect(status(await box.run(again(created, spec)))).toBe("active");
+  });
+});
+
+describe("what cannot be given back when its turn comes", () => {
+  const sh = (script: string): void => {
+    execFileSync("sh", ["-ec", script], { cwd: box.path("srv/a") });
+  };
+
+  test("is not forgotten: a file system in it that was there when destroy began", async () => {
+    sh(
+      "mkdir sub; truncate -s 8M ../image; mkfs.ext4 -q ../image; mount -o loop ../image sub; chown 5:6 sub",
+    );
+    try {
+      const spec = box.spec({ directory: { recursive: true, otherFileSystems: "take" } });
+      const created = await box.run({ spec });
+      expect([created.failure, statSync(box.path("srv/a/sub")).uid]).toEqual([undefined, 64055]);
+      const { steps } = box;
+      steps.push = (does) => {
+        if (does.includes("foobar") && does.includes("domain")) sh("umount sub");
+        return Array.prototype.push.call(steps, does);
+      };
+      const destroyed = await box.run(undone(created, spec));
+      expect(destroyed.failure?.code).toBe("sourceVanished");
+      sh("mount -o loop ../image sub");
+      const again = await box.run({ ...undone(created, spec), olds: [spec, ...destroyed.former] });
+      expect([again.failure, statSync(box.path("srv/a/sub")).uid]).toEqual([undefined, 5]);
+    } finally {
+      sh("umount sub 2>/dev/null || :");
+    }
   });
 });
 

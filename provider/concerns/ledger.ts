@@ -1,0 +1,133 @@
+import { createHash } from "node:crypto";
+import type { Fact } from "../engine/concern";
+import { putInPlace } from "../formats/put-in-place";
+import { lines, type Script, sh } from "../formats/shell";
+
+/**
+ * What the entries of a tree had before a share changed it: a file beside the records, root-only, a line for each
+ * entry, by inode and time of birth.
+ *
+ * Not by name: a guest that renames an entry changes nothing of that, and one that it makes in the place of another
+ * has a birth of its own. Not in the tree: a guest could read or forge it. Sorted by its first word, such as
+ * `6029396:1763877000.123456789`.
+ */
+export interface Ledger {
+  /** What it holds, which is the folder that it is in. */
+  readonly of: "labels" | "owners" | "links";
+  /** The directory whose tree it speaks of. */
+  readonly path: string;
+}
+
+function folder({ of }: Ledger): Script {
+  return sh`"$records"/${of}`;
+}
+
+/** Its file: named by a hash, as the records are, for a path has any length. */
+export function nameOf({ path }: Ledger): string {
+  return createHash("sha256").update(path).digest("hex").slice(0, 32);
+}
+
+function file(ledger: Ledger): Script {
+  return sh`${folder(ledger)}/${nameOf(ledger)}`;
+}
+
+/** Where it is, for a person. */
+export function placeOf(ledger: Ledger): string {
+  return recordsOf(ledger.of, nameOf(ledger));
+}
+
+/** The same, of one whose name is known. */
+export function recordsOf(of: Ledger["of"], name: string): string {
+  return `/var/lib/virtio9p/${of}/${name}`;
+}
+
+/** Of directories, those of which something is written down, and that are on the file system of `path`, in their order. */
+export function rememberedOnSameFileSystem(
+  of: Ledger["of"],
+  path: string,
+  directories: readonly string[],
+): Fact<readonly string[]> {
+  return {
+    key: `${of} remembered around ${path}`,
+    place: "host",
+    does: `see whether ${path} lies in a tree whose ${of} are written down`,
+    guard: true,
+    script: lines([
+      // Where it is not there, by where it would be.
+      sh`for at in ${[path, ...directories]}; do [ ! -d "$at" ] || break; done
+device=$(stat -c %d -- "$at")`,
+      ...directories.map(
+        (one, index) =>
+          sh`if [ -e ${file({ of, path: one })} ] && [ "$(stat -c %d -- ${one})" = "$device" ]; then echo ${index}; fi`,
+      ),
+    ]),
+    parse: (output) =>
+      output
+        .split("\n")
+        .filter((line) => line !== "")
+        .flatMap((line) => directories[Number(line)] ?? []),
+  };
+}
+
+/** Sets `$ledger`, for scripts inside other shells too. What they write meanwhile is `$ledger.WORD`. */
+export function openLedger(ledger: Ledger): Script {
+  return sh`ledger=${file(ledger)}
+export ledger`;
+}
+
+/** Whether something is written down of a directory. */
+export function isRemembered(ledger: Ledger): Fact<boolean> {
+  return {
+    key: `${ledger.of} remembered of ${ledger.path}`,
+    place: "host",
+    does: `see whether the ${ledger.of} that ${ledger.path} had are written down`,
+    guard: true,
+    script: sh`${openLedger(ledger)}
+if [ -e "$ledger" ]; then echo remembered; fi`,
+    parse: (output) => output !== "",
+  };
+}
+
+/** Before anything is written to it. */
+export function makeLedger(ledger: Ledger): Script {
+  return sh`mkdir -p -m 0700 -- "$records" ${folder(ledger)}
+${openLedger(ledger)}`;
+}
+
+/**
+ * Takes `$ledger.new` into it, and has it on the disk. What was written down earlier stands: in it, and in those of
+ * shares that lie inside, whose directories are `inside`.
+ */
+export function keepLedger(ledger: Ledger, inside: readonly string[]): Script {
+  return sh`{ ${earlierLines(ledger, inside)}
+} > "$ledger.earlier"
+if [ ! -s "$ledger.earlier" ] && sort -s -u -c -t ' ' -k 1,1 -- "$ledger.new" 2>/dev/null; then
+mv -f -- "$ledger.new" "$ledger.whole"
+else
+sort -s -u -t ' ' -k 1,1 -- "$ledger.earlier" "$ledger.new" > "$ledger.whole"
+fi
+rm -f -- "$ledger.earlier" "$ledger.new"
+${putInPlace(sh`"$ledger.whole"`, sh`"$ledger"`, folder(ledger))}`;
+}
+
+/** Prints what was written down before, unsorted. */
+export function earlierLines(ledger: Ledger, inside: readonly string[]): Script {
+  return lines([
+    sh`[ ! -e ${file(ledger)} ] || cat -- ${file(ledger)}`,
+    ...inside.map((path) => {
+      const one = file({ ...ledger, path });
+      return sh`[ ! -e ${one} ] || ${isElsewhere(path, ledger.path)} || cat -- ${one}`;
+    }),
+  ]);
+}
+
+/** Succeeds where a directory is on another file system than one that it lies in: a snapshot has the same inodes. */
+export function isElsewhere(path: string, outer: string): Script {
+  return sh`{ device=$(stat -c %d -- ${path} 2>/dev/null) && [ "$device" != "$(stat -c %d -- ${outer})" ]; }`;
+}
+
+export function forgetLedger(ledger: Ledger): Script {
+  return sh`${openLedger(ledger)}
+rm -f -- "$ledger" "$ledger".*
+rmdir -- ${folder(ledger)} 2>/dev/null || :`;
+}

@@ -1,0 +1,245 @@
+import type { Fact, Tool } from "../engine/concern";
+import { telling } from "../engine/machine-lock";
+import { decodeOctalEscapes } from "../formats/octal-escape";
+import { sh } from "../formats/shell";
+import { openLedger } from "./ledger";
+import { goneMeanwhile } from "./tree-scripts";
+
+/** What is in a share's directory: whose it is, and what would have to be known before it is taken over. */
+
+const findutils: Tool = { program: "find", packages: ["findutils", "findutils"] };
+const awk: Tool = { program: "awk", packages: ["mawk", "gawk"] };
+/** What a takeover and its way back need beside. */
+const takingOver: readonly Tool[] = [
+  { program: "setfattr", packages: ["attr", "attr"] },
+  { program: "setfacl", packages: ["acl", "acl"] },
+  { program: "unshare", packages: ["util-linux", "util-linux"] },
+];
+
+/** Lines of owner, group and kind that are told apart; guests can make any number of them. */
+const mostKinds = 2000;
+
+/** Entries of one owner, group and kind. */
+export interface EntryCount {
+  readonly count: number;
+  readonly kind: "directory" | "file" | "link" | "special";
+  readonly uid: number;
+  readonly gid: number;
+  /** The owner's name where the host has one, else empty. */
+  readonly user: string;
+  /** Whether their owner can read and write them, and pass directories and run what others may run: `u+rwX`. */
+  readonly open: boolean;
+}
+
+/** Entries of which each matters: how many, and the first five of them, by their path in the tree. */
+export interface Named {
+  readonly count: number;
+  readonly names: readonly string[];
+}
+
+/** The directory itself is not counted, and other file systems are entered only where they are taken over too. */
+export interface TreeSeen {
+  readonly entries: readonly EntryCount[];
+  /** Plain files that somebody may run. */
+  readonly executables: number;
+  /** Plain files with setuid or setgid. */
+  readonly privileged: Named;
+  /** Plain files with a name outside the tree, too. */
+  readonly linkedOut: Named;
+  /** Where other file systems are mounted, and where subvolumes begin. */
+  readonly otherFileSystems: Named;
+  /** Whose path no command can be given (PATH_MAX of limits.h, Linux 6.1). */
+  readonly tooDeep: Named;
+}
+
+/** Whether there are symbolic links in it. */
+export function hasLinks({ entries }: TreeSeen): boolean {
+  return entries.some(({ kind }) => kind === "link");
+}
+
+/** Bytes of the longest path that a system call takes, without the NUL and `./` before it. */
+const longestPath = 4093;
+
+/** Levels that the longest path has at least, whose names are 255 bytes each (NAME_MAX). */
+const levelsOfLongest = 15;
+
+/**
+ * Of lines `f 644 0 0 1 2049 3`: kind, mode, owner, group, names, device, level. The first is the tree itself. Lines that
+ * are equal are judged once.
+ */
+const counting = String.raw`
+function judge(line, n,  part, mode, user, special, rest, runs, sort) {
+  split(line, part, " ")
+  if (part[6] != device && !whole) { named = 1; return }
+  mode = sprintf("%04d", part[2]); special = substr(mode, 1, 1); user = substr(mode, 2, 1); rest = substr(mode, 3)
+  runs = user % 2 || part[1] == "f" && substr(rest, 1, 1) % 2 == 0 && substr(rest, 2, 1) % 2 == 0
+  sort = (part[1] ~ /^[dfl]$/ ? part[1] : "o") " " part[3] " " part[4]
+  sort = sort " " (user >= 6 && runs || part[1] !~ /[df]/ ? "open" : "closed")
+  if (!(sort in total) && ++sorts > ${mostKinds}) sort = substr(sort, 1, 1) " 4294967295 4294967295 closed"
+  total[sort] += n; users[part[3]]
+  if (part[1] == "f" && (user % 2 || substr(rest, 1, 1) % 2 || substr(rest, 2, 1) % 2)) executables += n
+  if (part[1] == "f" && (part[5] > 1 || special > 1) || part[7] > ${levelsOfLongest}) named = 1
+}
+${telling}
+$0 == "!" { print; next }
+NR == 1 { device = $6; next }
+$0 in count { count[$0]++; next }
+++lines <= 100000 { count[$0] = 1; next }
+{ judge($0, 1) }
+END {
+  for (line in count) judge(line, count[line])
+  for (one in total) print total[one] " " one
+  for (one in users) print "user " one
+  if (executables) print "executables " executables
+  if (named) print "named"
+}`;
+
+/** Of records `f 644 1 9977855 2049 sub/a`, which end with a NUL: those that matter one by one, five names at most. */
+const naming = String.raw`
+BEGIN { RS = "\0" }
+function path() { sub(/^[^ ]* [^ ]* [^ ]* [^ ]* [^ ]* /, ""); return $0 }
+function matters(what, name) {
+  if (++count[what] > 5) return
+  gsub(/\\/, "\\134", name); gsub(/\n/, "\\012", name)
+  print what ": " name
+}
+${telling}
+$0 == "!\n" { print "!"; next }
+NR == 1 { device = $5; next }
+$5 != device && !whole { matters("otherFileSystems", path()); next }
+{
+  line = $0
+  if ($1 == "f" && $3 > 1) { if (!found[$5, $4]++) { links[$5, $4] = $3; first[$5, $4] = line } }
+  if ($1 == "f" && length($2) > 3 && substr($2, 1, 1) > 1) { matters("privileged", path()); $0 = line }
+  if (length(line) - length($1 $2 $3 $4 $5) - 5 > ${longestPath}) matters("tooDeep", path())
+}
+END {
+  for (inode in found) if (found[inode] < links[inode]) { $0 = first[inode]; matters("linkedOut", path()) }
+  for (what in count) print what " " count[what]
+}`;
+
+const kinds = { d: "directory", f: "file", l: "link", o: "special" } as const;
+
+/** Of {@link treeIn}, for what changes a tree. */
+export function treeKeys(path: string): readonly string[] {
+  return [false, true].map((whole) => treeIn(path, false, whole).key);
+}
+
+/**
+ * One walk, counted on the spot: what it prints does not grow with the tree. A second one for names, where there are any
+ * to be told. `whole`: other file systems that begin in it are entered.
+ *
+ * Samples: `12 f 0 0 open`, `privileged 2`, `privileged: bin/a\134b`, `user 0 root`. In a name a backslash and a line
+ * end stand as three octal digits.
+ */
+export function treeIn(path: string, taken = false, whole = false): Fact<TreeSeen> {
+  const within = whole ? sh`` : sh`-xdev`;
+  return {
+    key: `tree ${path}${whole ? " and what is mounted in it" : ""}`,
+    place: "host",
+    does: `count what is in ${path}`,
+    tools: [findutils, awk, ...(taken ? takingOver : [])],
+    script: sh`[ -d ${path} ] || exit 0
+exec 5>&2
+# COMMAND... | awk PROGRAM: what it counts, and lines "said ..." of what the command says; 5 has signs of progress
+walk() {
+  exec 3>&1
+  said=$(exec 6>&1; { "$@" || printf '!\n'; } 2>&6 | awk -v mark="$mark" -v whole=${whole ? 1 : 0} "$program" >&3 2>&5) || exit 1
+  printf '%s\n' "$said" | sed '/^$/d; s/^/said /'
+}
+# What went while it was walked is no error, and is gone the next time; where that goes on, it is counted without it.
+walked() {
+  for turn in 1 2 3; do
+    counted=$(walk "$@") || exit 1
+    printf '%s\n' "$counted" | grep -q '^!$' || return 0
+  done
+  said=$(printf '%s\n' "$counted" | sed -n 's/^said //p')
+  [ -n "$said" ] || said='find failed'
+  other=$(printf '%s\n' "$said" | grep -avE ${goneMeanwhile} | head -n 10) || :
+  [ -z "$other" ] || { printf '%s\n' "$other" >&2; exit 1; }
+}
+program=${counting}
+walked find ${path} ${within} '(' -type f -printf 'f %m %U %G %n %D %d\n' -o -printf '%y %m %U %G 1 %D %d\n' ')'
+sums=$counted counted=''
+case $sums in (*named*)
+  program=${naming}
+  walked find ${path} ${within} '(' -type f -o -type d ')' -printf '%y %m %n %i %D %P\0';;
+esac
+printf '%s\n' "$sums" "$counted" | sed '/^user /d; /^said /d; /^named/d; /^!$/d'
+for user in $(printf '%s\n' "$sums" | sed -n 's/^user //p' | head -n 50); do
+  name=$(id -nu -- "$user" 2>/dev/null) && printf 'user %s %s\n' "$user" "$name"
+done
+:`,
+    parse(output) {
+      const lines = output.split("\n");
+      const users = new Map(
+        lines.flatMap((line) => {
+          const [, uid = "", name = ""] = /^user (\d+) (.*)$/.exec(line) ?? [];
+          return uid === "" ? [] : [[uid, name] as const];
+        }),
+      );
+      return {
+        entries: lines.flatMap((line) => {
+          const [, count, kind = "", uid = "", gid, state] =
+            /^(\d+) ([dflo]) (\d+) (\d+) (open|closed)$/.exec(line) ?? [];
+          if (count === undefined) return [];
+          return [
+            {
+              count: Number(count),
+              kind: kinds[kind as keyof typeof kinds],
+              uid: Number(uid),
+              gid: Number(gid),
+              user: users.get(uid) ?? "",
+              open: state === "open",
+            },
+          ];
+        }),
+        executables: namedIn(lines, "executables").count,
+        privileged: namedIn(lines, "privileged"),
+        linkedOut: namedIn(lines, "linkedOut"),
+        otherFileSystems: namedIn(lines, "otherFileSystems"),
+        tooDeep: namedIn(lines, "tooDeep"),
+      };
+    },
+  };
+}
+
+function namedIn(lines: readonly string[], what: string): Named {
+  return {
+    count: Number(lines.find((line) => line.startsWith(`${what} `))?.split(" ")[1] ?? 0),
+    names: lines
+      .filter((line) => line.startsWith(`${what}: `))
+      .map((line) => decodeOctalEscapes(line.slice(what.length + 2))),
+  };
+}
+
+/** Whether the guest sees of all that was taken over what it had. */
+export function viewKept(path: string): Fact<boolean> {
+  return {
+    key: `view kept of ${path}`,
+    place: "host",
+    does: `see whether the guest sees all in ${path} as it was`,
+    guard: true,
+    script: sh`${openLedger({ of: "owners", path })}
+if [ -e "$ledger.view" ]; then echo kept; fi`,
+    parse: (output) => output !== "",
+  };
+}
+
+/** What had setuid, setgid or capabilities when it was taken over. Sample: `2`, and then names, a line each. */
+export function privilegesTaken(path: string): Fact<Named> {
+  return {
+    key: `privileges taken in ${path}`,
+    place: "host",
+    does: `see which files in ${path} had setuid, setgid or capabilities`,
+    script: sh`${openLedger({ of: "owners", path })}
+if [ -e "$ledger.privileged" ]; then wc -l < "$ledger.privileged"; head -n 5 -- "$ledger.privileged"; fi`,
+    parse(output) {
+      const [count = "0", ...names] = output.split("\n").filter((line) => line !== "");
+      return {
+        count: Number(count),
+        names: names.map((name) => decodeOctalEscapes(name.replace(/^\.\//, ""))),
+      };
+    },
+  };
+}

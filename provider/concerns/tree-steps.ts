@@ -1,0 +1,257 @@
+import type { Step } from "../engine/concern";
+import { inSight } from "../engine/machine-lock";
+import { lines, type Script, sh } from "../formats/shell";
+import { directoryType } from "../formats/virtfs";
+import { identityFormat, withoutLinks } from "../formats/without-links";
+import type { VirtfsAttributes } from "./directory-facts";
+import {
+  earlierLines,
+  isElsewhere,
+  forgetLedger,
+  isRemembered,
+  keepLedger,
+  type Ledger,
+  makeLedger,
+  openLedger,
+} from "./ledger";
+import { privilegesTaken, treeKeys, viewKept } from "./tree-facts";
+import {
+  begun,
+  cleaning,
+  closed,
+  failures,
+  heldPrivileges,
+  ledgerOf,
+  ownerText,
+  restored,
+  show,
+  takenBackOnFailure,
+  tools,
+  type TreeAt,
+  whatTheyHave,
+} from "./tree-scripts";
+
+/**
+ * Takes all that is in a directory over for QEMU, and gives it back.
+ *
+ * A line of the ledger is what one entry had before anything was changed of it: owner, group, the whole st_mode in
+ * hexadecimal, and the attributes and access lists that a takeover or a guest changes; `-` for none. Sample:
+ *
+ * ```
+ * 6029396:1763877000.123456789 1000 100 81a4 system.posix_acl_access=0x0200...,user.virtfs.uid=0xe8030000
+ * ```
+ *
+ * Directories and plain files alone: nothing else takes user attributes (xattr(7) of man-pages 6.03), and QEMU needs no
+ * permission on a FIFO, a device or a link for the guest to see and to remove it. They keep their owner, and the guest
+ * sees it.
+ *
+ * What is done by name is done where no link is followed, and to a directory as `NAME/.`, for a guest and the owners of
+ * what is in the tree may put another thing in its place at any moment.
+ */
+
+/** Whom a tree is taken over for, undefined: left as it is. */
+export interface Taker {
+  readonly uid: number | undefined;
+  readonly gid: number | undefined;
+  /** Whether the guest is to see what its entries had. */
+  readonly keepOwners: boolean;
+  /** Whether their owner must be able to use them all, `u+rwX`: in mapped mode, where the guest's modes are kept apart. */
+  readonly opens: boolean;
+  /** Whether setuid, setgid and capabilities may go with that. */
+  readonly strips: boolean;
+}
+
+const owners = (tree: Pick<TreeAt, "path"> & Partial<TreeAt>): Ledger => ledgerOf("owners", tree);
+
+/**
+ * The seed's way, for who asks for it by `keepOwners: false`: owners and modes go, and nothing is kept of them. Where
+ * it stopped the next run goes on. `runs`: there are files that can be run, and so may have capabilities.
+ */
+export function takeOverForGood(
+  { path, identity }: TreeAt,
+  { uid, gid, opens, strips }: Taker,
+  runs: boolean,
+): Step {
+  const to = ownerText(uid, gid);
+  return {
+    does: `chown all in ${path} to ${to}, with nothing kept of whose it was`,
+    run: sh`export mark
+${withoutLinks(
+  path,
+  true,
+  // What moves while it goes by is met the next time.
+  sh`exec 7>&2
+${inSight()}
+${runs && !strips ? privilegedFound : sh`:`}
+in_sight chown -hR ${to} . 2>/dev/null || in_sight chown -hR ${to} . 2>/dev/null || in_sight chown -hR ${to} .
+${opens ? sh`in_sight chmod -R u+rwX .` : sh`:`}`,
+  identity,
+)}`,
+    changes: treeKeys(path),
+    failures,
+  };
+}
+
+const privilegedFound = sh`held=$(find . -xdev -type f -perm /6000 -print
+find . -xdev -type f -perm /111 -print0 | xargs -0 -r getfattr -h -n security.capability -- 2>/dev/null | sed -n 's/^# file: //p')
+[ -z "$held" ] || { echo ${heldPrivileges} >&2; printf '%s\n' "$held" | head -n 5 >&2; exit 1; }`;
+
+/**
+ * `inside`: directories of other shares in it, whose entries had what those found of them. What a ledger says already
+ * stands: a killed run, or another share of the tree, wrote it down.
+ *
+ * What fails on the way is taken back; killed on the way, it is finished by the next up: the ledger is on the disk
+ * before anything changes, and says what is still to be shown to the guest until all is.
+ */
+export function takeOver(tree: TreeAt, taker: Taker, inside: readonly ShareInside[]): Step {
+  const { path, identity } = tree;
+  const paths = inside.map((share) => share.path);
+  const { uid, gid, keepOwners, opens, strips } = taker;
+  const to = ownerText(uid, gid);
+  const no = sh`-false`;
+  const others = sh`'(' ${uid === undefined ? no : sh`! -uid ${String(uid)}`} -o ${gid === undefined ? no : sh`! -gid ${String(gid)}`} -o ${opens ? closed : no} ')'`;
+  const take = sh`${begun(tree)}
+${tools}
+shown=''
+if [ -e "$ledger.view" ]${inside.length === 0 ? sh` || [ ! -e "$ledger" ]` : sh``}; then shown=1; fi
+for turn in 1 2 3; do
+rm -f -- "$ledger.moved"
+find_entries ${others}
+${whatTheyHave}
+${
+  strips
+    ? sh`cat -- "$ledger.lost" >> "$ledger.privileged"`
+    : sh`[ ! -s "$ledger.lost" ] || { echo ${heldPrivileges} >&2; head -n 5 "$ledger.lost" >&2; exit 1; }`
+}
+{ ${earlierLines(owners(tree), paths)}
+} | sort -s -u -t ' ' -k 1,1 > "$ledger.known"
+join -t ' ' -v 1 -- "$ledger.new" "$ledger.known" >> "$ledger.run"
+${withoutShares(path, inside)}
+rm -f -- "$ledger.view"
+${keepLedger(owners(tree), paths)}
+${keepOwners ? show : sh`:`}
+feeding telling_names < "$ledger.taken" | at_once chown -h ${to}
+[ -e "$ledger.fed" ]
+${opens ? sh`on_names "$ledger.closed" chmod u+rwX` : sh`:`}
+# What moved has not been reached by its name: once more, for what is left.
+[ -e "$ledger.moved" ] || break
+done`;
+  return {
+    does: `take over all in ${path} for ${to}${keepOwners ? ", as the guest goes on seeing it" : ""}`,
+    run: sh`${makeLedger(owners(tree))}
+rm -f -- "$ledger.run" "$ledger.before" "$ledger.inside.before"
+[ ! -e "$ledger" ] || ln -- "$ledger" "$ledger.before"
+[ ! -e "$ledger.inside" ] || cp -- "$ledger.inside" "$ledger.inside.before"
+${takenBackOnFailure(undone(tree))}
+${withoutLinks(path, true, take, identity)}`,
+    undo: sh`${openLedger(owners(tree))}
+${undone(tree)}
+${cleaning}`,
+    failures,
+    changes: [
+      ...treeKeys(tree.outer ?? path),
+      isRemembered(owners(tree)).key,
+      viewKept(path).key,
+      privilegesTaken(path).key,
+    ],
+  };
+}
+
+/** The directory of another share, in this one's. */
+export interface ShareInside {
+  readonly path: string;
+  /** What it was at first contact, inode and birth; undefined: that share made it. */
+  readonly identity: string | undefined;
+}
+
+/**
+ * What the directories of other shares had is in their records, and comes with {@link handOver}. What we found of them,
+ * which those shares may have made, counts only where that does not come: it stands apart, in `$ledger.inside`.
+ */
+function withoutShares(path: string, inside: readonly ShareInside[]): Script {
+  const known = inside.flatMap(({ path: one, identity }) =>
+    identity === undefined ? [] : [{ one, identity }],
+  );
+  if (known.length === 0) return sh`:`;
+  return sh`{ :
+${lines(known.map(({ one, identity }) => sh`${isElsewhere(one, path)} || echo ${identity}`))}
+} | sort > "$ledger.shares"
+join -t ' ' -- "$ledger.new" "$ledger.shares" >> "$ledger.inside"
+sync "$ledger.inside"
+join -t ' ' -v 1 -- "$ledger.new" "$ledger.shares" > "$ledger.rest"
+mv -f -- "$ledger.rest" "$ledger.new"`;
+}
+
+/** What was taken over gets everything back that it had, but privileges; what was made later stays as it is. */
+export function giveTreeBack(tree: TreeAt): Step {
+  const { path } = tree;
+  return {
+    does: `give all in ${path} back to whom it was taken from`,
+    run: sh`${openLedger(owners(tree))}
+[ -e "$ledger" ] || exit 0
+trap ${{ text: `'${cleaning.text}'` }} EXIT
+if [ -e "$ledger.inside" ]; then
+  sort -s -u -t ' ' -k 1,1 -- "$ledger" "$ledger.inside" > "$ledger.all"
+else ln -sf -- "$ledger" "$ledger.all"; fi
+${restored(tree, sh`"$ledger.all"`)}`,
+    changes: treeKeys(tree.outer ?? path),
+    failures,
+  };
+}
+
+export function forgetTree(path: string): Step {
+  return {
+    does: `forget what the entries of ${path} had`,
+    run: forgetLedger(owners({ path })),
+    changes: [isRemembered(owners({ path })).key],
+  };
+}
+
+/** What the directory of a share had itself, in the form of its record. */
+export interface Had {
+  readonly uid: number;
+  readonly gid: number;
+  /** Permission bits. */
+  readonly mode: number;
+  readonly attributes: VirtfsAttributes;
+  /** Inode and birth. */
+  readonly identity: string;
+}
+
+/** Of a share that lies in `outer`, and goes before it: what its directory and its entries had is that one's to give back. */
+export function handOver(path: string, had: Had, outer: string): Step {
+  const mode = (directoryType | had.mode).toString(16);
+  const values = Object.entries(had.attributes).map(([name, value]) => `${name}=${value}`);
+  // The owner's own entry is the first of a list (Linux 6.1 include/uapi/linux/posix_acl_xattr.h), and may have been widened.
+  const ownBits = `s/^\\(system.posix_acl_access=0x020000000100\\)..00/\\10${(had.mode >> 6) & 7}00/; s/^system/,&/p`;
+  const line = `${had.uid} ${had.gid} ${mode} ${values.length === 0 ? "-" : values.join(",")}`;
+  return {
+    does: `keep what ${path} and its entries had for ${outer}, which they lie in`,
+    run: sh`${makeLedger(owners({ path: outer }))}
+# Where somebody moved it, they are as the larger share found them.
+if [ "$(stat -c ${identityFormat} -- ${path} 2>/dev/null)" = ${had.identity} ]; then
+  lists=$(getfattr -h --absolute-names -d -e hex -m '^system\.posix_acl_(access|default)$' -- ${path})
+else
+  lists=$(cat -- "$ledger.inside" "$ledger" 2>/dev/null | awk -v of=${had.identity} '$1 == of { gsub(/,/, "\n", $5); print $5; exit }')
+fi
+lists=$(printf '%s\n' "$lists" | sed -n ${ownBits} | tr -d '\n')
+printf '%s %s%s\n' ${had.identity} ${line} "$lists" | sed 's/ -,/ /' > "$ledger.new"
+${keepLedger(owners({ path: outer }), [path])}
+${forgetLedger(owners({ path }))}`,
+    changes: [isRemembered(owners({ path })).key, isRemembered(owners({ path: outer })).key],
+  };
+}
+
+/** Takes back what the last run took over, and nothing that an earlier one did; the ledger is then what it was before. */
+function undone(tree: TreeAt): Script {
+  return sh`if [ -s "$ledger.run" ]; then
+sort -s -u -t ' ' -k 1,1 "$ledger.run" > "$ledger.back"
+mv -f -- "$ledger.back" "$ledger.run"
+( set -e
+${restored(tree, sh`"$ledger.run"`)}
+) || return 1 2>/dev/null || exit 1
+fi
+if [ -e "$ledger.before" ]; then mv -f -- "$ledger.before" "$ledger"; else rm -f -- "$ledger" "$ledger.view" "$ledger.privileged"; fi
+if [ -e "$ledger.inside.before" ]; then mv -f -- "$ledger.inside.before" "$ledger.inside"; else rm -f -- "$ledger.inside"; fi
+rm -f -- "$ledger.run" "$ledger.back"`;
+}

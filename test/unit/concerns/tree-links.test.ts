@@ -1,0 +1,100 @@
+import { linksMapped } from "../../../provider/concerns/links-mapped";
+import type { TreeAt } from "../../../provider/concerns/tree-scripts";
+import { giveLinksBack, mapLinks } from "../../../provider/concerns/tree-links";
+import { ScratchTree } from "../scratch-tree";
+import { killedAfter, runFact, runScript } from "../shell-machine";
+
+const scratch = new ScratchTree(`mkdir tree; cd tree; mkdir sub 'two  blanks'; echo content > plain
+ln -s ../plain sub/relative; ln -s /etc/passwd absolute; ln -s 'a target  with blanks ' 'two  blanks/ name '
+ln -s $'target\\nof\\\\two\\nlines' $'new\\nline'; ln -s plain $'back\\\\slash'; ln -s $'\\xff' -- -rf; ln -s '\\040' octal
+ln -s plain "$(printf %0240d 1)"; ln -s sub directory; ln -s "$(printf 'x%.0s' $(seq 4000))" far
+n=0; for one in * sub/* two*/*; do n=$((n + 1)); chown -h $((1000 + n)):$n -- "$one"; done; touch -h -d @1763877000.25 far -- -rf`);
+const { records } = scratch;
+const bash = (script: string): string => scratch.bash(script);
+const tree = (): string => scratch.path;
+const at = (): TreeAt => scratch.at;
+const everything = (): string =>
+  bash("cd tree; find . -printf '%p %y %U:%G %m %n %l\\n' | sort; find . -printf '%p %T@\\n' | sort");
+const map = () => mapLinks(at(), { uid: 64055, gid: 64056 });
+
+test("each becomes what a guest's own link is, and comes back", () => {
+  const before = everything();
+  const found = bash("cd tree; find . -type l -printf '%p\\n' | sort");
+  runScript(map().run, records);
+  expect(runFact(linksMapped(tree()), records)).toBe(true);
+  expect(bash("find tree -type l; find tree -name '*v9p*'")).toBe("");
+  expect(bash("stat -c '%F %u:%g %a' tree/far tree/absolute; cat tree/absolute; wc -c < tree/far")).toBe(
+    "regular file 64055:64056 600\nregular file 64055:64056 600\n/etc/passwd4000\n",
+  );
+  expect(bash("getfattr -h -d -m virtfs -e hex tree/absolute")).toMatch(
+    /user.virtfs.gid=0x\w\w000000\nuser.virtfs.mode=0xffa10000\nuser.virtfs.uid=0x\w\w030000/,
+  );
+  expect(bash("cat $'tree/new\\nline'")).toBe("target\nof\\two\nlines");
+  runScript(giveLinksBack(at()).run, records);
+  expect(everything()).toBe(before);
+  expect(found).not.toBe("");
+  expect(bash("find records -type f")).toBe("");
+});
+
+test("again with more links; what the guest removed or replaced stays so", () => {
+  runScript(map().run, records);
+  bash(
+    "ln -s later tree/later; rm tree/far; rm tree/octal; echo guest > tree/octal; mv tree/absolute tree/sub/moved",
+  );
+  runScript(map().run, records);
+  runScript(giveLinksBack(at()).run, records);
+  expect(
+    bash("cd tree; readlink later sub/moved directory; cat octal; ls far 2>&1 || :; find . -name '*v9p*'"),
+  ).toBe("later\n/etc/passwd\nsub\nguest\nls: cannot access 'far': No such file or directory\n");
+});
+
+test("undone, those of an earlier run stay mapped", () => {
+  runScript(map().run, records);
+  const mapped = everything();
+  bash("touch -r tree when; ln -s later tree/later");
+  const step = map();
+  runScript(step.run, records);
+  if (!step.undo) throw new Error("it has no undo");
+  runScript(step.undo, records);
+  expect(bash("readlink tree/later; rm tree/later; touch -r when tree")).toBe("later\n");
+  expect(everything()).toBe(mapped);
+});
+
+test("what takes a link's place in between is put back", () => {
+  // The real mv, after somebody has put a file where the link was.
+  bash(
+    `mkdir bin; printf '%s\\n' '#!/bin/sh' '[ -e ${scratch.folder}/done ] || { : > ${scratch.folder}/done; rm ${tree()}/absolute; echo precious > ${tree()}/absolute; }' 'exec /bin/mv "$@"' > bin/mv; chmod +x bin/mv`,
+  );
+  runScript(map().run, (text) => `PATH=${scratch.folder}/bin:$PATH\n${records(text)}`);
+  expect(bash("cat tree/absolute; find tree -name '*v9p*'")).toBe("precious\n");
+  runScript(giveLinksBack(at()).run, records);
+  expect(bash("cat tree/absolute; readlink tree/directory")).toBe("precious\nsub\n");
+});
+
+test("killed at any moment, the next run finishes it, and all comes back", async () => {
+  const before = everything();
+  const took = (run: () => void): number => {
+    const began = Date.now();
+    run();
+    return Date.now() - began;
+  };
+  // The first time is slower than those that follow, and all of those would end before they are killed.
+  runScript(map().run, records);
+  runScript(giveLinksBack(at()).run, records);
+  const there = took(() => runScript(map().run, records));
+  const mapped = withoutTimes(everything());
+  const back = took(() => runScript(giveLinksBack(at()).run, records));
+  let killed = 0;
+  for (const part of [0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8]) {
+    killed += Number(await killedAfter(there * part, map().run, records));
+    runScript(map().run, records);
+    expect(withoutTimes(everything())).toBe(mapped);
+    killed += Number(await killedAfter(back * part, giveLinksBack(at()).run, records));
+    runScript(giveLinksBack(at()).run, records);
+    expect(everything()).toBe(before);
+  }
+  expect(killed).toBeGreaterThan(5);
+}, 120_000);
+
+/** Those of the plain files that are made. */
+const withoutTimes = (text: string): string => text.replace(/^\S.* \d+\.\d+$/gm, "");
