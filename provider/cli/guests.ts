@@ -1,0 +1,32 @@
+import { hostMounts } from "../concerns/mounts";
+import { hostExports, type HostExports } from "../concerns/second-writer";
+import { look } from "../engine/place";
+import { ShareError } from "../errors";
+import { DirectoryTrees } from "../formats/directory-tree";
+import type { Mount } from "../formats/mountinfo";
+import { thisMachine } from "../reconcile/machines";
+
+/**
+ * Refuses with `domainRuns` where a running domain has this tree, a part of it, or one that it lies in: its guest has
+ * in its cache what was there before, and writes while we do.
+ */
+export async function refuseRunning(directory: string, libvirtUri: string): Promise<void> {
+  const facts = new Map([hostExports, hostMounts].map((fact) => [fact.key, fact] as const));
+  const [answer] = await look([{ machine: thisMachine(libvirtUri), facts }]);
+  if (!answer || answer instanceof ShareError) throw answer ?? new Error("a look without an answer");
+  const exports = answer.values.get(hostExports.key) as HostExports;
+  const trees = new DirectoryTrees(answer.values.get(hostMounts.key) as readonly Mount[]);
+  const running = exports.filter(
+    ({ live, realPath }) =>
+      live && (trees.isInside(directory, realPath) || trees.isInside(realPath, directory)),
+  );
+  if (running.length === 0) return;
+  const names = [...new Set(running.map(({ domain }) => domain))].join(", ");
+  throw new ShareError({
+    code: "domainRuns",
+    layer: "directory",
+    machine: "this machine",
+    what: `${directory} is exported to ${names}, which runs`,
+    remedy: "do it in the guest, or shut it down first (--live does it all the same)",
+  });
+}

@@ -1,0 +1,78 @@
+/**
+ * The text of `getfattr --dump`, which `setfattr --restore` takes: a part for each entry, which an empty line ends.
+ *
+ * ```
+ * # file: sub/a b\012c
+ * user.virtfs.mode=0xa4810000
+ * user.virtfs.uid="\350\003\000\000"
+ *
+ * ```
+ *
+ * Of a name `\`, LF and CR stand as three octal digits, all else as it is. Of a value `0x` begins hexadecimal digits,
+ * `0s` base64, and a quotation mark text. Text and names are bytes here: a character for each, 0 to 255 (latin1).
+ * Source: getfattr.c and setfattr.c of attr 2.5.1.
+ */
+import { decodeOctalEscapes, encodeOctalEscapes } from "./octal-escape";
+
+/** The attributes of one entry. */
+export interface Dumped {
+  readonly name: string;
+  readonly attributes: ReadonlyMap<string, Buffer>;
+  /** Of the line that names it, counted from 1. */
+  readonly line: number;
+}
+
+/** A line that no getfattr writes. */
+export class DumpError extends Error {
+  override readonly name = "DumpError";
+  constructor(line: number, text: string, what: string) {
+    super(`line ${line}: ${what}: ${text.slice(0, 200)}`);
+  }
+}
+
+/** Reads the entries one by one. Rejects with a {@link DumpError} at the first line that is not of that shape. */
+export async function* parseDump(text: AsyncIterable<string> | Iterable<string>): AsyncGenerator<Dumped> {
+  let open: { name: string; line: number; attributes: Map<string, Buffer> } | undefined;
+  let number = 0;
+  for await (const line of text) {
+    number += 1;
+    if (line.startsWith("# file: ")) {
+      if (open) yield open;
+      open = { name: decodeOctalEscapes(line.slice(8)), line: number, attributes: new Map() };
+    } else if (line === "") {
+      if (open) yield open;
+      open = undefined;
+    } else if (!line.startsWith("#")) {
+      if (!open) throw new DumpError(number, line, "it belongs to no file");
+      const { attribute, value } = parseAttribute(line, number);
+      open.attributes.set(attribute, value);
+    }
+  }
+  if (open) yield open;
+}
+
+/** One entry as a part of a dump, its values in hexadecimal digits. */
+export function formatDumped(name: string, attributes: ReadonlyMap<string, Buffer>): string {
+  const values = [...attributes].map(([attribute, value]) => `${attribute}=0x${value.toString("hex")}\n`);
+  return `# file: ${encodeOctalEscapes(name, /[\\\n\r]/g)}\n${values.join("")}\n`;
+}
+
+function parseAttribute(line: string, number: number): { attribute: string; value: Buffer } {
+  const at = line.indexOf("=");
+  if (at < 0) return { attribute: line, value: Buffer.alloc(0) };
+  const value = parseValue(line.slice(at + 1));
+  if (!value) throw new DumpError(number, line, "its value cannot be read");
+  return { attribute: line.slice(0, at), value };
+}
+
+function parseValue(text: string): Buffer | undefined {
+  if (/^0[xX](?:[0-9a-fA-F]{2})*$/.test(text)) return Buffer.from(text.slice(2), "hex");
+  if (/^0[sS](?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/.test(text))
+    return Buffer.from(text.slice(2), "base64");
+  const quoted = /^"((?:[^"\\]|\\[0-7]{3}|\\[^0-7])*)"$/.exec(text)?.[1];
+  if (quoted === undefined) return undefined;
+  const bytes = quoted.replace(/\\([0-7]{3}|[^0-7])/g, (_, escaped: string) =>
+    escaped.length === 3 ? String.fromCharCode(Number.parseInt(escaped, 8) & 0xff) : escaped,
+  );
+  return Buffer.from(bytes, "latin1");
+}
