@@ -5,7 +5,7 @@
 # distribution's packages can promise, and the project needs node anyway.
 LAB_PACKAGES=(
   qemu-system-x86 qemu-utils libvirt-daemon-system libvirt-clients
-  mmdebstrap debian-archive-keyring e2fsprogs attr acl busybox-static iproute2
+  mmdebstrap debian-archive-keyring e2fsprogs attr acl busybox-static iproute2 rsync btrfs-progs
   openssh-client openssh-server sudo ca-certificates xz-utils lz4 zstd util-linux tini
 )
 

@@ -42,6 +42,14 @@ export class CountedShell {
       .filter((line) => line !== "").length;
   }
 
+  /** When each began, in milliseconds since 1970. */
+  get begun(): readonly number[] {
+    return readFileSync(this.#log, "utf8")
+      .split("\n")
+      .filter((line) => line !== "")
+      .map((line) => Number(line.split(" ")[1]));
+  }
+
   /** Waits until the operation has come to the command that is held. */
   held(): Promise<void> {
     return this.#sees("held");
@@ -80,7 +88,7 @@ fi`
       : "";
     return `#!/bin/sh
 if [ "$*" != -s ]; then exec /bin/sh "$@"; fi
-echo command >> ${this.#log}
+echo "command $(date +%s%3N)" >> ${this.#log}
 count=$(wc -l < ${this.#log})
 # Who asked for the command: the provider itself, or, behind sudo, the connection that it came over.
 drop() {
