@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { fstabEntryOf } from "./concerns/guest-fstab";
-import { resolveOwner } from "./concerns/directory-checks";
+import { resolveOwner } from "./concerns/directory-owner";
 import type { DirectoryWant } from "./concerns/directory-facts";
 import { hostDirectory } from "./concerns/host-directory";
 import { bind, recordIn, seenBy } from "./engine/binding";

@@ -1,66 +1,18 @@
-import type { Refusal } from "../engine/concern";
+import type { Refusal, Step } from "../engine/concern";
 import { DirectoryTrees } from "../formats/directory-tree";
 import { mountHolding } from "../formats/mountinfo";
 import { formatOctalMode, parseOctalMode } from "../formats/octal-mode";
-import {
-  type DirectoryBefore,
-  type DirectorySeen,
-  type DirectoryWant,
-  type Entry,
-  type ForeignRecord,
-  type Stood,
-  takesAll,
+import type {
+  DirectoryBefore,
+  DirectorySeen,
+  DirectoryWant,
+  Entry,
+  ForeignRecord,
+  Stood,
 } from "./directory-facts";
-import { takenIn, unnestable } from "./nested-trees";
-import { hasLinks, type Named } from "./tree-facts";
+import { createdMode, qemuLabel, resolveOwner } from "./directory-owner";
 
-/** Whose a share's directory is to be, and everything for which it is refused. Pure. */
-
-/** Permission bits of a directory that we make, when the program gives none. */
-export const createdMode = 0o755;
-
-/** Owner and group as numbers; undefined: untouched, or not known. */
-export interface Owner {
-  readonly uid: number | undefined;
-  readonly gid: number | undefined;
-}
-
-/** The numbers of owner and group; `qemu` is whoever the domain's QEMU runs as. Undefined: untouched, or not known. */
-export function resolveOwner(
-  want: Pick<DirectoryWant, "owner" | "group" | "session">,
-  seen: Pick<DirectorySeen, "live" | "persistent" | "baselabels" | "principals" | "user">,
-): { owner: Owner; refuse: Refusal[] } {
-  const refuse: Refusal[] = [];
-  const label = qemuLabel(want, seen);
-  const number = (name: string | undefined, database: "passwd" | "group"): number | undefined => {
-    if (name === undefined) return undefined;
-    const text = name !== "qemu" ? name : database === "passwd" ? label?.user : label?.group;
-    if (text !== undefined && /^\d+$/.test(text)) return Number(text);
-    const id = text === undefined ? undefined : seen.principals[`${database} ${text}`];
-    if (id === undefined && seen.persistent) {
-      refuse.push({
-        code: "unknownUser",
-        what:
-          name === "qemu"
-            ? `libvirt does not say by number whom it runs the domain's QEMU as${text === undefined ? "" : ` (it says "${text}")`}`
-            : `there is no ${database === "passwd" ? "user" : "group"} ${name}`,
-        remedy: `give directory.${database === "passwd" ? "owner" : "group"} as a number`,
-      });
-    }
-    return id;
-  };
-  return { owner: { uid: number(want.owner, "passwd"), gid: number(want.group, "group") }, refuse };
-}
-
-/** A running QEMU's own label; else what the definition asks for; else what libvirt gives by default. */
-function qemuLabel(
-  want: Pick<DirectoryWant, "session">,
-  seen: Pick<DirectorySeen, "live" | "persistent" | "baselabels" | "user">,
-) {
-  if (want.session) return seen.user;
-  const domain = seen.live ?? seen.persistent;
-  return seen.live?.dacLabel ?? seen.persistent?.dacLabel ?? (domain && seen.baselabels(domain.type));
-}
+/** Everything for which a share's directory is refused. Pure. */
 
 /** Is the directory there, and the one that it was at first contact, or when we last saw it? */
 export function standing(
@@ -168,12 +120,7 @@ export function recordedPaths({ records }: Pick<DirectorySeen, "records">): read
 }
 
 /** Can QEMU get there and work there? */
-export function reachable(
-  want: DirectoryWant,
-  seen: DirectorySeen,
-  owner: Owner,
-  before: DirectoryBefore | undefined,
-): Refusal[] {
+export function reachable(want: DirectoryWant, seen: DirectorySeen): Refusal[] {
   const refuse: Refusal[] = [];
   const label = qemuLabel(want, seen);
   const qemu = label && /^\d+$/.test(label.user) && { uid: Number(label.user), gid: Number(label.group) };
@@ -199,24 +146,7 @@ export function reachable(
       remedy: "share from ext4, xfs or btrfs, or use another accessMode",
     });
   }
-  const others = strangers(want, seen, owner.uid);
-  if (before === undefined && want.recursive === undefined && others !== undefined) {
-    refuse.push({
-      code: "treeOfOthers",
-      what: `${want.path} holds entries of other owners: ${others}`,
-      remedy: `write directory.recursive: true to take all of it over${want.keepOwners ? ", whose owners the guest goes on seeing, and which destroy gives back" : ""}; or false to take only the directory itself`,
-    });
-  }
   return refuse;
-}
-
-/** Links that were made on the host, which a guest of a mapped share cannot read: how many. */
-export function unreadableLinks(want: DirectoryWant, { tree }: DirectorySeen): string[] {
-  const links = tree.entries.filter(({ kind }) => kind === "link").reduce((sum, { count }) => sum + count, 0);
-  if (!want.mapped || want.links === "map" || links === 0) return [];
-  return [
-    `${links} symbolic links in ${want.path} were made on the host: with accessMode mapped a guest sees them, and can neither read nor follow them (directory.links: map changes that)`,
-  ];
 }
 
 /**
@@ -242,8 +172,16 @@ export function unmappedDangers(want: DirectoryWant, seen: DirectorySeen): strin
   ];
 }
 
+/** A plan that changes something is none where nothing can be changed. */
+export function orUnwritable<
+  P extends { readonly steps: readonly Step[]; readonly refuse?: readonly Refusal[] },
+>(want: DirectoryWant, seen: DirectorySeen, plan: P): P {
+  const refuse = plan.steps.length === 0 ? [] : unwritable(want, seen);
+  return refuse.length === 0 ? plan : { ...plan, steps: [], refuse };
+}
+
 /** What is to be changed lies on a file system, or under a mount, that takes no change. */
-export function unwritable({ path }: DirectoryWant, { mounts }: DirectorySeen): Refusal[] {
+function unwritable({ path }: DirectoryWant, { mounts }: DirectorySeen): Refusal[] {
   const mount = mountHolding(mounts, path);
   const isReadOnly = [...(mount?.mountOptions ?? []), ...(mount?.superOptions ?? [])].includes("ro");
   if (!mount || !isReadOnly) return [];
@@ -254,108 +192,6 @@ export function unwritable({ path }: DirectoryWant, { mounts }: DirectorySeen): 
       remedy: `mount -o remount,rw ${mount.mountPoint}, or write the owner and the mode that ${path} has into the program`,
     },
   ];
-}
-
-/** Whether there is something in the tree that is to be taken over and is not, or not to the end. */
-export function isToBeTaken(want: DirectoryWant, seen: DirectorySeen, owner: Owner): boolean {
-  if (want.recursive !== true) return false;
-  const unlike = seen.tree.entries.some(
-    ({ kind, uid, gid, open }) =>
-      (kind === "directory" || kind === "file") &&
-      ((owner.uid !== undefined && uid !== owner.uid) ||
-        (owner.gid !== undefined && gid !== owner.gid) ||
-        (want.mapped && owner.uid !== undefined && !open)),
-  );
-  const unseen =
-    (seen.treeRemembered && !seen.viewKept) ||
-    (takesAll(want) && takenIn(seen).some(({ roots, taken }) => roots.length > 0 && !taken.viewKept));
-  return unlike || (want.keepOwners && unseen);
-}
-
-/** Whether there are links of the host's that are to be made readable for the guest. */
-export function isToBeMapped(want: DirectoryWant, { tree }: DirectorySeen): boolean {
-  return want.links === "map" && hasLinks(tree);
-}
-
-/** What cannot be taken over, or not without a loss. */
-export function untakeable(want: DirectoryWant, seen: DirectorySeen): Refusal[] {
-  const { tree, entry, mounts } = seen;
-  const refuse: Refusal[] = [];
-  const say = ({ count, names }: Named, code: Refusal["code"], what: string, remedy: string): void => {
-    const shown = `${count}: ${names.join(", ")}${count > names.length ? ", ..." : ""}`;
-    if (count > 0) refuse.push({ code, what: `${what} (${shown})`, remedy });
-  };
-  const inside = mounts
-    .map(({ mountPoint }) => mountPoint)
-    .filter((mountPoint) => mountPoint.startsWith(`${want.path}/`))
-    .map((mountPoint) => mountPoint.slice(want.path.length + 1));
-  const others = [...new Set([...inside, ...tree.otherFileSystems.names])];
-  if (want.session) {
-    refuse.push({
-      code: "treeOfOthers",
-      what: `${want.path} holds what is not the connecting user's, who alone is asked with qemu:///session`,
-      remedy: "give it to that user by hand, or write directory.recursive: false",
-    });
-  }
-  const isOverlay = mountHolding(mounts, want.path)?.type === "overlay";
-  if ((entry && !(Number(entry.born) > 0)) || isOverlay) {
-    refuse.push({
-      code: "treeWithoutBirth",
-      what: isOverlay
-        ? `${want.path} is on an overlay, which gives a file another inode when its owner changes: what it had could not be found again`
-        : `the file system of ${want.path} does not say when a file was made, and without that one that the guest makes could be taken for another that was there`,
-      remedy: "share from ext4 with 256-byte inodes, xfs or btrfs, or write directory.recursive: false",
-    });
-  }
-  if (want.privileged === "refuse") {
-    say(
-      tree.privileged,
-      "treePrivileged",
-      `${want.path} holds files with setuid or setgid`,
-      "take them out, or write directory.privileged: strip: they lose that for good, for a guest could rewrite them",
-    );
-  }
-  say(
-    tree.linkedOut,
-    "treeLinkedOut",
-    `${want.path} holds files that have a name outside of it, too`,
-    "copy them, or move the other name into it: whoever uses it there would find another owner",
-  );
-  // chown(1) cannot be kept from going on in a subvolume.
-  if (takesAll(want)) {
-    refuse.push(...unnestable(want.path, { ...seen, recorded: recordedPaths(seen) }, want.mapped));
-  } else if (want.otherFileSystems === "refuse" || (want.mapped && !want.keepOwners)) {
-    say(
-      { count: Math.max(others.length, tree.otherFileSystems.count), names: others.slice(0, 5) },
-      "treeOfFileSystems",
-      `other file systems, mounts or subvolumes begin in ${want.path}`,
-      "write directory.otherFileSystems: take, which takes them over too; or leave (with keepOwners); or directory.recursive: false",
-    );
-  }
-  say(
-    tree.tooDeep,
-    "treeTooDeep",
-    `${want.path} holds paths that are too long for a command`,
-    "move what is there up, or write directory.recursive: false",
-  );
-  return refuse;
-}
-
-/** Who but the wanted owner has entries in the tree, sample: `12 of root (0), 1 of alice (1000)`; undefined: nobody. */
-export function strangers(
-  want: DirectoryWant,
-  seen: DirectorySeen,
-  uid: number | undefined,
-): string | undefined {
-  if (uid === undefined || !want.mapped) return undefined;
-  const others = new Map<number, { user: string; count: number }>();
-  for (const one of seen.tree.entries) {
-    if (one.uid === uid || one.kind === "link" || one.kind === "special") continue;
-    others.set(one.uid, { user: one.user, count: one.count + (others.get(one.uid)?.count ?? 0) });
-  }
-  const sorted = [...others].sort(([, a], [, b]) => b.count - a.count);
-  const counts = sorted.slice(0, 8).map(([id, { user, count }]) => `${count} of ${named(user, id)} (${id})`);
-  return sorted.length === 0 ? undefined : counts.join(", ") + (sorted.length > 8 ? ", ..." : "");
 }
 
 /**
@@ -388,9 +224,4 @@ export function unmanagedChanges(
     ([now, then]) =>
       `${old.path} had ${now}, which this share did not set; it gets ${then} back, as first contact found it (directory.onDelete: leave would keep it)`,
   );
-}
-
-/** A name where the host has one (stat(1) says UNKNOWN, find(1) the number), else the number. */
-export function named(name: string, id: number): string {
-  return name === "UNKNOWN" || name === "" ? String(id) : name;
 }

@@ -17,7 +17,7 @@ import {
   takenOnHost,
   type TakenWith,
   takenWith,
-} from "./nested-trees";
+} from "./nested-facts";
 import { principalsOf } from "./principals";
 import { type Named, privilegesTaken, treeIn, type TreeSeen, viewKept } from "./tree-facts";
 

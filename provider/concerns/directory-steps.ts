@@ -3,7 +3,7 @@ import type { Domain } from "../formats/domain-xml";
 import { exactMode, formatOctalMode } from "../formats/octal-mode";
 import { lines, sh } from "../formats/shell";
 import { directoryType, formatU32, ownerAttributes } from "../formats/virtfs";
-import { createdMode, type Owner } from "./directory-checks";
+import { createdMode, type Owner } from "./directory-owner";
 import {
   type DirectorySeen,
   type DirectoryWant,

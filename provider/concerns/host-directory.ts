@@ -1,49 +1,32 @@
-import { asWanted, type Concern, type Refusal, type Step } from "../engine/concern";
+import { asWanted, type Concern, type Step } from "../engine/concern";
 import { formatOctalMode, parseOctalMode } from "../formats/octal-mode";
-import { sh } from "../formats/shell";
 import { directoriesAbove } from "../formats/system-path";
+import { linksBack, restoreDirectory, treeAt } from "./directory-back";
 import {
   aliases,
-  createdMode,
-  isSame,
-  isToBeMapped,
-  isToBeTaken,
-  named,
+  orUnwritable,
   reachable,
   recordedPaths,
-  resolveOwner,
   standing,
-  strangers,
   unmappedDangers,
-  unreadableLinks,
-  unmanagedChanges,
-  untakeable,
-  unwritable,
 } from "./directory-checks";
 import {
   type DirectoryBefore,
   directoryFacts,
   type DirectorySeen,
   type DirectoryWant,
-  type Entry,
-  entryOf,
   type ForeignRecord,
   type Stood,
   takesAll,
 } from "./directory-facts";
-import { adjust, chmodStep, create, giveUpOwn, restoreAttributes } from "./directory-steps";
-import { placeOf, recordsOf } from "./ledger";
-import { forgetNested, inTaken, keepNested, takenIn, unreturnable } from "./nested-trees";
-import { forgetLinks, giveLinksBack, mapLinks } from "./tree-links";
-import type { TreeAt } from "./tree-scripts";
-import {
-  forgetTree,
-  giveTreeBack,
-  handOver,
-  type ShareInside,
-  takeOver,
-  takeOverForGood,
-} from "./tree-steps";
+import { named, resolveOwner } from "./directory-owner";
+import { adjust, create } from "./directory-steps";
+import { inTaken } from "./nested-checks";
+import { keepNested } from "./nested-steps";
+import type { TreeAt } from "./tree-at";
+import { isToBeMapped, isToBeTaken, strangers, undecided, unreadableLinks, untakeable } from "./tree-checks";
+import { mapLinks } from "./tree-links";
+import { type ShareInside, takeOver, takeOverForGood } from "./tree-steps";
 
 /**
  * The directory on the host: there, reachable for QEMU, owned by whom the share wants.
@@ -96,7 +79,8 @@ export const hostDirectory: Concern<DirectoryWant, DirectorySeen, DirectoryBefor
       ...standing(want, seen, before, stood?.path === want.path ? stood : undefined, foreign),
       ...(before || known ? [] : inTaken(want.path, { ...seen, recorded: recordedPaths(seen) })),
       ...(before || known ? [] : aliases(want, seen, context?.others.map(({ spec }) => spec.source) ?? [])),
-      ...reachable(want, seen, owner, before),
+      ...reachable(want, seen),
+      ...(before ? [] : undecided(want, seen, owner)),
     ];
     const takes = isToBeTaken(want, seen, owner);
     const maps = isToBeMapped(want, seen);
@@ -160,95 +144,7 @@ export const hostDirectory: Concern<DirectoryWant, DirectorySeen, DirectoryBefor
     };
   },
 
-  restore(old, before, seen, context) {
-    const entry = seen.entry;
-    const inner = takenIn(seen);
-    const roots = inner.flatMap((one) => one.roots);
-    const forgetInner =
-      inner.length > 0
-        ? [
-            forgetNested(
-              old.path,
-              inner.map(({ taken }) => taken.name),
-            ),
-          ]
-        : [];
-    const forget = [
-      ...forgetInner,
-      ...(seen.treeRemembered ? [forgetTree(old.path)] : []),
-      ...(seen.linksMapped ? [forgetLinks(old.path)] : []),
-    ];
-    if (!old.giveBack) return { steps: forget, forgets: true };
-    const isThere = entry?.kind === "directory" && (before.created || isSame(entry, before));
-    const outer = seen.takenAround.find((above) => recordedPaths(seen).includes(above));
-    const had = before.created
-      ? undefined
-      : {
-          ...before,
-          mode: parseOctalMode(before.mode) ?? createdMode,
-          // An earlier release wrote the birth down in whole seconds.
-          identity: isThere ? `${entry.inode}:${entry.born}` : `${before.inode}:${before.born}`,
-        };
-    if (!isThere) {
-      const what = entry
-        ? "is not the directory that was shared: its owner was left as it is"
-        : "is not there";
-      if (had && outer !== undefined) {
-        return {
-          steps: [handOver(old.path, had, outer)],
-          warnings: [`${old.path} ${what}; what it and its entries had comes back with ${outer}`],
-        };
-      }
-      const ledgers = [
-        ...(seen.treeRemembered ? [placeOf({ of: "owners", path: old.path })] : []),
-        ...inner.map(({ taken }) => recordsOf("owners", taken.name)),
-      ];
-      const kept = `; what the entries of its tree had is kept on the host, in ${ledgers.join(", ")}`;
-      const say = entry !== undefined || ledgers.length > 0;
-      return { steps: [], warnings: say ? [`${old.path} ${what}${ledgers.length > 0 ? kept : ""}`] : [] };
-    }
-    const refuse = unreturnable(old.path, seen);
-    if (refuse.length > 0) return { steps: [], refuse };
-    if (had && outer !== undefined) {
-      return {
-        steps: [
-          ...linksBack(seen, treeAt(old.path, entry)),
-          ...roots.map(giveTreeBack),
-          ...forgetInner,
-          handOver(old.path, had, outer),
-        ],
-      };
-    }
-    const { steps, warnings } = treeBack(treeAt(old.path, entry), seen, forget);
-    if (before.created) {
-      const gone = giveUpOwn(old, seen);
-      return { ...gone, steps: [...steps, ...gone.steps], warnings: [...warnings, ...(gone.warnings ?? [])] };
-    }
-    const path = old.path;
-    const mode = parseOctalMode(before.mode) ?? createdMode;
-    const chowned = entry.uid !== before.uid || entry.gid !== before.gid;
-    return orUnwritable(old, seen, {
-      steps: [
-        ...steps,
-        ...(chowned
-          ? [
-              {
-                does: `give ${path} back to ${before.uid}:${before.gid}`,
-                run: sh`chown -h -- ${`${before.uid}:${before.gid}`} ${path}`,
-                undo: sh`chown -h -- ${`${entry.uid}:${entry.gid}`} ${path}`,
-                changes: [entryOf(path).key],
-              },
-            ]
-          : []),
-        ...(chowned || entry.mode !== mode ? [chmodStep(path, mode, entry.mode)] : []),
-        ...restoreAttributes(path, before.attributes, seen.attributes),
-      ],
-      warnings: [
-        ...warnings,
-        ...unmanagedChanges(old, before, seen, entry, context?.stood["directory"] as Stood | undefined),
-      ],
-    });
-  },
+  restore: restoreDirectory,
 
   drift(want, seen) {
     const { entry } = seen;
@@ -301,51 +197,6 @@ const untouched = {
   links: "keep",
   otherFileSystems: "refuse",
 } as const;
-
-/** A plan that changes something is none where nothing can be changed. */
-function orUnwritable<P extends { readonly steps: readonly Step[]; readonly refuse?: readonly Refusal[] }>(
-  want: DirectoryWant,
-  seen: DirectorySeen,
-  plan: P,
-): P {
-  const refuse = plan.steps.length === 0 ? [] : unwritable(want, seen);
-  return refuse.length === 0 ? plan : { ...plan, steps: [], refuse };
-}
-
-/** What was taken over in the tree: back, and then forgotten. */
-function treeBack(
-  at: TreeAt,
-  seen: DirectorySeen,
-  forget: readonly Step[],
-): { steps: Step[]; warnings: string[] } {
-  const links = linksBack(seen, at);
-  const inner = takenIn(seen).flatMap(({ roots, taken: { hadPrivileges } }) =>
-    roots.map((root) => ({ ...root, hadPrivileges })),
-  );
-  const trees = [...inner, ...(seen.treeRemembered ? [{ ...at, hadPrivileges: seen.hadPrivileges }] : [])];
-  if (trees.length === 0) return { steps: links, warnings: [] };
-  return {
-    steps: [...links, ...trees.map(giveTreeBack), ...forget],
-    warnings: [
-      ...trees.flatMap(({ path, hadPrivileges: { count, names } }) =>
-        count === 0
-          ? []
-          : [
-              `in ${path} these had setuid, setgid or capabilities, and do not get them back, for a guest could have rewritten them: ${names.join(", ")}${count > names.length ? `, and ${count - names.length} more` : ""}`,
-            ],
-      ),
-    ],
-  };
-}
-
-function linksBack(seen: DirectorySeen, at: TreeAt): Step[] {
-  const inner = takenIn(seen).flatMap(({ roots, taken }) => (taken.linksMapped ? roots : []));
-  return [...inner, ...(seen.linksMapped ? [at] : [])].map(giveLinksBack);
-}
-
-function treeAt(path: string, { inode, born }: Pick<Entry, "inode" | "born">): TreeAt {
-  return { path, identity: `${inode}:${born}` };
-}
 
 function sharesInside(want: DirectoryWant, { records }: DirectorySeen): ShareInside[] {
   return records

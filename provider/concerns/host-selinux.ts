@@ -14,7 +14,7 @@ import { directoriesAbove } from "../formats/system-path";
 import { liveDomain, persistentDomain } from "./domain-facts";
 import { isRemembered } from "./ledger";
 import { hostMounts } from "./mounts";
-import { nestedRoots } from "./nested-trees";
+import { nestedRoots } from "./nested-facts";
 import { hostExportsOnSelinux } from "./second-writer";
 import {
   contextOf,

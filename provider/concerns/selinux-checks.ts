@@ -10,7 +10,7 @@ import {
 } from "../formats/file-contexts";
 import { type Mount, mountHolding } from "../formats/mountinfo";
 import { type Booleans, type Equivalences, type Labels, packageOf, type SelinuxState } from "./selinux-facts";
-import type { NestedRoots } from "./nested-trees";
+import type { NestedRoots } from "./nested-facts";
 import type { HostExports } from "./second-writer";
 
 /** What a share wants of the host's SELinux, what can be seen of it, and what cannot be. Pure. */

@@ -3,7 +3,7 @@ import { telling } from "../engine/machine-lock";
 import { decodeOctalEscapes } from "../formats/octal-escape";
 import { sh } from "../formats/shell";
 import { openLedger } from "./ledger";
-import { goneMeanwhile } from "./tree-scripts";
+import { goneMeanwhile } from "./tree-tools";
 
 /** What is in a share's directory: whose it is, and what would have to be known before it is taken over. */
 

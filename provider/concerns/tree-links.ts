@@ -2,22 +2,13 @@ import type { Step } from "../engine/concern";
 import { goesOn } from "../engine/machine-lock";
 import { lines, type Script, sh } from "../formats/shell";
 import { identityFormat, withoutLinks } from "../formats/without-links";
-import type { Owner } from "./directory-checks";
+import { type Owner, ownerText } from "./directory-owner";
 import { forgetLedger, keepLedger, makeLedger, openLedger } from "./ledger";
 import { linksMapped } from "./links-mapped";
 import { treeKeys } from "./tree-facts";
-import {
-  argumentBytes,
-  cleaning,
-  failures,
-  inMotion,
-  ledgerOf,
-  ownerText,
-  takenBackOnFailure,
-  tools,
-  type TreeAt,
-  u32,
-} from "./tree-scripts";
+import { ledgerOf, type TreeAt } from "./tree-at";
+import { failures, inMotion } from "./tree-failures";
+import { argumentBytes, cleaning, takenBackOnFailure, tools, u32 } from "./tree-tools";
 
 /**
  * Symbolic links that were made on the host, which a guest of a mapped share can neither read nor follow: made what the

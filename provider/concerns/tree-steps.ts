@@ -14,22 +14,13 @@ import {
   makeLedger,
   openLedger,
 } from "./ledger";
+import { ownerText } from "./directory-owner";
 import { privilegesTaken, treeKeys, viewKept } from "./tree-facts";
-import {
-  begun,
-  cleaning,
-  closed,
-  failures,
-  heldPrivileges,
-  ledgerOf,
-  ownerText,
-  restored,
-  show,
-  takenBackOnFailure,
-  tools,
-  type TreeAt,
-  whatTheyHave,
-} from "./tree-scripts";
+import { begun, ledgerOf, type TreeAt } from "./tree-at";
+import { restored } from "./tree-back";
+import { failures, heldPrivileges } from "./tree-failures";
+import { cleaning, closed, takenBackOnFailure, tools } from "./tree-tools";
+import { show, whatTheyHave } from "./tree-view";
 
 /**
  * Takes all that is in a directory over for QEMU, and gives it back.

@@ -14,7 +14,7 @@ import { join } from "node:path";
 import type { DirectoryBefore, DirectoryWant } from "../../../provider/concerns/directory-facts";
 import { hostDirectory } from "../../../provider/concerns/host-directory";
 import { nameOf } from "../../../provider/concerns/ledger";
-import { ledgerOf } from "../../../provider/concerns/tree-scripts";
+import { ledgerOf } from "../../../provider/concerns/tree-at";
 import { alone, type Fact } from "../../../provider/engine/concern";
 import { untilFailure } from "../../../provider/engine/script";
 import type { Mount } from "../../../provider/formats/mountinfo";

@@ -1,20 +1,16 @@
 import { join } from "node:path";
+import { nameOf } from "../../../provider/concerns/ledger";
+import { type NestedSeen, takenIn, unnestable, unreturnable } from "../../../provider/concerns/nested-checks";
 import {
-  forgetNested,
   identitiesAbove,
-  keepNested,
   nestedRoots,
   type NestedRoot,
-  type NestedSeen,
-  takenIn,
   takenOnHost,
   takenWith,
-  unnestable,
-  unreturnable,
-} from "../../../provider/concerns/nested-trees";
-import { nameOf } from "../../../provider/concerns/ledger";
+} from "../../../provider/concerns/nested-facts";
+import { forgetNested, keepNested } from "../../../provider/concerns/nested-steps";
+import { ledgerOf } from "../../../provider/concerns/tree-at";
 import { treeIn } from "../../../provider/concerns/tree-facts";
-import { ledgerOf } from "../../../provider/concerns/tree-scripts";
 import { forgetTree, giveTreeBack, takeOver } from "../../../provider/concerns/tree-steps";
 import type { Mount } from "../../../provider/formats/mountinfo";
 import { ScratchTree } from "../scratch-tree";

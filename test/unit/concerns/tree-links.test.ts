@@ -1,5 +1,5 @@
 import { linksMapped } from "../../../provider/concerns/links-mapped";
-import type { TreeAt } from "../../../provider/concerns/tree-scripts";
+import type { TreeAt } from "../../../provider/concerns/tree-at";
 import { giveLinksBack, mapLinks } from "../../../provider/concerns/tree-links";
 import { ScratchTree } from "../scratch-tree";
 import { killedAfter, runFact, runScript } from "../shell-machine";

@@ -8,7 +8,8 @@ import {
   takeOverForGood,
 } from "../../../provider/concerns/tree-steps";
 import { privilegesTaken, treeIn } from "../../../provider/concerns/tree-facts";
-import { inMotion, type TreeAt } from "../../../provider/concerns/tree-scripts";
+import type { TreeAt } from "../../../provider/concerns/tree-at";
+import { inMotion } from "../../../provider/concerns/tree-failures";
 import type { Script } from "../../../provider/formats/shell";
 import { ScratchTree } from "../scratch-tree";
 import { killedAfter, runFact, runScript } from "../shell-machine";

@@ -1,0 +1,133 @@
+import type { Refusal } from "../engine/concern";
+import { mountHolding } from "../formats/mountinfo";
+import { recordedPaths } from "./directory-checks";
+import { type DirectorySeen, type DirectoryWant, takesAll } from "./directory-facts";
+import { named, type Owner } from "./directory-owner";
+import { takenIn, unnestable } from "./nested-checks";
+import { hasLinks, type Named } from "./tree-facts";
+
+/** What there is in a tree to take over, and what of it cannot be. Pure. */
+
+/** Whether there is something in the tree that is to be taken over and is not, or not to the end. */
+export function isToBeTaken(want: DirectoryWant, seen: DirectorySeen, owner: Owner): boolean {
+  if (want.recursive !== true) return false;
+  const unlike = seen.tree.entries.some(
+    ({ kind, uid, gid, open }) =>
+      (kind === "directory" || kind === "file") &&
+      ((owner.uid !== undefined && uid !== owner.uid) ||
+        (owner.gid !== undefined && gid !== owner.gid) ||
+        (want.mapped && owner.uid !== undefined && !open)),
+  );
+  const unseen =
+    (seen.treeRemembered && !seen.viewKept) ||
+    (takesAll(want) && takenIn(seen).some(({ roots, taken }) => roots.length > 0 && !taken.viewKept));
+  return unlike || (want.keepOwners && unseen);
+}
+
+/** Whether there are links of the host's that are to be made readable for the guest. */
+export function isToBeMapped(want: DirectoryWant, { tree }: DirectorySeen): boolean {
+  return want.links === "map" && hasLinks(tree);
+}
+
+/** Whose entries are to be taken over is said, not guessed. */
+export function undecided(want: DirectoryWant, seen: DirectorySeen, { uid }: Owner): Refusal[] {
+  const others = strangers(want, seen, uid);
+  if (want.recursive !== undefined || others === undefined) return [];
+  return [
+    {
+      code: "treeOfOthers",
+      what: `${want.path} holds entries of other owners: ${others}`,
+      remedy: `write directory.recursive: true to take all of it over${want.keepOwners ? ", whose owners the guest goes on seeing, and which destroy gives back" : ""}; or false to take only the directory itself`,
+    },
+  ];
+}
+
+/** Who but the wanted owner has entries in the tree, sample: `12 of root (0), 1 of alice (1000)`; undefined: nobody. */
+export function strangers(
+  want: DirectoryWant,
+  seen: DirectorySeen,
+  uid: number | undefined,
+): string | undefined {
+  if (uid === undefined || !want.mapped) return undefined;
+  const others = new Map<number, { user: string; count: number }>();
+  for (const one of seen.tree.entries) {
+    if (one.uid === uid || one.kind === "link" || one.kind === "special") continue;
+    others.set(one.uid, { user: one.user, count: one.count + (others.get(one.uid)?.count ?? 0) });
+  }
+  const sorted = [...others].sort(([, a], [, b]) => b.count - a.count);
+  const counts = sorted.slice(0, 8).map(([id, { user, count }]) => `${count} of ${named(user, id)} (${id})`);
+  return sorted.length === 0 ? undefined : counts.join(", ") + (sorted.length > 8 ? ", ..." : "");
+}
+
+/** What cannot be taken over, or not without a loss. */
+export function untakeable(want: DirectoryWant, seen: DirectorySeen): Refusal[] {
+  const { tree, entry, mounts } = seen;
+  const refuse: Refusal[] = [];
+  const say = ({ count, names }: Named, code: Refusal["code"], what: string, remedy: string): void => {
+    const shown = `${count}: ${names.join(", ")}${count > names.length ? ", ..." : ""}`;
+    if (count > 0) refuse.push({ code, what: `${what} (${shown})`, remedy });
+  };
+  const inside = mounts
+    .map(({ mountPoint }) => mountPoint)
+    .filter((mountPoint) => mountPoint.startsWith(`${want.path}/`))
+    .map((mountPoint) => mountPoint.slice(want.path.length + 1));
+  const others = [...new Set([...inside, ...tree.otherFileSystems.names])];
+  if (want.session) {
+    refuse.push({
+      code: "treeOfOthers",
+      what: `${want.path} holds what is not the connecting user's, who alone is asked with qemu:///session`,
+      remedy: "give it to that user by hand, or write directory.recursive: false",
+    });
+  }
+  const isOverlay = mountHolding(mounts, want.path)?.type === "overlay";
+  if ((entry && !(Number(entry.born) > 0)) || isOverlay) {
+    refuse.push({
+      code: "treeWithoutBirth",
+      what: isOverlay
+        ? `${want.path} is on an overlay, which gives a file another inode when its owner changes: what it had could not be found again`
+        : `the file system of ${want.path} does not say when a file was made, and without that one that the guest makes could be taken for another that was there`,
+      remedy: "share from ext4 with 256-byte inodes, xfs or btrfs, or write directory.recursive: false",
+    });
+  }
+  if (want.privileged === "refuse") {
+    say(
+      tree.privileged,
+      "treePrivileged",
+      `${want.path} holds files with setuid or setgid`,
+      "take them out, or write directory.privileged: strip: they lose that for good, for a guest could rewrite them",
+    );
+  }
+  say(
+    tree.linkedOut,
+    "treeLinkedOut",
+    `${want.path} holds files that have a name outside of it, too`,
+    "copy them, or move the other name into it: whoever uses it there would find another owner",
+  );
+  // chown(1) cannot be kept from going on in a subvolume.
+  if (takesAll(want)) {
+    refuse.push(...unnestable(want.path, { ...seen, recorded: recordedPaths(seen) }, want.mapped));
+  } else if (want.otherFileSystems === "refuse" || (want.mapped && !want.keepOwners)) {
+    say(
+      { count: Math.max(others.length, tree.otherFileSystems.count), names: others.slice(0, 5) },
+      "treeOfFileSystems",
+      `other file systems, mounts or subvolumes begin in ${want.path}`,
+      "write directory.otherFileSystems: take, which takes them over too; or leave (with keepOwners); or directory.recursive: false",
+    );
+  }
+  say(
+    tree.tooDeep,
+    "treeTooDeep",
+    `${want.path} holds paths that are too long for a command`,
+    "move what is there up, or write directory.recursive: false",
+  );
+  return refuse;
+}
+
+/** Links that were made on the host, which a guest of a mapped share cannot read: how many. */
+export function unreadableLinks(want: DirectoryWant, { tree }: DirectorySeen): string[] {
+  const links = tree.entries.filter(({ kind }) => kind === "link").reduce((sum, { count }) => sum + count, 0);
+  if (!want.mapped || want.links === "map" || links === 0) return [];
+  return [
+    `${links} symbolic links in ${want.path} were made on the host: with accessMode mapped a guest sees them, and can neither read nor follow them (directory.links: map changes that)`,
+  ];
+}
