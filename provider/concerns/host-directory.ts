@@ -24,7 +24,15 @@ import { adjust, create } from "./directory-steps";
 import { inTaken } from "./nested-checks";
 import { keepNested } from "./nested-steps";
 import type { TreeAt } from "./tree-at";
-import { isToBeMapped, isToBeTaken, strangers, undecided, unreadableLinks, untakeable } from "./tree-checks";
+import {
+  forgotten,
+  isToBeMapped,
+  isToBeTaken,
+  strangers,
+  undecided,
+  unreadableLinks,
+  untakeable,
+} from "./tree-checks";
 import { mapLinks } from "./tree-links";
 import { type ShareInside, takeOver, takeOverForGood } from "./tree-steps";
 
@@ -121,6 +129,7 @@ export const hostDirectory: Concern<DirectoryWant, DirectorySeen, DirectoryBefor
       ],
       warnings: [
         ...unmappedDangers(want, seen),
+        ...(takes && !keeps ? [forgotten(want, seen, owner)] : []),
         ...(before === undefined ? unreadableLinks(want, seen) : []),
         ...(others === undefined
           ? []

@@ -42,6 +42,12 @@ export function undecided(want: DirectoryWant, seen: DirectorySeen, { uid }: Own
   ];
 }
 
+/** Of a takeover for good, for which nobody could ask later whose the entries were. */
+export function forgotten(want: DirectoryWant, seen: DirectorySeen, { uid }: Owner): string {
+  const others = strangers(want, seen, uid);
+  return `directory.keepOwners is false, so whose the entries of ${want.path} were is written down nowhere, and destroy cannot give them back${others === undefined ? "" : `: ${others}`}`;
+}
+
 /** Who but the wanted owner has entries in the tree, sample: `12 of root (0), 1 of alice (1000)`; undefined: nobody. */
 export function strangers(
   want: DirectoryWant,

@@ -982,6 +982,16 @@ describe("a tree of others", () => {
     ).toBeUndefined();
   });
 
+  test("without a ledger it is said what destroy cannot do", () => {
+    const forGood = { directory: { ...all.directory, keepOwners: false } };
+    const told = (seen: Partial<Seen>) =>
+      hostDirectory.plan(want(forGood), seenOf(seen), undefined, false).warnings;
+    expect(told({ ...others, tree: treeOf([0, "root", 9]) })).toEqual([
+      "directory.keepOwners is false, so whose the entries of /foo/bar were is written down nowhere, and destroy cannot give them back: 9 of root (0)",
+    ]);
+    expect(told({ entry: qemu, tree: treeOf([64055, "libvirt-qemu", 9]) })).toEqual([]);
+  });
+
   test("what is not taken over is drift", () => {
     const drift = hostDirectory.drift(want(all), seenOf({ ...taken, tree: treeOf([0, "root", 2]) }));
     expect(drift).toEqual({
