@@ -76,7 +76,8 @@ export interface DirectoryArgs {
   recursive?: pulumi.Input<boolean>;
   /**
    * The guest goes on seeing the owners and modes that the directory and all that is taken over in it had. Default true
-   * when mapped and the owner is managed.
+   * when mapped and the owner is managed. `false` with `mapped` and `recursive: true` is for good: it is written down
+   * nowhere whose the entries were, which a warning says.
    */
   keepOwners?: pulumi.Input<boolean>;
   /**
