@@ -2,6 +2,7 @@ import { once } from "node:events";
 import { ShareError } from "../errors";
 import { formatDumped } from "../formats/attribute-dump";
 import { sh } from "../formats/shell";
+import { shownName } from "../formats/shown-name";
 import { type Located, piped, type Piped, type PipedEnd } from "../transport/piped";
 import { gone, inTree } from "./entries";
 
@@ -46,8 +47,10 @@ export class AttributeWriter {
       code: "stepFailed",
       layer: "directory",
       machine: "this machine",
-      what: `setting attributes in ${this.#directory} ended early`,
-      returned: end.first.join("\n") || `exit status ${end.status}`,
+      what: `attributes in ${this.#directory} were set in part`,
+      tried: "setfattr --restore",
+      returned: end.first.map(shownName).join("\n") || `exit status ${end.status}`,
+      remedy: "run it again when that is mended: what is set is not set again",
     });
   }
 }

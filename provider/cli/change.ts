@@ -1,5 +1,6 @@
+import { isAccessList, withMode } from "../formats/access-list";
 import { formatU32, seenByGuest, type Status } from "../formats/virtfs";
-import { type Listed, wholeMode } from "./entries";
+import { type Listed, mayHaveAttributes, wholeMode } from "./entries";
 
 /** What `virtio9p chown` and `virtio9p chmod` write: pure. */
 
@@ -14,6 +15,8 @@ export interface Wanted {
 /** The highest id: (uid_t) -1 is nobody. */
 const mostId = 0xfffffffe;
 
+const accessList = "user.virtfs.system.posix_acl_access";
+
 /** `1000`, `1000:100`, `:100`; undefined for anything else. Numbers alone: the guest's names are not known on its host. */
 export function parseOwner(text: string): Wanted | undefined {
   const [, uid, gid] = /^(\d{1,10})?(?::(\d{1,10}))?$/.exec(text) ?? [];
@@ -25,37 +28,44 @@ export function parseOwner(text: string): Wanted | undefined {
   };
 }
 
-/** Whether an entry can have user attributes at all (xattr(7) of man-pages 6.03). */
+/** Whether an entry's attributes can be set. */
 export function takesAttributes({ host }: Listed): boolean {
-  return host.type === "file" || host.type === "directory";
+  return mayHaveAttributes(host);
 }
 
 /**
- * The attributes to set so that a guest sees what is wanted; empty where it does already.
+ * The attributes to set so that a guest sees what is wanted; empty where it does already. What is damaged of them is
+ * written anew, with the type that the entry has on the host where the damaged mode says none that it can have.
  *
- * As chown(2), a change of owner or group takes setuid of a plain file, and setgid where its group may run it. A link
- * has no mode of its own.
+ * As chown(2), a change of owner or group takes setuid of a plain file, and setgid where its group may run it. As
+ * chmod(2), a mode is that of the guest's access list too, where there is one. A link has no mode of its own.
  */
 export function attributesFor(entry: Listed, wanted: Wanted): ReadonlyMap<string, Buffer> {
-  const { status } = seenByGuest(entry.host, entry.attributes);
+  const attributes = entry.attributes ?? new Map<string, Buffer>();
+  const { status, damage } = seenByGuest(entry.host, attributes);
   const set = new Map<string, Buffer>();
-  const put = (name: string, value: number): void => {
-    set.set(name, Buffer.from(formatU32(value).slice(2), "hex"));
+  const isDamaged = (name: string): boolean => damage.some((one) => one.startsWith(`${name} `));
+  const putId = (name: string, id: number | undefined, now: number): void => {
+    if (id !== undefined && (id !== now || isDamaged(name))) set.set(name, u32(id));
   };
-  const uid = wanted.uid ?? status.uid;
-  const gid = wanted.gid ?? status.gid;
-  if (uid !== status.uid) put("user.virtfs.uid", uid);
-  if (gid !== status.gid) put("user.virtfs.gid", gid);
-  const mode =
-    wanted.mode !== undefined && status.type !== "link"
-      ? wanted.mode
-      : set.size > 0
-        ? withoutPrivileges(status)
-        : status.mode;
-  const type = status.type ?? entry.host.type;
-  if (mode !== status.mode || (status.type === undefined && wanted.mode !== undefined))
-    put("user.virtfs.mode", wholeMode({ ...status, type, mode }));
+  putId("user.virtfs.uid", wanted.uid, status.uid);
+  putId("user.virtfs.gid", wanted.gid, status.gid);
+  const damaged = isDamaged("user.virtfs.mode");
+  const type = damaged ? entry.host.type : status.type;
+  const asked = type === "link" ? undefined : wanted.mode;
+  const mode = asked ?? (set.size > 0 ? withoutPrivileges({ ...status, type }) : status.mode);
+  if (mode !== status.mode || (damaged && asked !== undefined))
+    set.set("user.virtfs.mode", u32(wholeMode({ ...status, type, mode })));
+  const list = attributes.get(accessList);
+  if (asked !== undefined && list && isAccessList(list)) {
+    const changed = withMode(list, asked);
+    if (!changed.equals(list)) set.set(accessList, changed);
+  }
   return set;
+}
+
+function u32(value: number): Buffer {
+  return Buffer.from(formatU32(value).slice(2), "hex");
 }
 
 function withoutPrivileges({ type, mode }: Status): number {

@@ -1,16 +1,18 @@
 import { once } from "node:events";
 import { createReadStream, statSync } from "node:fs";
+import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { ShareError } from "../errors";
 import { DumpError, type Dumped, formatDumped, parseDump } from "../formats/attribute-dump";
 import { shownName } from "../formats/shown-name";
-import { attributeBytes, virtfsAttributes } from "../formats/virtfs";
+import { malformed, virtfsAttributes } from "../formats/virtfs";
 import { located, type Located, type PipedEnd } from "../transport/piped";
 import { AttributeWriter } from "./attribute-writer";
 import { attributesFor, takesAttributes, type Wanted } from "./change";
-import { listed } from "./entries";
+import { type ListEnd, listed } from "./entries";
 import { refuseRunning } from "./guests";
 import { damageOf, formatJson, formatText } from "./inspect";
+import { isAtOrBelow, mountsBelow } from "./mounts-below";
 import { Tally } from "./tally";
 
 /** What the parts of the command `virtio9p` do. Each resolves with its exit status. */
@@ -36,7 +38,7 @@ export async function inspect(
   for (const path of paths) {
     const at = find(path);
     const entries = listed({ ...at, depth: options.depth }, (end) => {
-      status = Math.max(status, complain(tally, end, "read"));
+      status = Math.max(status, listEnd(tally, end));
     });
     for await (const entry of entries) {
       if (damageOf(entry).length > 0) damaged += 1;
@@ -54,43 +56,81 @@ export async function backup(path: string): Promise<number> {
   const at = find(path);
   const tally = new Tally();
   let status = 0;
+  let damaged = 0;
   const entries = listed({ ...at, depth: undefined }, (end) => {
-    status = complain(tally, end, "read");
+    status = listEnd(tally, end);
   });
-  for await (const entry of entries) {
-    if (entry.attributes.size > 0) await print(formatDumped(entry.name, entry.attributes), "latin1");
+  for await (const { name, host, attributes, ...more } of entries) {
+    if (damageOf({ name, host, attributes, ...more }).length > 0) damaged += 1;
+    if (attributes && attributes.size > 0) await print(formatDumped(name, attributes), "latin1");
     tally.add();
   }
   tally.end();
+  if (damaged > 0) tell(`${damaged} with damaged attributes`);
   return status;
 }
 
 /**
  * Sets the attributes that a dump says, `-` for standard input. A file is read to its end before anything is set.
  *
- * 1: not all could be set.
+ * 1: not all could be set, or were left out.
  */
 export async function restore(path: string, file: string, options: ChangeOptions): Promise<number> {
   const at = await toChange(path, options);
   if (file !== "-") await readToItsEnd(dumpOf(file));
   const writer = new AttributeWriter(at, false);
   const tally = new Tally();
-  let others = 0;
+  const mounts = mountsBelow(at.directory);
+  const left = new LeftOut();
+  let [others, set] = [0, 0];
   try {
     for await (const { name, attributes } of dumpOf(file)) {
+      tally.add();
+      const mount = mounts.find((one) => isAtOrBelow(plain(name), one));
+      if (mount !== undefined) {
+        left.add(`${name}: ${mount} is on another file system, which is restored by itself`);
+        continue;
+      }
       const known = new Map([...attributes].filter(([attribute]) => guestAttributes.has(attribute)));
       others += attributes.size - known.size;
-      if (known.size > 0) await writer.write(name, known);
-      tally.add();
+      for (const [attribute, value] of attributes) {
+        const wrong = malformed(attribute, value);
+        if (wrong !== undefined && known.delete(attribute)) left.add(`${name}: ${wrong}`);
+      }
+      if (known.size === 0) continue;
+      set += 1;
+      await writer.write(name, known);
     }
     const end = await writer.end();
-    const status = complain(tally, end, "set");
+    const status = Math.max(complain(tally, end, "set"), complain(tally, left.end, "set, and were left out"));
     if (others > 0) tell(`${others} attributes that are not a guest's were left out`);
-    summary(options, tally, { entries: tally.count, failed: end.said });
+    const failed = end.said + left.end.said;
+    summary(options, tally, { entries: tally.count, changed: set - end.said, failed });
     return status;
   } finally {
     writer.stop();
   }
+}
+
+/** What is not set of a dump: how much, and the first ten. */
+class LeftOut {
+  #said = 0;
+  readonly #first: string[] = [];
+
+  add(text: string): void {
+    this.#said += 1;
+    if (this.#first.length < 10) this.#first.push(text);
+  }
+
+  get end(): PipedEnd {
+    return { status: 0, said: this.#said, first: this.#first };
+  }
+}
+
+/** A name of a dump as find(1) gives it: `./sub/a` for `sub//a`. */
+function plain(name: string): string {
+  const parts = name.split("/").filter((part) => part !== "" && part !== ".");
+  return parts.length === 0 ? "." : `./${parts.join("/")}`;
 }
 
 /** Lets a guest see another owner, group or mode. 1: something could not be changed. */
@@ -107,7 +147,7 @@ export async function change(
     const writer = new AttributeWriter(at, true);
     try {
       const entries = listed({ ...at, depth }, (end) => {
-        status = Math.max(status, complain(tally, end, "read"));
+        status = Math.max(status, listEnd(tally, end));
       });
       for await (const entry of entries) {
         tally.add();
@@ -121,6 +161,7 @@ export async function change(
       }
       const end = await writer.end();
       failed += end.said;
+      changed -= end.said;
       status = Math.max(status, complain(tally, end, "changed"));
     } finally {
       writer.stop();
@@ -135,14 +176,22 @@ export async function change(
 }
 
 function find(path: string): Located {
-  const found = located(path);
-  if (found) return found;
-  throw new ShareError({
-    code: "sourceMissing",
-    layer: "directory",
-    machine: "this machine",
-    what: `${path} is not there`,
-  });
+  const failed = (
+    code: "sourceMissing" | "lookFailed",
+    what: string,
+    remedy: string,
+    cause?: unknown,
+  ): ShareError =>
+    new ShareError({ code, layer: "directory", machine: "this machine", what, remedy }, { cause });
+  try {
+    const found = located(path);
+    if (found) return found;
+  } catch (error) {
+    if (!(error instanceof Error && "syscall" in error)) throw error;
+    const remedy = "code" in error && error.code === "EACCES" ? "run it with sudo" : "give another path";
+    throw failed("lookFailed", `${path} cannot be looked at: ${error.message}`, remedy, error);
+  }
+  throw failed("sourceMissing", `${path} is not there`, "give a directory or a file of this machine");
 }
 
 async function toChange(path: string, options: ChangeOptions): Promise<Located> {
@@ -156,7 +205,7 @@ async function toChange(path: string, options: ChangeOptions): Promise<Located> 
       remedy: "run it with sudo",
     });
   }
-  if (options.live !== true) await refuseRunning(found.directory, options.connect);
+  if (options.live !== true) await refuseRunning(join(found.directory, found.name), options.connect);
   return found;
 }
 
@@ -177,15 +226,6 @@ async function* dumpOf(file: string): AsyncGenerator<Dumped> {
     for await (const one of parseDump(createInterface({ input: stream, crlfDelay: Infinity }))) {
       if (one.name === "" || one.name.startsWith("/") || one.name.split("/").includes(".."))
         throw new DumpError(one.line, shownName(one.name), "this name leads out of the directory");
-      for (const [attribute, value] of one.attributes) {
-        const bytes = attributeBytes.get(attribute) ?? value.length;
-        if (value.length !== bytes)
-          throw new DumpError(
-            one.line,
-            shownName(one.name),
-            `its ${attribute} has ${value.length} bytes, not ${bytes}`,
-          );
-      }
       yield one;
     }
   } catch (error) {
@@ -220,6 +260,19 @@ async function print(text: string, encoding: "utf8" | "latin1" = "utf8"): Promis
   if (!process.stdout.write(text, encoding)) await once(process.stdout, "drain");
 }
 
+/** Says what of a tree was not listed, and with what the command is to exit for that. */
+function listEnd(tally: Tally, end: ListEnd): number {
+  const { elsewhere } = end;
+  const status = complain(tally, end, "read");
+  if (elsewhere.length === 0) return status;
+  tally.end();
+  const some = elsewhere.slice(0, 5).join(", ") + (elsewhere.length > 5 ? ", ..." : "");
+  tell(
+    `${elsewhere.length} other file systems, subvolumes or mounts begin there and were left out, to be given by themselves: ${some}`,
+  );
+  return 1;
+}
+
 function complain(tally: Tally, { said, first }: PipedEnd, done: string): number {
   if (said === 0) return 0;
   tally.end();
@@ -235,6 +288,7 @@ function summary(options: ChangeOptions, tally: Tally, counts: Readonly<Record<s
   else tell(text.join(", "));
 }
 
+/** `text`: a character for each byte. */
 function tell(text: string): void {
-  process.stderr.write(`virtio9p: ${shownName(Buffer.from(text).toString("latin1"))}\n`);
+  process.stderr.write(`virtio9p: ${shownName(text)}\n`);
 }

@@ -7,26 +7,31 @@ import type { Mount } from "../formats/mountinfo";
 import { thisMachine } from "../reconcile/machines";
 
 /**
- * Refuses with `domainRuns` where a running domain has this tree, a part of it, or one that it lies in: its guest has
+ * Refuses with `domainRuns` where a running domain has this directory or file, a part of it, or one that it lies in: its guest has
  * in its cache what was there before, and writes while we do.
  */
-export async function refuseRunning(directory: string, libvirtUri: string): Promise<void> {
+export async function refuseRunning(path: string, libvirtUri: string): Promise<void> {
   const facts = new Map([hostExports, hostMounts].map((fact) => [fact.key, fact] as const));
   const [answer] = await look([{ machine: thisMachine(libvirtUri), facts }]);
   if (!answer || answer instanceof ShareError) throw answer ?? new Error("a look without an answer");
   const exports = answer.values.get(hostExports.key) as HostExports;
   const trees = new DirectoryTrees(answer.values.get(hostMounts.key) as readonly Mount[]);
   const running = exports.filter(
-    ({ live, realPath }) =>
-      live && (trees.isInside(directory, realPath) || trees.isInside(realPath, directory)),
+    ({ live, realPath }) => live && (trees.isInside(path, realPath) || trees.isInside(realPath, path)),
   );
-  if (running.length === 0) return;
+  const [one] = running;
+  if (!one) return;
   const names = [...new Set(running.map(({ domain }) => domain))].join(", ");
+  const where = trees.isSame(one.realPath, path)
+    ? path
+    : trees.isInside(path, one.realPath)
+      ? `${one.realPath}, which has ${path} in it,`
+      : `${one.realPath}, in ${path},`;
   throw new ShareError({
     code: "domainRuns",
     layer: "directory",
     machine: "this machine",
-    what: `${directory} is exported to ${names}, which runs`,
+    what: `${where} is exported to ${names}, which runs`,
     remedy: "do it in the guest, or shut it down first (--live does it all the same)",
   });
 }

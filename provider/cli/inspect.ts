@@ -18,46 +18,53 @@ const letters: Readonly<Record<FileType, string>> = {
 
 /** Sample: `drwxr-s---+  1000  100     4096 2026-11-27 10:04 sub/a  [damaged: user.virtfs.uid has 2 bytes, not 4]`. */
 export function formatText(entry: Listed, path: string): string {
-  const { status, acl, damage } = seenByGuest(entry.host, entry.attributes);
-  const size = status.device ? `${status.device.major}, ${status.device.minor}` : String(entry.sizeBytes);
+  const seen = seenOf(entry);
+  const device = seen?.status.device;
+  const size = device ? `${device.major}, ${device.minor}` : String(entry.sizeBytes);
   const time = new Date(entry.modified * 1000);
   // Some file systems take times that no calendar of JavaScript has.
   const when = Number.isNaN(time.getTime())
     ? `@${entry.modified}`.padEnd(16)
     : time.toISOString().replace("T", " ").slice(0, -8);
   const fields = [
-    `${modeText(status)}${acl ? "+" : " "}`,
-    String(status.uid).padStart(5),
-    String(status.gid).padStart(5),
+    seen ? `${modeText(seen.status)}${seen.acl ? "+" : " "}` : `${"?".repeat(10)} `,
+    String(seen?.status.uid ?? "?").padStart(5),
+    String(seen?.status.gid ?? "?").padStart(5),
     size.padStart(10),
     when,
     shownName(path),
   ];
-  return fields.join(" ") + (damage.length === 0 ? "" : `  [damaged: ${damage.join("; ")}]`);
+  const damage = seen?.damage.join("; ") ?? "";
+  return fields.join(" ") + (damage === "" ? "" : `  [damaged: ${damage}]`);
 }
 
 /**
  * One line of JSON: `{"path":"sub/a","type":"file","mode":"0644","uid":1000,"gid":100,"size":12,
  * "modified":1763877000,"acl":false,"host":{"type":"file","mode":"0600","uid":64055,"gid":64055},
- * "attributes":["user.virtfs.uid"],"damage":[]}`; `device` of devices, `"8:1"`; `type` is null where there is none.
+ * "attributes":["user.virtfs.uid"],"damage":[]}`; `device` of devices, `"8:1"`; `type` is null where there is none; all
+ * that its attributes say is null where they may not be read, `attributes` too.
  */
 export function formatJson(entry: Listed, path: string): string {
-  const { status, acl, damage } = seenByGuest(entry.host, entry.attributes);
+  const seen = seenOf(entry);
   return JSON.stringify({
     path: shownName(path),
-    ...statusJson(status),
+    ...(seen ? statusJson(seen.status) : { type: null, mode: null, uid: null, gid: null }),
     size: entry.sizeBytes,
     modified: entry.modified,
-    acl,
+    acl: seen?.acl ?? null,
     host: statusJson(entry.host),
-    attributes: [...entry.attributes.keys()],
-    damage,
+    attributes: entry.attributes ? [...entry.attributes.keys()] : null,
+    damage: seen?.damage ?? [],
   });
 }
 
-/** Whether it is as somebody can have meant it. */
+/** For what it is not as anybody can have meant it. */
 export function damageOf(entry: Listed): Seen["damage"] {
-  return seenByGuest(entry.host, entry.attributes).damage;
+  return seenOf(entry)?.damage ?? [];
+}
+
+function seenOf({ host, attributes }: Listed): Seen | undefined {
+  return attributes && seenByGuest(host, attributes);
 }
 
 function statusJson({ type, mode, uid, gid, device }: Status): object {

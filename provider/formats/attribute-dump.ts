@@ -31,24 +31,43 @@ export class DumpError extends Error {
 }
 
 /** Reads the entries one by one. Rejects with a {@link DumpError} at the first line that is not of that shape. */
-export async function* parseDump(text: AsyncIterable<string> | Iterable<string>): AsyncGenerator<Dumped> {
-  let open: { name: string; line: number; attributes: Map<string, Buffer> } | undefined;
-  let number = 0;
-  for await (const line of text) {
-    number += 1;
-    if (line.startsWith("# file: ")) {
-      if (open) yield open;
-      open = { name: decodeOctalEscapes(line.slice(8)), line: number, attributes: new Map() };
-    } else if (line === "") {
-      if (open) yield open;
-      open = undefined;
-    } else if (!line.startsWith("#")) {
-      if (!open) throw new DumpError(number, line, "it belongs to no file");
-      const { attribute, value } = parseAttribute(line, number);
-      open.attributes.set(attribute, value);
-    }
+export async function* parseDump(lines: AsyncIterable<string> | Iterable<string>): AsyncGenerator<Dumped> {
+  const reader = new DumpReader();
+  for await (const line of lines) {
+    const whole = reader.take(line);
+    if (whole) yield whole;
   }
-  if (open) yield open;
+  const last = reader.end();
+  if (last) yield last;
+}
+
+/** The same line by line, as they come. */
+export class DumpReader {
+  #open: { name: string; line: number; attributes: Map<string, Buffer> } | undefined;
+  #line = 0;
+
+  /** The entry that this line ends. Throws a {@link DumpError}. */
+  take(line: string): Dumped | undefined {
+    this.#line += 1;
+    if (line.startsWith("# file: ")) {
+      const whole = this.end();
+      this.#open = { name: decodeOctalEscapes(line.slice(8)), line: this.#line, attributes: new Map() };
+      return whole;
+    }
+    if (line === "") return this.end();
+    if (line.startsWith("#")) return undefined;
+    if (!this.#open) throw new DumpError(this.#line, line, "it belongs to no file");
+    const { attribute, value } = parseAttribute(line, this.#line);
+    this.#open.attributes.set(attribute, value);
+    return undefined;
+  }
+
+  /** The last one, that nothing ended. */
+  end(): Dumped | undefined {
+    const whole = this.#open;
+    this.#open = undefined;
+    return whole;
+  }
 }
 
 /** One entry as a part of a dump, its values in hexadecimal digits. */

@@ -6,20 +6,22 @@
  * the place of the whole st_mode, so the type of the file must be in it. Source: hw/9pfs/9p-local.c `local_lstat` of
  * QEMU 7.2.
  */
+import { isAccessList } from "./access-list";
 
 /** The three that say whose an entry is. */
 export const ownerAttributes = ["user.virtfs.uid", "user.virtfs.gid", "user.virtfs.mode"] as const;
 
-/** All that QEMU reads. */
-export const virtfsAttributes = [
-  ...ownerAttributes,
-  "user.virtfs.rdev",
+/** The guest's access lists: of an entry, and of a directory for what is made in it. */
+export const listAttributes = [
   "user.virtfs.system.posix_acl_access",
   "user.virtfs.system.posix_acl_default",
 ] as const;
 
+/** All that QEMU reads. */
+export const virtfsAttributes = [...ownerAttributes, "user.virtfs.rdev", ...listAttributes] as const;
+
 /** How many each has that has a fixed number. */
-export const attributeBytes: ReadonlyMap<string, number> = new Map([
+const attributeBytes: ReadonlyMap<string, number> = new Map([
   ...ownerAttributes.map((name) => [name, 4] as const),
   ["user.virtfs.rdev", 8],
 ]);
@@ -74,7 +76,7 @@ export interface Seen {
   readonly status: Status;
   /** Whether it has an access list of the guest. */
   readonly acl: boolean;
-  /** Sample: `user.virtfs.mode has 2 bytes, not 4`. */
+  /** Each begins with the attribute: `user.virtfs.mode has 2 bytes, not 4`. */
   readonly damage: readonly string[];
 }
 
@@ -89,8 +91,9 @@ export function seenByGuest(host: Status, attributes: ReadonlyMap<string, Buffer
   const read = (name: string, bytes: number): bigint | undefined => {
     const value = attributes.get(name);
     if (value === undefined) return undefined;
-    if (value.length === bytes) return bytes === 4 ? BigInt(value.readUInt32LE()) : value.readBigUInt64LE();
-    damage.push(`${name} has ${value.length} bytes, not ${bytes}`);
+    const wrong = malformed(name, value);
+    if (wrong === undefined) return bytes === 4 ? BigInt(value.readUInt32LE()) : value.readBigUInt64LE();
+    damage.push(wrong);
     return undefined;
   };
   const number = (name: string): number | undefined => {
@@ -109,6 +112,11 @@ export function seenByGuest(host: Status, attributes: ReadonlyMap<string, Buffer
   const rdev = read("user.virtfs.rdev", 8);
   const type = mode === undefined ? host.type : fileTypeOf(mode);
   if (mode !== undefined) damage.push(...impossible(mode, host));
+  for (const name of listAttributes) {
+    const list = attributes.get(name);
+    const wrong = list && malformed(name, list);
+    if (wrong !== undefined) damage.push(wrong);
+  }
   const isDevice = type === "block" || type === "character";
   if (isDevice && rdev === undefined && mode !== undefined) damage.push("user.virtfs.rdev is missing");
   const device = rdev === undefined ? host.device : deviceOf(rdev);
@@ -123,6 +131,14 @@ export function seenByGuest(host: Status, attributes: ReadonlyMap<string, Buffer
     acl: attributes.has("user.virtfs.system.posix_acl_access"),
     damage,
   };
+}
+
+/** For what a value is none that QEMU writes, whatever else the entry has. */
+export function malformed(name: string, value: Buffer): string | undefined {
+  const bytes = attributeBytes.get(name) ?? value.length;
+  if (value.length !== bytes) return `${name} has ${value.length} bytes, not ${bytes}`;
+  const isList = (listAttributes as readonly string[]).includes(name);
+  return isList && !isAccessList(value) ? `${name} is no access list` : undefined;
 }
 
 function impossible(mode: number, host: Status): string[] {

@@ -20,7 +20,7 @@ export interface Piped {
 export interface PipedEnd {
   /** Its exit status, 128 when a signal ended it. */
   readonly status: number;
-  /** Lines of its standard error: how many, and the first ten. */
+  /** Lines of its standard error, equal ones that follow each other once: how many, and the first ten, a character for each byte. */
   readonly said: number;
   readonly first: readonly string[];
 }
@@ -53,13 +53,15 @@ export function piped(script: Script, passed?: RegExp): Piped {
 function endOf(child: ChildProcess, passed: RegExp | undefined): Promise<PipedEnd> {
   let said = 0;
   const first: string[] = [];
-  let rest = "";
+  let [rest, last] = ["", ""];
   const hear = (line: string): void => {
-    if (line === "" || passed?.test(line) === true) return;
+    // setfattr(1) says of an entry for each of its attributes that it cannot be set.
+    if (line === "" || line === last || passed?.test(line) === true) return;
+    last = line;
     said += 1;
     if (first.length < kept) first.push(line);
   };
-  child.stderr?.setEncoding("utf8").on("data", (text: string) => {
+  child.stderr?.setEncoding("latin1").on("data", (text: string) => {
     const lines = (rest + text).split("\n");
     rest = (lines.pop() ?? "").slice(0, 10_000);
     lines.forEach(hear);

@@ -65,6 +65,47 @@ test("a new owner takes the privileges of a file, as chown(2), and not those of 
   expect(written(directory, { uid: 5 })).toEqual({ uid: "5" });
 });
 
+test("what is damaged is written anew, with a type that the entry can have", () => {
+  const short = (name: string): Listed => ({
+    ...entry(),
+    attributes: new Map([[`user.virtfs.${name}`, Buffer.alloc(2)]]),
+  });
+  expect(written(short("uid"), { uid: 64055 })).toEqual({ uid: "64055" });
+  expect(written(short("mode"), { mode: 0o600 })).toEqual({ mode: "100600" });
+  expect(written(entry({ mode: 0o040600 }), { mode: 0o640 })).toEqual({ mode: "100640" });
+  expect(written(entry({ mode: 0o040600 }), { uid: 5 })).toEqual({ uid: "5" });
+});
+
+test("a mode is that of the access list too: owner, mask and others", () => {
+  // u::rw- u:1000:rwx g::r-- m::rwx o::r--
+  const list = "0200000001000600ffffffff02000700e803000004000400ffffffff10000700ffffffff20000400ffffffff";
+  const name = "user.virtfs.system.posix_acl_access";
+  const listed: Listed = { ...entry(), attributes: new Map([[name, Buffer.from(list, "hex")]]) };
+  expect(attributesFor(listed, { mode: 0o640 }).get(name)?.toString("hex")).toBe(
+    "0200000001000600ffffffff02000700e803000004000400ffffffff10000400ffffffff20000000ffffffff",
+  );
+  expect(attributesFor(listed, { uid: 5 }).has(name)).toBe(false);
+  const minimal = "0200000001000600ffffffff04000400ffffffff20000400ffffffff";
+  const short: Listed = { ...entry(), attributes: new Map([[name, Buffer.from(minimal, "hex")]]) };
+  expect(attributesFor(short, { mode: 0o751 }).get(name)?.toString("hex")).toBe(
+    "0200000001000700ffffffff04000500ffffffff20000100ffffffff",
+  );
+  const none: Listed = { ...entry(), attributes: new Map([[name, Buffer.from("0300", "hex")]]) };
+  expect([...attributesFor(none, { mode: 0o751 }).keys()]).toEqual(["user.virtfs.mode"]);
+  expect(formatText(none, "a")).toMatch(/damaged: user.virtfs.system.posix_acl_access is no access list/);
+});
+
+test("what may not be read is not guessed", () => {
+  const unread: Listed = { ...entry(), attributes: undefined };
+  expect(formatText(unread, "a")).toBe("??????????      ?     ?         12 2025-11-23 05:50 a");
+  expect(JSON.parse(formatJson(unread, "a"))).toMatchObject({
+    uid: null,
+    mode: null,
+    acl: null,
+    attributes: null,
+  });
+});
+
 test("as text, and as JSON", () => {
   const one = entry({ mode: 0o107654, uid: 1000 });
   expect(formatText(one, "t/a\nb")).toBe("-rwSr-sr-T   1000 64055         12 2025-11-23 05:50 t/a\\012b");
