@@ -55,6 +55,8 @@ export function rememberedOnSameFileSystem(
     script: lines([
       // Where it is not there, by where it would be.
       sh`for at in ${[path, ...directories]}; do [ ! -d "$at" ] || break; done
+# What else lies above is a directory of the system, in which no share has a ledger.
+[ -d "$at" ] || exit 0
 device=$(stat -c %d -- "$at")`,
       ...directories.map(
         (one, index) =>
