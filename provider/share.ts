@@ -93,7 +93,7 @@ export interface DirectoryArgs {
   links?: pulumi.Input<"keep" | "map">;
   /**
    * Other file systems, mounts or subvolumes that begin in a tree to be taken over: `refuse`, `leave` them as they are,
-   * or `take` them over too, but for those that have a path outside of the directory. Default `refuse`.
+   * or `take` them over too; one that has a path outside of the directory is refused then, too. Default `refuse`.
    */
   otherFileSystems?: pulumi.Input<"refuse" | "leave" | "take">;
   /** What destroy does with owner and mode: give back what first contact found, or leave. Default `restore`. */

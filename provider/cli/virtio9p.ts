@@ -19,7 +19,7 @@ const command = new Command("virtio9p")
   .showSuggestionAfterError()
   .addHelpText(
     "after",
-    "\nRun it on the KVM host. It exits with 0; with 1 when some entries could not be done, each of which is named;\nwith 2 when it did nothing, or stopped.",
+    "\nRun it on the KVM host. It exits with 0; with 1 when some entries could not be done, or were left out;\nwith 2 when it did nothing, or stopped.",
   );
 
 command

@@ -1,21 +1,13 @@
 import type { Concern, Step } from "../engine/concern";
 import { parseOctalMode } from "../formats/octal-mode";
-import { sh } from "../formats/shell";
 import { isSame, orUnwritable, recordedPaths, unmanagedChanges } from "./directory-checks";
-import {
-  type DirectoryBefore,
-  type DirectorySeen,
-  type DirectoryWant,
-  type Entry,
-  entryOf,
-  type Stood,
-} from "./directory-facts";
+import { type DirectoryBefore, type DirectorySeen, type DirectoryWant, type Stood } from "./directory-facts";
 import { createdMode } from "./directory-owner";
-import { chmodStep, giveUpOwn, restoreAttributes } from "./directory-steps";
+import { chmodStep, chownSteps, giveUpOwn, restoreAttributes } from "./directory-steps";
 import { placeOf, recordsOf } from "./ledger";
 import { takenIn, unreturnable } from "./nested-checks";
 import { forgetNested } from "./nested-steps";
-import type { TreeAt } from "./tree-at";
+import { treeAt, type TreeAt } from "./tree-at";
 import { forgetLinks, giveLinksBack } from "./tree-links";
 import { forgetTree, giveTreeBack, handOver } from "./tree-steps";
 
@@ -46,29 +38,25 @@ export const restoreDirectory: Concern<DirectoryWant, DirectorySeen, DirectoryBe
   if (!old.giveBack) return { steps: forget, forgets: true };
   const isThere = entry?.kind === "directory" && (before.created || isSame(entry, before));
   const outer = seen.takenAround.find((above) => recordedPaths(seen).includes(above));
-  const had = before.created
-    ? undefined
-    : {
-        ...before,
-        mode: parseOctalMode(before.mode) ?? createdMode,
-        // An earlier release wrote the birth down in whole seconds.
-        identity: isThere ? `${entry.inode}:${entry.born}` : `${before.inode}:${before.born}`,
-      };
+  const had = before.created ? undefined : { ...before, mode: parseOctalMode(before.mode) ?? createdMode };
   if (!isThere) {
     const what = entry ? "is not the directory that was shared: its owner was left as it is" : "is not there";
-    if (had && outer !== undefined) {
-      return {
-        steps: [handOver(old.path, had, outer)],
-        warnings: [`${old.path} ${what}; what it and its entries had comes back with ${outer}`],
-      };
-    }
+    // Not by its path: where its disk is away, that is the larger share's too, and what is on the disk is not.
+    const moved = seen.moved.find((one) => recordedPaths(seen).includes(one.outer));
+    const isHanded = had !== undefined && moved !== undefined;
     const ledgers = [
-      ...(seen.treeRemembered ? [placeOf({ of: "owners", path: old.path })] : []),
+      ...(seen.treeRemembered && !isHanded ? [placeOf({ of: "owners", path: old.path })] : []),
+      ...(seen.linksMapped ? [placeOf({ of: "links", path: old.path })] : []),
       ...inner.map(({ taken }) => recordsOf("owners", taken.name)),
     ];
-    const kept = `; what the entries of its tree had is kept on the host, in ${ledgers.join(", ")}`;
-    const say = entry !== undefined || ledgers.length > 0;
-    return { steps: [], warnings: say ? [`${old.path} ${what}${ledgers.length > 0 ? kept : ""}`] : [] };
+    const said = [
+      ...(isHanded ? [`what it and its entries had comes back with ${moved.outer}`] : []),
+      ...(ledgers.length > 0 ? [`what was in its tree is kept on the host, in ${ledgers.join(", ")}`] : []),
+    ];
+    return {
+      steps: isHanded ? [handOver(old.path, { ...had, identity: moved.identity }, moved.outer)] : [],
+      warnings: entry === undefined && said.length === 0 ? [] : [[`${old.path} ${what}`, ...said].join("; ")],
+    };
   }
   const refuse = unreturnable(old.path, seen);
   if (refuse.length > 0) return { steps: [], refuse };
@@ -78,7 +66,7 @@ export const restoreDirectory: Concern<DirectoryWant, DirectorySeen, DirectoryBe
         ...linksBack(seen, treeAt(old.path, entry)),
         ...roots.map(giveTreeBack),
         ...forgetInner,
-        handOver(old.path, had, outer),
+        handOver(old.path, { ...had, identity: treeAt(old.path, entry).identity }, outer),
       ],
     };
   }
@@ -88,23 +76,15 @@ export const restoreDirectory: Concern<DirectoryWant, DirectorySeen, DirectoryBe
     return { ...gone, steps: [...steps, ...gone.steps], warnings: [...warnings, ...(gone.warnings ?? [])] };
   }
   const path = old.path;
+  const at = treeAt(path, entry);
   const mode = parseOctalMode(before.mode) ?? createdMode;
   const chowned = entry.uid !== before.uid || entry.gid !== before.gid;
   return orUnwritable(old, seen, {
     steps: [
       ...steps,
-      ...(chowned
-        ? [
-            {
-              does: `give ${path} back to ${before.uid}:${before.gid}`,
-              run: sh`chown -h -- ${`${before.uid}:${before.gid}`} ${path}`,
-              undo: sh`chown -h -- ${`${entry.uid}:${entry.gid}`} ${path}`,
-              changes: [entryOf(path).key],
-            },
-          ]
-        : []),
-      ...(chowned || entry.mode !== mode ? [chmodStep(path, mode, entry.mode)] : []),
-      ...restoreAttributes(path, before.attributes, seen.attributes),
+      ...chownSteps(at, before, entry, `give ${path} back to ${before.uid}:${before.gid}`),
+      ...(chowned || entry.mode !== mode ? [chmodStep(at, mode, entry.mode)] : []),
+      ...restoreAttributes(at, before.attributes, seen.attributes),
     ],
     warnings: [
       ...warnings,
@@ -142,8 +122,4 @@ function treeBack(
 export function linksBack(seen: DirectorySeen, at: TreeAt): Step[] {
   const inner = takenIn(seen).flatMap(({ roots, taken }) => (taken.linksMapped ? roots : []));
   return [...inner, ...(seen.linksMapped ? [at] : [])].map(giveLinksBack);
-}
-
-export function treeAt(path: string, { inode, born }: Pick<Entry, "inode" | "born">): TreeAt {
-  return { path, identity: `${inode}:${born}` };
 }

@@ -3,13 +3,14 @@ import type { Json } from "../engine/concern";
 import type { Domain } from "../formats/domain-xml";
 import type { Mount } from "../formats/mountinfo";
 import { lines, sh } from "../formats/shell";
-import { identityFormat } from "../formats/without-links";
+import { identityFormat } from "../formats/identity";
 import { recordsOnHost } from "../engine/record";
 import { dacBaselabels, type DomainInfo, domainInfo, liveDomain, persistentDomain } from "./domain-facts";
 import { hostMounts } from "./mounts";
 import { directoriesAbove } from "../formats/system-path";
 import { linksMapped } from "./links-mapped";
 import { isRemembered, rememberedOnSameFileSystem } from "./ledger";
+import { type MovedDirectory, movedDirectory } from "./moved-directory";
 import {
   identitiesAbove,
   type NestedRoots,
@@ -92,6 +93,8 @@ export interface DirectorySeen {
   readonly hadPrivileges: Named;
   /** Directories above, of other shares, that were taken over with all in them, the nearest first. */
   readonly takenAround: readonly string[];
+  /** Where it is now in the tree of a larger share, if it is not at its path. */
+  readonly moved: readonly MovedDirectory[];
   /** File systems that begin in it, where they are to be taken over too. */
   readonly nested: NestedRoots;
   /** Those that were taken over with it. */
@@ -164,6 +167,7 @@ export function directoryFacts(want: DirectoryWant): Facts<DirectorySeen> {
     linksMapped: linksMapped(want.path),
     hadPrivileges: privilegesTaken(want.path),
     takenAround: rememberedOnSameFileSystem("owners", want.path, directoriesAbove(want.path)),
+    moved: movedDirectory(want.path, directoriesAbove(want.path)),
     viewKept: viewKept(want.path),
     principals: principalsOf("host", [want.owner, want.group]),
     info: domainInfo,

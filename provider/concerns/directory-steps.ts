@@ -1,6 +1,7 @@
 import type { Plan, Step } from "../engine/concern";
 import type { Domain } from "../formats/domain-xml";
 import { exactMode, formatOctalMode } from "../formats/octal-mode";
+import { inDirectory } from "../formats/in-directory";
 import { lines, sh } from "../formats/shell";
 import { directoryType, formatU32, ownerAttributes } from "../formats/virtfs";
 import { createdMode, type Owner } from "./directory-owner";
@@ -11,8 +12,12 @@ import {
   type Entry,
   type VirtfsAttributes,
 } from "./directory-facts";
+import { treeAt, type TreeAt } from "./tree-at";
 
 /** The changes that are made to a share's directory, and their undo. */
+
+/** The directory that is meant: one that we make has no identity yet. */
+type DirectoryAt = Pick<TreeAt, "path"> & Partial<TreeAt>;
 
 /** Makes the directory, with what the guest is to see of it and the owner that is wanted. */
 export function create(want: DirectoryWant, owner: Owner): Step[] {
@@ -27,6 +32,7 @@ export function create(want: DirectoryWant, owner: Owner): Step[] {
     inode: "",
     born: "",
   };
+  const made = { path: want.path };
   return [
     {
       does: `make ${want.path}`,
@@ -34,8 +40,8 @@ export function create(want: DirectoryWant, owner: Owner): Step[] {
       undo: sh`rmdir -- ${want.path}`,
       changes: [entryOf(want.path).key],
     },
-    ...(want.keepOwners ? [keepStep(want.path, root)] : []),
-    ...chownSteps(want.path, owner, root),
+    ...(want.keepOwners ? [keepStep(made, root)] : []),
+    ...chownSteps(made, owner, root),
   ];
 }
 
@@ -49,35 +55,42 @@ export function adjust(want: DirectoryWant, seen: DirectorySeen, entry: Entry, o
   );
   // Whoever takes over must be able to use it; what the guest sees is kept apart.
   const mode = want.mode ?? (chowned && want.keepOwners ? entry.mode | 0o700 : entry.mode);
+  const at = treeAt(want.path, entry);
   return [
     ...(chowned && want.keepOwners && missing.length > 0
-      ? [keepStep(want.path, { ...entry, mode: ownMode(entry, seen) }, missing)]
+      ? [keepStep(at, { ...entry, mode: ownMode(entry, seen) }, missing)]
       : []),
-    ...chownSteps(want.path, owner, entry),
-    ...(mode === entry.mode ? [] : [chmodStep(want.path, mode, entry.mode)]),
+    ...chownSteps(at, owner, entry),
+    ...(mode === entry.mode ? [] : [chmodStep(at, mode, entry.mode)]),
   ];
 }
 
-function chownSteps(path: string, owner: Owner, from: Entry): Step[] {
+/** Of a directory that a takeover or its way back may have been at for minutes before. */
+export function chownSteps(
+  { path, identity }: DirectoryAt,
+  owner: Owner,
+  from: Pick<Entry, "uid" | "gid">,
+  does?: string,
+): Step[] {
   const to = `${owner.uid ?? from.uid}:${owner.gid ?? from.gid}`;
   const was = `${from.uid}:${from.gid}`;
   if (to === was) return [];
   return [
     {
-      does: `chown ${path} from ${was} to ${to}`,
-      run: sh`chown -h -- ${to} ${path}`,
-      undo: sh`chown -h -- ${was} ${path}`,
+      does: does ?? `chown ${path} from ${was} to ${to}`,
+      run: inDirectory(path, identity, sh`chown -h -- ${to} .`),
+      undo: inDirectory(path, identity, sh`chown -h -- ${was} .`),
       changes: [entryOf(path).key],
     },
   ];
 }
 
 /** Exact, for a directory's setgid bit too. */
-export function chmodStep(path: string, to: number, from: number): Step {
+export function chmodStep({ path, identity }: DirectoryAt, to: number, from: number): Step {
   return {
     does: `chmod ${path} from ${formatOctalMode(from)} to ${formatOctalMode(to)}`,
-    run: sh`chmod -- ${exactMode(to)} ${path}`,
-    undo: sh`chmod -- ${exactMode(from)} ${path}`,
+    run: inDirectory(path, identity, sh`chmod -- ${exactMode(to)} .`),
+    undo: inDirectory(path, identity, sh`chmod -- ${exactMode(from)} .`),
     changes: [entryOf(path).key],
   };
 }
@@ -92,7 +105,7 @@ function ownMode({ mode }: Entry, { groupRights }: DirectorySeen): number {
  * and a killed step may have left one without the others.
  */
 function keepStep(
-  path: string,
+  { path, identity }: DirectoryAt,
   entry: Entry,
   missing: readonly (typeof ownerAttributes)[number][] = ownerAttributes,
 ): Step {
@@ -104,23 +117,27 @@ function keepStep(
   const undo = lines(
     missing.map(
       (name) =>
-        sh`! getfattr -h -n ${name} --absolute-names -- ${path} >/dev/null 2>&1 || setfattr -h -x ${name} -- ${path}`,
+        sh`! getfattr -h -n ${name} --absolute-names -- . >/dev/null 2>&1 || setfattr -h -x ${name} -- .`,
     ),
   );
   return {
     does: `let the guest go on seeing ${path} as ${entry.uid}:${entry.gid} ${formatOctalMode(entry.mode)} (user.virtfs.*)`,
     // All three or none: a full file system must not leave an owner without its mode.
-    run: sh`forget() { ${undo}
+    run: inDirectory(
+      path,
+      identity,
+      sh`forget() { ${undo}
 }
 trap '[ $? = 0 ] || forget' EXIT
-${lines(missing.map((name) => sh`setfattr -h -n ${name} -v ${formatU32(values[name])} -- ${path}`))}`,
-    undo,
+${lines(missing.map((name) => sh`setfattr -h -n ${name} -v ${formatU32(values[name])} -- .`))}`,
+    ),
+    undo: inDirectory(path, identity, undo),
   };
 }
 
 /** Gives `user.virtfs.*` of the directory itself back as first contact found it. */
 export function restoreAttributes(
-  path: string,
+  { path, identity }: DirectoryAt,
   before: VirtfsAttributes,
   now: VirtfsAttributes | "unsupported",
 ): Step[] {
@@ -131,10 +148,14 @@ export function restoreAttributes(
   return [
     {
       does: `give ${path} its attributes back (user.virtfs.*)`,
-      run: lines([
-        ...gone.map((name) => sh`setfattr -h -x ${name} -- ${path}`),
-        ...changed.map(([name, value]) => sh`setfattr -h -n ${name} -v ${value} -- ${path}`),
-      ]),
+      run: inDirectory(
+        path,
+        identity,
+        lines([
+          ...gone.map((name) => sh`setfattr -h -x ${name} -- .`),
+          ...changed.map(([name, value]) => sh`setfattr -h -n ${name} -v ${value} -- .`),
+        ]),
+      ),
     },
   ];
 }

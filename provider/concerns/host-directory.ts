@@ -1,7 +1,7 @@
 import { asWanted, type Concern, type Step } from "../engine/concern";
 import { formatOctalMode, parseOctalMode } from "../formats/octal-mode";
 import { directoriesAbove } from "../formats/system-path";
-import { linksBack, restoreDirectory, treeAt } from "./directory-back";
+import { linksBack, restoreDirectory } from "./directory-back";
 import {
   aliases,
   orUnwritable,
@@ -23,7 +23,7 @@ import { named, resolveOwner } from "./directory-owner";
 import { adjust, create } from "./directory-steps";
 import { inTaken } from "./nested-checks";
 import { keepNested } from "./nested-steps";
-import type { TreeAt } from "./tree-at";
+import { treeAt, type TreeAt } from "./tree-at";
 import {
   forgotten,
   isToBeMapped,

@@ -96,12 +96,9 @@ export function makeLedger(ledger: Ledger): Script {
 ${openLedger(ledger)}`;
 }
 
-/**
- * Takes `$ledger.new` into it, and has it on the disk. What was written down earlier stands: in it, and in those of
- * shares that lie inside, whose directories are `inside`.
- */
-export function keepLedger(ledger: Ledger, inside: readonly string[]): Script {
-  return sh`{ ${earlierLines(ledger, inside)}
+/** Takes `$ledger.new` into it, and has it on the disk. What was written down earlier stands: `earlier` prints it. */
+export function keepLedger(ledger: Ledger, earlier = earlierLines(ledger)): Script {
+  return sh`{ ${earlier}
 } > "$ledger.earlier"
 if [ ! -s "$ledger.earlier" ] && sort -s -u -c -t ' ' -k 1,1 -- "$ledger.new" 2>/dev/null; then
 mv -f -- "$ledger.new" "$ledger.whole"
@@ -112,18 +109,22 @@ rm -f -- "$ledger.earlier" "$ledger.new"
 ${putInPlace(sh`"$ledger.whole"`, sh`"$ledger"`, folder(ledger))}`;
 }
 
-/** Prints what was written down before, unsorted. */
-export function earlierLines(ledger: Ledger, inside: readonly string[]): Script {
-  return lines([
-    sh`[ ! -e ${file(ledger)} ] || cat -- ${file(ledger)}`,
-    ...inside.map((path) => {
-      const one = file({ ...ledger, path });
-      return sh`[ ! -e ${one} ] || ${isElsewhere(path, ledger.path)} || cat -- ${one}`;
-    }),
-  ]);
+/** Prints what was written down before. */
+export function earlierLines(ledger: Ledger): Script {
+  return sh`[ ! -e ${file(ledger)} ] || cat -- ${file(ledger)}`;
 }
 
-/** Succeeds where a directory is on another file system than one that it lies in: a snapshot has the same inodes. */
+/** Prints what was written down of directories of other shares that lie in it, on the same file system. */
+export function innerLines(ledger: Ledger, inside: readonly string[]): Script {
+  return lines(
+    inside.map((path) => sh`${isElsewhere(path, ledger.path)} || { ${earlierLines({ ...ledger, path })}; }`),
+  );
+}
+
+/**
+ * Succeeds where a directory is on another file system than one that it lies in: a snapshot has the same inodes. To be
+ * asked outside of formats/without-links.ts, where what is mounted in the tree cannot be seen.
+ */
 export function isElsewhere(path: string, outer: string): Script {
   return sh`{ device=$(stat -c %d -- ${path} 2>/dev/null) && [ "$device" != "$(stat -c %d -- ${outer})" ]; }`;
 }

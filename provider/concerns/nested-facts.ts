@@ -3,7 +3,7 @@ import { telling } from "../engine/machine-lock";
 import { decodeOctalEscapes } from "../formats/octal-escape";
 import { type Script, lines, sh } from "../formats/shell";
 import { directoriesAbove } from "../formats/system-path";
-import { nestedIdentity } from "../formats/without-links";
+import { nestedIdentity } from "../formats/identity";
 import { nameOf } from "./ledger";
 import type { Named } from "./tree-facts";
 import { ledgerOf, type TreeAt } from "./tree-at";

@@ -2,7 +2,7 @@ import type { Step } from "../engine/concern";
 import { encodeOctalEscapes } from "../formats/octal-escape";
 import { putInPlace } from "../formats/put-in-place";
 import { lines, type Script, sh } from "../formats/shell";
-import { identityFormat } from "../formats/without-links";
+import { identityFormat } from "../formats/identity";
 import { makeLedger, nameOf } from "./ledger";
 import { listOf, type NestedRoot, takenWith } from "./nested-facts";
 import { treeKeys } from "./tree-facts";
@@ -22,7 +22,8 @@ export function keepNested(
   const displaced = shares.map(({ path: one, identity }) =>
     identity === undefined
       ? sh`[ -d ${one} ] || away=${one}`
-      : sh`[ "$(stat -c ${identityFormat} -- ${one} 2>/dev/null)" = ${identity} ] || away=${one}`,
+      : // An earlier release wrote the birth down in whole seconds.
+        sh`case $(stat -c ${identityFormat} -- ${one} 2>/dev/null) in (${identity} | ${identity}.*) ;; (*) away=${one} ;; esac`,
   );
   const known = roots.map(
     (root) => `${nameOf(ledgerOf("owners", root))} ${encodeOctalEscapes(root.path, /[\\ \t\n\v\f\r]/g)}`,
@@ -75,7 +76,7 @@ function placed(path: string): Script {
 }
 
 /** Takes out of the list what has no ledger. */
-function withoutForgotten(path: string): Script {
+export function withoutForgotten(path: string): Script {
   return sh`if [ -e ${listOf(path)} ]; then
 while read -r name path; do
   if [ -e "$records/owners/$name" ] || [ -e "$records/links/$name" ]; then printf '%s %s\n' "$name" "$path"; fi

@@ -1,7 +1,17 @@
 import type { Step } from "../engine/concern";
 import { lines, type Script, sh } from "../formats/shell";
-import { identityFormat, withoutLinks } from "../formats/without-links";
-import { forgetLedger, isRemembered, keepLedger, type Ledger, makeLedger, openLedger } from "./ledger";
+import { identityFormat } from "../formats/identity";
+import { withoutLinks } from "../formats/without-links";
+import {
+  earlierLines,
+  forgetLedger,
+  innerLines,
+  isRemembered,
+  keepLedger,
+  type Ledger,
+  makeLedger,
+  openLedger,
+} from "./ledger";
 import { labelsOf } from "./selinux-facts";
 
 /**
@@ -31,6 +41,7 @@ function entriesOf({ whole }: Tree): Script {
  * had found.
  */
 export function rememberLabels(tree: Tree, sharesInside: readonly string[]): Step {
+  const ledger = ledgerOf(tree.path);
   const write = withoutLinks(
     tree.path,
     tree.guestLinks,
@@ -39,7 +50,11 @@ export function rememberLabels(tree: Tree, sharesInside: readonly string[]): Ste
   );
   return {
     does: `write down the labels of ${tree.path}${tree.whole ? " and all in it" : ""}`,
-    run: lines([makeLedger(ledgerOf(tree.path)), write, keepLedger(ledgerOf(tree.path), sharesInside)]),
+    run: lines([
+      makeLedger(ledger),
+      write,
+      keepLedger(ledger, lines([earlierLines(ledger), innerLines(ledger, sharesInside)])),
+    ]),
     undo: forgetLedger(ledgerOf(tree.path)),
     changes: [isRemembered(ledgerOf(tree.path)).key],
   };

@@ -22,3 +22,11 @@ export function ledgerOf(of: Ledger["of"], tree: Pick<TreeAt, "path"> & Partial<
 export function begun({ outer }: TreeAt): Script {
   return outer !== undefined ? sh`depth='-mindepth 0'` : sh`depth='-mindepth 1'`;
 }
+
+/** Of a directory that is there. */
+export function treeAt(
+  path: string,
+  { inode, born }: { readonly inode: string; readonly born: string },
+): TreeAt {
+  return { path, identity: `${inode}:${born}` };
+}

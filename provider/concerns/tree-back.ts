@@ -1,7 +1,7 @@
 import { lines, type Script, sh } from "../formats/shell";
 import { withoutLinks } from "../formats/without-links";
 import { begun, type TreeAt } from "./tree-at";
-import { inMotion } from "./tree-failures";
+import { inMotion, tooFar } from "./tree-failures";
 import { attributesInStep, joined, tools, virtfs, words } from "./tree-tools";
 
 /**
@@ -10,16 +10,18 @@ import { attributesInStep, joined, tools, virtfs, words } from "./tree-tools";
  * It ends well when a walk finds all that `had` speaks of as it was, or when what is not found is gone: as several walks
  * say that agree, find nothing to do and meet nothing that moves, four where something did before: a walk may miss
  * without a word what is moved right then, and what was given back by name may have been another by then.
- * What is not known to be gone must not be forgotten.
+ * What is not known to be gone must not be forgotten, nor what may be where no path leads that a command can be given: all
+ * else is given back then, and it is an error.
  */
 export function restored(tree: TreeAt, had: Script): Script {
   const { path, identity } = tree;
   const give = sh`${begun(tree)}
 ${tools}
+passing() { only_short; }
 ln -sf -- ${had} "$ledger.had"
 had=$(wc -l < "$ledger.had") agreed=0 enough=2 last=''
 for turn in 1 2 3 4 5 6 7 8 9 10; do
-rm -f -- "$ledger.moved"
+rm -f -- "$ledger.moved" "$ledger.far"
 describe
 ${joined}
 rm -f -- "$ledger".dump.* "$ledger".set.*
@@ -70,6 +72,8 @@ else
   last="$found $work"
 fi
 [ $turn -lt 10 ] || { echo ${inMotion} >&2; exit 1; }
-done`;
+done
+# A guest may have moved there what is still to be given back.
+[ "$found" = "$had" ] || [ ! -e "$ledger.far" ] || { echo ${tooFar} >&2; head -n 3 -- "$ledger.far" >&2; exit 1; }`;
   return lines([sh`export records mark`, withoutLinks(path, true, give, identity)]);
 }

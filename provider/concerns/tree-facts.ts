@@ -3,6 +3,7 @@ import { telling } from "../engine/machine-lock";
 import { decodeOctalEscapes } from "../formats/octal-escape";
 import { sh } from "../formats/shell";
 import { openLedger } from "./ledger";
+import { withoutMounts } from "./tree-mounts";
 import { goneMeanwhile } from "./tree-tools";
 
 /** What is in a share's directory: whose it is, and what would have to be known before it is taken over. */
@@ -37,7 +38,7 @@ export interface Named {
   readonly names: readonly string[];
 }
 
-/** The directory itself is not counted, and other file systems are entered only where they are taken over too. */
+/** The directory itself is not counted, and other file systems and mounts are entered only where they are taken over too. */
 export interface TreeSeen {
   readonly entries: readonly EntryCount[];
   /** Plain files that somebody may run. */
@@ -57,8 +58,14 @@ export function hasLinks({ entries }: TreeSeen): boolean {
   return entries.some(({ kind }) => kind === "link");
 }
 
-/** Bytes of the longest path that a system call takes, without the NUL and `./` before it. */
-const longestPath = 4093;
+/**
+ * Bytes of the longest path that a command can be given: what a system call takes (PATH_MAX of limits.h, Linux 6.1)
+ * without the NUL, `./` before it, `/.` behind it, and what a name beside a link is longer than its own.
+ */
+const longestPath = 4096 - 1 - 2 - 2 - 21;
+
+/** Bytes of a name (NAME_MAX of limits.h, Linux 6.1), without those of a suffix that is put behind it. */
+export const longestLinkName = 255 - 14;
 
 /** Levels that the longest path has at least, whose names are 255 bytes each (NAME_MAX). */
 const levelsOfLongest = 15;
@@ -118,6 +125,9 @@ END {
   for (what in count) print what " " count[what]
 }`;
 
+/** Names of links that cannot be mapped, as find(1) matches bytes; they are counted as what stays as it is. */
+const tooLongForMapping = `${"?".repeat(longestLinkName + 1)}*`;
+
 const kinds = { d: "directory", f: "file", l: "link", o: "special" } as const;
 
 /** Of {@link treeIn}, for what changes a tree. */
@@ -159,11 +169,13 @@ walked() {
   [ -z "$other" ] || { printf '%s\n' "$other" >&2; exit 1; }
 }
 program=${counting}
-walked find ${path} ${within} '(' -type f -printf 'f %m %U %G %n %D %d\n' -o -printf '%y %m %U %G 1 %D %d\n' ')'
+${whole ? sh`set --` : withoutMounts(path, path, `d 755 0 0 1 mount %d\\n`)}
+walked find ${path} ${within} "$@" '(' -type f -printf 'f %m %U %G %n %D %d\n' -o -type l -name ${tooLongForMapping} -printf 'o %m %U %G 1 %D %d\n' -o -printf '%y %m %U %G 1 %D %d\n' ')'
 sums=$counted counted=''
 case $sums in (*named*)
   program=${naming}
-  walked find ${path} ${within} '(' -type f -o -type d ')' -printf '%y %m %n %i %D %P\0';;
+  ${whole ? sh`:` : withoutMounts(path, path, `d 755 1 %i mount %P\\0`)}
+  walked find ${path} ${within} "$@" '(' -type f -o -type d ')' -printf '%y %m %n %i %D %P\0';;
 esac
 printf '%s\n' "$sums" "$counted" | sed '/^user /d; /^said /d; /^named/d; /^!$/d'
 for user in $(printf '%s\n' "$sums" | sed -n 's/^user //p' | head -n 50); do

@@ -6,6 +6,9 @@ export const heldPrivileges = "these have setuid, setgid or capabilities:";
 /** What a tree that others change all the time makes of a way back. */
 export const inMotion = "the tree does not hold still: not all in it could be found";
 
+/** Before the beginnings of paths in which something to be given back may be. */
+export const tooFar = "these paths are too long for a command:";
+
 /** What goes wrong with a tree that has no fault of its own. */
 export const failures: readonly StepFailure[] = [
   {
@@ -19,7 +22,13 @@ export const failures: readonly StepFailure[] = [
     answer,
     code: "fileSystemFull" as const,
     what: "there is no room for what is to be kept of the entries",
-    remedy: "make room on that file system, or raise the quota, and run pulumi up again",
+    remedy: "make room on that file system, or raise the quota, and run it again",
+  })),
+  ...[tooFar, "File name too long"].map((answer) => ({
+    answer,
+    code: "treeTooDeep" as const,
+    what: "there are paths that are too long for a command, and in them may be what is to be taken over or given back",
+    remedy: "move what is there up, or remove it, and run it again",
   })),
   {
     answer: inMotion,
@@ -31,6 +40,6 @@ export const failures: readonly StepFailure[] = [
     answer: "Read-only file system",
     code: "fileSystemReadOnly",
     what: "the file system is read-only",
-    remedy: "mount it read-write, and run pulumi up again",
+    remedy: "mount it read-write, and run it again",
   },
 ];

@@ -1,13 +1,14 @@
 import type { Step } from "../engine/concern";
 import { goesOn } from "../engine/machine-lock";
 import { lines, type Script, sh } from "../formats/shell";
-import { identityFormat, withoutLinks } from "../formats/without-links";
+import { identityFormat } from "../formats/identity";
+import { withoutLinks } from "../formats/without-links";
 import { type Owner, ownerText } from "./directory-owner";
 import { forgetLedger, keepLedger, makeLedger, openLedger } from "./ledger";
 import { linksMapped } from "./links-mapped";
-import { treeKeys } from "./tree-facts";
+import { longestLinkName, treeKeys } from "./tree-facts";
 import { ledgerOf, type TreeAt } from "./tree-at";
-import { failures, inMotion } from "./tree-failures";
+import { failures, inMotion, tooFar } from "./tree-failures";
 import { argumentBytes, cleaning, takenBackOnFailure, tools, u32 } from "./tree-tools";
 
 /**
@@ -20,9 +21,6 @@ import { argumentBytes, cleaning, takenBackOnFailure, tools, u32 } from "./tree-
  * Each takes its place in one rename, and what stood there keeps the name with a suffix until all are done: whatever was
  * put there in between is found under it, and put back.
  */
-
-/** Bytes of a name (NAME_MAX of limits.h, Linux 6.1), without those of the suffix. */
-const longestName = 255 - 14;
 
 /** In sh(1): the name `$1` without the suffix. */
 const unsuffixed: Script = { text: '"$' + '{1%"$suffix"}"' };
@@ -48,11 +46,11 @@ settle() {
   export suffix
   on_living find . -xdev -name "*$suffix" -type l -print0 > "$ledger.aside"
   each 1 'n=${unsuffixed}; if [ -e "$n" ] || [ -L "$n" ]; then rm -f -- "$1"; else mv -n -T -- "$1" "$n"; fi' < "$ledger.aside"
-  on_living find . -xdev -name "*$suffix" -type f -print0 > "$ledger.aside"
+  on_living find . -xdev -name "*$suffix" ! -type l -print0 > "$ledger.aside"
   in_order stat --printf ${`${identityFormat} %n\\0`} < "$ledger.aside" > "$ledger.found"
   awk -v ledger="$ledger" 'BEGIN { while ((getline line < ledger) > 0) { sub(/ .*/, "", line); ours[line] }; RS = "\0" }
 { id = $1; sub(/^[^ ]* /, ""); printf "%s%c%s%c", $0, 0, id in ours ? "ours" : "theirs", 0 }' "$ledger.found" > "$ledger.aside"
-  each 2 'n=${unsuffixed}; if [ "$2" = theirs ]; then mv -T -- "$1" "$n"
+  each 2 'n=${unsuffixed}; if [ "$2" = theirs ]; then { [ ! -d "$1" ] || [ -d "$n" ] || rm -f -- "$n"; } && mv -T -- "$1" "$n"
     elif [ -L "$n" ]; then rm -f -- "$1"; else mv -n -T -- "$1" "$n"; fi' < "$ledger.aside"
   on_living find . -xdev -name "$suffix.*" -exec rm -f -- {} +
   rm -f -- "$ledger.suffix" "$ledger.aside"
@@ -100,7 +98,7 @@ NR % 4 == 2 { time = $0; next }
 NR % 4 == 3 { name = $0; next }
 {
   base = name; sub(/^.*\//, "", base)
-  if (length(base) > ${longestName}) next
+  if (length(base) > ${longestLinkName}) next
   file = beside(name)
   printf "%s", $0 > file; close(file)
   printf "%s%c", file, 0 > (ledger ".taken")
@@ -116,11 +114,15 @@ in_order stat --printf ${`${identityFormat}\\n`} < "$ledger.taken" > "$ledger.fo
 [ "$(wc -l < "$ledger.found")" = "$(wc -l < "$ledger.lines")" ] || { echo ${inMotion} >&2; exit 1; }
 paste -d ' ' "$ledger.found" "$ledger.lines" | sort -s -u -t ' ' -k 1,1 > "$ledger.new"
 cp -- "$ledger.new" "$ledger.run"
-${keepLedger(links, [])}
+[ ! -s "$ledger.new" ] || {
+${keepLedger(links)}
+}
 each 2 'mv -T --backup=simple -S "$suffix" -- "$1" "$2"' < "$ledger.these"
 settle
 give_times`;
-  const undo = sh`if [ -e "$ledger.run" ]; then
+  // What failed before anything was put in place left its own files beside the links.
+  const undo = sh`if [ -e "$ledger.run" ] || [ -e "$ledger.suffix" ]; then
+[ -e "$ledger.run" ] || : > "$ledger.run"
 ( set -e
 ${linksBack(tree, sh`"$ledger.run"`)}
 )
@@ -171,9 +173,10 @@ export function forgetLinks(path: string): Step {
 
 function linksBack({ path, identity }: TreeAt, had: Script): Script {
   const back = sh`${ready}
+passing() { only_short; }
 ln -sf -- ${had} "$ledger.had"
 for turn in 1 2 3 4 5; do
-rm -f -- "$ledger.moved"
+rm -f -- "$ledger.moved" "$ledger.far"
 describe
 join -t ' ' -- "$ledger.had" "$ledger.list" > "$ledger.both"
 mark_names
@@ -191,6 +194,11 @@ settle
 give_times
 [ -e "$ledger.moved" ] || break
 [ $turn -lt 5 ] || { echo ${inMotion} >&2; exit 1; }
-done`;
+done
+[ ! -e "$ledger.far" ] || [ "$(wc -l < "$ledger.had")" = "$(wc -l < "$ledger.both")" ] || {
+  echo ${tooFar} >&2
+  head -n 3 -- "$ledger.far" >&2
+  exit 1
+}`;
   return lines([sh`export records mark`, withoutLinks(path, true, back, identity)]);
 }

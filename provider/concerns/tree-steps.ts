@@ -2,10 +2,12 @@ import type { Step } from "../engine/concern";
 import { inSight } from "../engine/machine-lock";
 import { lines, type Script, sh } from "../formats/shell";
 import { directoryType } from "../formats/virtfs";
-import { identityFormat, withoutLinks } from "../formats/without-links";
+import { identityFormat } from "../formats/identity";
+import { withoutLinks } from "../formats/without-links";
 import type { VirtfsAttributes } from "./directory-facts";
 import {
   earlierLines,
+  innerLines,
   isElsewhere,
   forgetLedger,
   isRemembered,
@@ -15,10 +17,12 @@ import {
   openLedger,
 } from "./ledger";
 import { ownerText } from "./directory-owner";
+import { withoutForgotten } from "./nested-steps";
 import { privilegesTaken, treeKeys, viewKept } from "./tree-facts";
 import { begun, ledgerOf, type TreeAt } from "./tree-at";
 import { restored } from "./tree-back";
 import { failures, heldPrivileges } from "./tree-failures";
+import { withoutMounts } from "./tree-mounts";
 import { cleaning, closed, takenBackOnFailure, tools } from "./tree-tools";
 import { show, whatTheyHave } from "./tree-view";
 
@@ -99,27 +103,31 @@ export function takeOver(tree: TreeAt, taker: Taker, inside: readonly ShareInsid
   const paths = inside.map((share) => share.path);
   const { uid, gid, keepOwners, opens, strips } = taker;
   const to = ownerText(uid, gid);
+  const earlier = lines([earlierLines(owners(tree)), sh`cat -- "$ledger.inner"`]);
   const no = sh`-false`;
   const others = sh`'(' ${uid === undefined ? no : sh`! -uid ${String(uid)}`} -o ${gid === undefined ? no : sh`! -gid ${String(gid)}`} -o ${opens ? closed : no} ')'`;
   const take = sh`${begun(tree)}
 ${tools}
+${withoutMounts(path, ".")}
 shown=''
 if [ -e "$ledger.view" ]${inside.length === 0 ? sh` || [ ! -e "$ledger" ]` : sh``}; then shown=1; fi
 for turn in 1 2 3; do
 rm -f -- "$ledger.moved"
-find_entries ${others}
+find_entries "$@" ${others}
 ${whatTheyHave}
 ${
   strips
-    ? sh`cat -- "$ledger.lost" >> "$ledger.privileged"`
+    ? sh`[ -e "$ledger.privileged" ] || : > "$ledger.privileged"
+sort -u -- "$ledger.privileged" "$ledger.lost" > "$ledger.both"
+mv -f -- "$ledger.both" "$ledger.privileged"`
     : sh`[ ! -s "$ledger.lost" ] || { echo ${heldPrivileges} >&2; head -n 5 "$ledger.lost" >&2; exit 1; }`
 }
-{ ${earlierLines(owners(tree), paths)}
+{ ${earlier}
 } | sort -s -u -t ' ' -k 1,1 > "$ledger.known"
 join -t ' ' -v 1 -- "$ledger.new" "$ledger.known" >> "$ledger.run"
-${withoutShares(path, inside)}
+${inside.length === 0 ? sh`:` : withoutShares}
 rm -f -- "$ledger.view"
-${keepLedger(owners(tree), paths)}
+${keepLedger(owners(tree), earlier)}
 ${keepOwners ? show : sh`:`}
 feeding telling_names < "$ledger.taken" | at_once chown -h ${to}
 [ -e "$ledger.fed" ]
@@ -133,6 +141,10 @@ done`;
 rm -f -- "$ledger.run" "$ledger.before" "$ledger.inside.before"
 [ ! -e "$ledger" ] || ln -- "$ledger" "$ledger.before"
 [ ! -e "$ledger.inside" ] || cp -- "$ledger.inside" "$ledger.inside.before"
+{ ${innerLines(owners(tree), paths)}
+} > "$ledger.inner"
+{ ${lines(inside.map((share) => identityOf(share, path)))}
+} | sort > "$ledger.shares"
 ${takenBackOnFailure(undone(tree))}
 ${withoutLinks(path, true, take, identity)}`,
     undo: sh`${openLedger(owners(tree))}
@@ -151,27 +163,28 @@ ${cleaning}`,
 /** The directory of another share, in this one's. */
 export interface ShareInside {
   readonly path: string;
-  /** What it was at first contact, inode and birth; undefined: that share made it. */
+  /** What it was at first contact, inode and birth, which may be in whole seconds; undefined: that share made it. */
   readonly identity: string | undefined;
+}
+
+/** Prints what the directory of a share is that lies in `outer`: as its record says, which of an earlier release has whole seconds. */
+function identityOf({ path, identity }: ShareInside, outer: string): Script {
+  if (identity === undefined) return sh`:`;
+  return sh`${isElsewhere(path, outer)} || {
+  is=$(stat -c ${identityFormat} -- ${path} 2>/dev/null) || :
+  case $is in (${identity} | ${identity}.*) ;; (*) is=${identity} ;; esac
+  printf '%s\n' "$is"
+}`;
 }
 
 /**
  * What the directories of other shares had is in their records, and comes with {@link handOver}. What we found of them,
  * which those shares may have made, counts only where that does not come: it stands apart, in `$ledger.inside`.
  */
-function withoutShares(path: string, inside: readonly ShareInside[]): Script {
-  const known = inside.flatMap(({ path: one, identity }) =>
-    identity === undefined ? [] : [{ one, identity }],
-  );
-  if (known.length === 0) return sh`:`;
-  return sh`{ :
-${lines(known.map(({ one, identity }) => sh`${isElsewhere(one, path)} || echo ${identity}`))}
-} | sort > "$ledger.shares"
-join -t ' ' -- "$ledger.new" "$ledger.shares" >> "$ledger.inside"
+const withoutShares = sh`join -t ' ' -- "$ledger.new" "$ledger.shares" >> "$ledger.inside"
 sync "$ledger.inside"
 join -t ' ' -v 1 -- "$ledger.new" "$ledger.shares" > "$ledger.rest"
 mv -f -- "$ledger.rest" "$ledger.new"`;
-}
 
 /** What was taken over gets everything back that it had, but privileges; what was made later stays as it is. */
 export function giveTreeBack(tree: TreeAt): Step {
@@ -193,7 +206,7 @@ ${restored(tree, sh`"$ledger.all"`)}`,
 export function forgetTree(path: string): Step {
   return {
     does: `forget what the entries of ${path} had`,
-    run: forgetLedger(owners({ path })),
+    run: lines([forgetLedger(owners({ path })), withoutForgotten(path)]),
     changes: [isRemembered(owners({ path })).key],
   };
 }
@@ -227,7 +240,7 @@ else
 fi
 lists=$(printf '%s\n' "$lists" | sed -n ${ownBits} | tr -d '\n')
 printf '%s %s%s\n' ${had.identity} ${line} "$lists" | sed 's/ -,/ /' > "$ledger.new"
-${keepLedger(owners({ path: outer }), [path])}
+${keepLedger(owners({ path: outer }), lines([earlierLines(owners({ path: outer })), earlierLines(owners({ path }))]))}
 ${forgetLedger(owners({ path }))}`,
     changes: [isRemembered(owners({ path })).key, isRemembered(owners({ path: outer })).key],
   };

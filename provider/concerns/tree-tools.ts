@@ -1,6 +1,6 @@
 import { telling } from "../engine/machine-lock";
 import { type Script, sh } from "../formats/shell";
-import { identityFormat } from "../formats/without-links";
+import { identityFormat } from "../formats/identity";
 
 /** What the steps of a tree use in a shell: names that are bytes, what moves meanwhile, and several processes at once. */
 
@@ -22,6 +22,9 @@ export const argumentBytes = 1_000_000;
 
 /** The same where several processes at once are each given some. */
 const partBytes = 250_000;
+
+/** Bytes of the longest path that a system call takes, without the NUL (PATH_MAX of limits.h, Linux 6.1). */
+const longestName = 4095;
 
 /** Processes that do one thing at once: as many as there are processors, and no more than that. */
 const mostParts = 4;
@@ -52,6 +55,11 @@ on_living() {
   status=0
   "$@" 2> "$ledger.errors$part" || status=$?
   [ $status -ne 0 ] || return 0
+  # setfacl(1) alone prints line ends of names as they are.
+  if grep -aq '^setfacl: ' "$ledger.errors$part"; then
+    awk '/^setfacl: / && NR > 1 { print "" } { printf "%s", (/^setfacl: / || NR == 1 ? "" : "\\012") $0 } END { print "" }' "$ledger.errors$part" > "$ledger.errors$part.whole"
+    mv -f -- "$ledger.errors$part.whole" "$ledger.errors$part"
+  fi
   if [ -s "$ledger.errors$part" ] && { [ $status -eq 1 ] || [ $status -eq 123 ]; }; then
     kinds=0
     grep -aqvE ${`${goneMeanwhile}|: Permission denied$`} "$ledger.errors$part" || kinds=$?
@@ -102,11 +110,16 @@ $1 != device { next }
   [ -e "$ledger.described" ]
   rm -f -- "$ledger.described"
 }
+# Names that end with NULs, as they come: but those that no command can be given, where a guest may have made such
+passing() { cat; }
+only_short() {
+  awk -v far="$ledger.far" 'BEGIN { RS = "\0" } length($0) > ${longestName} { print substr($0, 1, 200) "..." > far; next } { printf "%s%c", $0, 0 }'
+}
 # ...: finds entries to be taken over or given back: their names into $ledger.names, directories as NAME/., and these
 # lines into $ledger.lines
 find_entries() {
   feeding on_living find . -xdev $depth "$@" '(' -type d -printf '%p/.\0' -o -type f -print0 ')' |
-    tee -- "$ledger.names" | lines_of_stats > "$ledger.lines"
+    passing | tee -- "$ledger.names" | lines_of_stats > "$ledger.lines"
   [ -e "$ledger.fed$part" ]
 }
 # Lines of all entries, each inode once, into $ledger.list
@@ -164,7 +177,7 @@ cut -d ' ' -f 9- "$ledger.both" > "$ledger.these"
 attributes_of "$ledger.these"`;
 
 /** What was in use meanwhile is not left behind; what has to outlive the script is `view`, `run` and `privileged`. */
-export const cleaning = sh`for one in list lines new names found described fed these taken attributes both closed unset had lost earlier whole known missed now moved shares rest all; do rm -f -- "$ledger.$one"; done
+export const cleaning = sh`for one in list lines new names found described fed these taken attributes both closed unset had lost earlier whole known missed now moved shares inner rest all far; do rm -f -- "$ledger.$one"; done
 rm -f -- "$ledger".dump.* "$ledger".set.* "$ledger".errors* "$ledger".fed.*`;
 
 /** Before what changes a tree: it is cleaned up after, and taken back where it fails. */

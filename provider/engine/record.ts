@@ -116,6 +116,12 @@ export function recordsOnHost(
   };
 }
 
+/** Prints the line for the thing, of a layer of the host that keeps one of each identity; nothing where there is no record. */
+export function lineOf(layer: Layer, identity: string): Script {
+  const file = pathOf({ layer, name: layer, identity, scope: "host" });
+  return unlessGone(file, sh`head -n 1 -- ${file}`);
+}
+
 /** The same fact, looked up only where there is a record; elsewhere its script prints nothing. */
 export function whereRecorded<T>(fact: Fact<T>, at: RecordPlace): Fact<T> {
   if (fact.perDomain === true) return fact;

@@ -1,3 +1,5 @@
+import { identityFormat, nestedIdentity } from "./identity";
+import { anotherDirectory, isAt } from "./in-directory";
 import { type Script, sh } from "./shell";
 
 /**
@@ -11,45 +13,28 @@ import { type Script, sh } from "./shell";
  *
  * `identity` is what stat(1) says of the directory ({@link identityFormat}): `6029396:1763877000.123456789`. Where the
  * directory lies in another share, its guest may have put a link in the directory's own place. One that another file
- * system begins at has a {@link nestedIdentity}, and there may be no link above it either.
+ * system begins at has a {@link nestedIdentity}, and there may be no link above it either; nor where none is given.
  *
  * The script sees exported variables alone. Source: mount_setattr(2) of man-pages 6.03; mount(8) of util-linux 2.38.
  */
 export function withoutLinks(directory: string, ofGuest: boolean, run: Script, identity?: string): Script {
   const is =
     identity?.split(":").length === 3
-      ? sh`[ "$(${nestedIdentity(sh`.`)})" = ${identity} ] && [ "$(pwd -P && echo .)" = ${`${directory}\n.`} ]`
-      : sh`[ "$(stat -c ${identityFormat} .)" = ${identity ?? ""} ]`;
-  const isIt = sh`${is} || {
-  echo 'another directory has taken the place of the one that was looked at' >&2
-  exit 1
-}`;
+      ? sh`[ "$(${nestedIdentity(sh`.`)})" = ${identity} ] && ${isAt(directory)}`
+      : identity === undefined
+        ? isAt(directory)
+        : sh`[ "$(stat -c ${identityFormat} .)" = ${identity} ]`;
   const inside = sh`set -e
 mount --bind -- ${directory} ${directory}
 mount -o remount,bind,nosymfollow -- ${directory} || :
 cd -P -- ${directory}
 ${ofGuest ? verified : sh`:`}
-${identity === undefined ? sh`:` : isIt}
+${is} || {
+  echo ${anotherDirectory} >&2
+  exit 1
+}
 ${run}`;
   return sh`unshare --mount --propagation private sh -c ${inside.text}`;
-}
-
-/**
- * What stat(1) prints of an entry to know it by: its inode, and the time of its birth, which a file that takes the same
- * inode later has not (`%W`: coreutils 8.31, Linux 4.11; 0 where the file system does not tell).
- */
-export const identityFormat = "%i:%.9W";
-
-/**
- * Prints what a directory is that another file system begins at: the file system, inode, time of birth. Sample:
- * `3f1c8a6b4d2e9071:256:1763877000.123456789`.
- *
- * A snapshot of btrfs has inodes and times of its original, and an id of its own; other file systems have one that is not
- * the same after the next start of the machine (f_fsid: statfs(2) of man-pages 6.03), and that is left out: `-`.
- */
-export function nestedIdentity(directory: Script): Script {
-  return sh`case $(stat -f -c %T -- ${directory}) in (btrfs | ext2/ext3) stat -f -c %i -- ${directory} ;; (*) echo - ;; esac | tr "\n" :
-stat -c ${identityFormat} -- ${directory}`;
 }
 
 /** Of the very mount that the working directory is on (mnt_id: proc(5), Linux 3.15). */

@@ -4,7 +4,7 @@ import { basename, dirname, join, resolve } from "node:path";
 import type { Readable, Writable } from "node:stream";
 import { ShareError } from "../errors";
 import type { Script } from "../formats/shell";
-import { identityFormat } from "../formats/without-links";
+import { identityFormat } from "../formats/identity";
 
 /** A script on this machine whose streams are used while it runs, for what it prints or takes has no end. */
 export interface Piped {

@@ -69,10 +69,10 @@ EOF`);
       // A destroy that failed has given some back, which only a refresh sees.
       const { stdout } = await stack.pulumi("up", ["--refresh"]);
       expect(await everythingIn(outside)).toBe(out);
-      const owner = (await output("stat", ["-c", "%u", `${source}/rest/1`])).trim();
-      expect([owner, stdout]).toEqual(["64055", stdout]);
-      await stack.pulumi("destroy");
+      expect([await ownerOfRest(), stdout]).toEqual(["64055", stdout]);
+      const back = await stack.pulumi("destroy");
       expect(await everythingIn(outside)).toBe(out);
+      expect([await ownerOfRest(), back.stdout]).toEqual(["4321", back.stdout]);
     }
     await guest.sh("touch /stop; sleep 2; cd /mnt/hand; [ -d kept ] && mv kept swapped; rm -f link; sync");
     expect(Number(await guest.sh("cat /turns"))).toBeGreaterThan(100);
@@ -82,6 +82,10 @@ EOF`);
     expect(await everythingIn(outside)).toBe(out);
     expect(await owners()).toBe(inside);
   });
+
+  async function ownerOfRest(): Promise<string> {
+    return (await output("stat", ["-c", "%u", `${source}/rest/1`])).trim();
+  }
 
   /** Without times: the guest renames. */
   function owners(): Promise<string> {

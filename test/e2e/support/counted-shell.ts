@@ -50,6 +50,12 @@ export class CountedShell {
       .map((line) => Number(line.split(" ")[1]));
   }
 
+  /** When each ended, where nothing happens at any. */
+  get ended(): readonly number[] {
+    const text = readFileSync(join(this.folder, "ended"), "utf8");
+    return text.trimEnd().split("\n").map(Number);
+  }
+
   /** Waits until the operation has come to the command that is held. */
   held(): Promise<void> {
     return this.#sees("held");
@@ -101,7 +107,7 @@ hold() {
   for turn in $(seq 2400); do if [ -e ${this.folder}/release ]; then break; fi; sleep 0.05; done
 }
 ${kill}
-exec /bin/sh -s
+${fault ? "exec /bin/sh -s" : `/bin/sh -s; status=$?; date +%s%3N >> ${this.folder}/ended; exit $status`}
 `;
   }
 }

@@ -62,6 +62,7 @@ const seenOf = (more: Partial<Seen> = {}): Seen => ({
   hadPrivileges: none,
   viewKept: false,
   takenAround: [],
+  moved: [],
   nested: { roots: [], more: false },
   takenWith: [],
   takenOnHost: new Set(),
@@ -967,12 +968,34 @@ describe("a tree of others", () => {
     const seen = seenOf({
       entry: { ...root, inode: "12" },
       treeRemembered: true,
+      linksMapped: true,
       takenAround: ["/foo"],
+      moved: [{ outer: "/foo", identity: "11:1763877000.123456789" }],
       ...recordsOf("/foo", "/foo/bar"),
     });
     const back = hostDirectory.restore(want(all), before, seen, undefined);
     expect(does(back)).toEqual(["keep what /foo/bar and its entries had for /foo, which they lie in"]);
-    expect(back.warnings).toEqual([expect.stringMatching(/comes back with \/foo$/)]);
+    expect(back.warnings).toEqual([
+      expect.stringMatching(
+        /comes back with \/foo; what was in its tree is kept .* \/var\/lib\/virtio9p\/links\//,
+      ),
+    ]);
+  });
+
+  test("an inner share's whose disk is away is kept, for its entries are not in the larger one", () => {
+    const seen = seenOf({
+      entry: { ...root, inode: "12" },
+      treeRemembered: true,
+      takenAround: ["/foo"],
+      ...recordsOf("/foo", "/foo/bar"),
+    });
+    const back = hostDirectory.restore(want(all), before, seen, undefined);
+    expect(does(back)).toEqual([]);
+    expect(back.warnings).toEqual([
+      expect.stringMatching(
+        /its owner was left as it is; what was in its tree is kept on the host, in \S+\/owners\//,
+      ),
+    ]);
   });
 
   test("is taken over with setuid files where they may lose that", () => {

@@ -1,5 +1,6 @@
 import { linksMapped } from "../../../provider/concerns/links-mapped";
 import type { TreeAt } from "../../../provider/concerns/tree-at";
+import { hasLinks, treeIn } from "../../../provider/concerns/tree-facts";
 import { giveLinksBack, mapLinks } from "../../../provider/concerns/tree-links";
 import { ScratchTree } from "../scratch-tree";
 import { killedAfter, runFact, runScript } from "../shell-machine";
@@ -69,6 +70,41 @@ test("what takes a link's place in between is put back", () => {
   expect(bash("cat tree/absolute; find tree -name '*v9p*'")).toBe("precious\n");
   runScript(giveLinksBack(at()).run, records);
   expect(bash("cat tree/absolute; readlink tree/directory")).toBe("precious\nsub\n");
+});
+
+test("so is a directory", () => {
+  bash(
+    `mkdir bin; printf '%s\\n' '#!/bin/sh' '[ -e ${scratch.folder}/done ] || { : > ${scratch.folder}/done; rm ${tree()}/absolute; mkdir ${tree()}/absolute; echo precious > ${tree()}/absolute/a; }' 'exec /bin/mv "$@"' > bin/mv; chmod +x bin/mv`,
+  );
+  runScript(map().run, (text) => `PATH=${scratch.folder}/bin:$PATH\n${records(text)}`);
+  expect(bash("cat tree/absolute/a; find tree -name '*v9p*'")).toBe("precious\n");
+});
+
+test("what fails before any is in place leaves nothing beside them", () => {
+  bash(`truncate -s 1M image; mkfs.ext4 -q -N 48 image; mkdir small; mount -o loop image small; cd small
+for one in $(seq 30); do ln -s target$one $one; done`);
+  const small = { path: `${scratch.folder}/small`, identity: bash("stat -c %i:%.9W small").trim() };
+  const all = (): string => bash("cd small; find . -printf '%p %y %l %T@\\n' | sort");
+  const before = all();
+  try {
+    expect(() => runScript(mapLinks(small, { uid: 1, gid: 2 }).run, records)).toThrow();
+    expect(all()).toBe(before);
+    expect(bash("find records -type f")).toBe("");
+  } finally {
+    bash("umount small");
+  }
+});
+
+test("one whose name leaves no room for a suffix stays, and counts as such", () => {
+  bash(`cd tree; find . -mindepth 1 -delete; ln -s plain "$(printf %0242d 1)"`);
+  expect(hasLinks(runFact(treeIn(tree()), records))).toBe(false);
+  runScript(map().run, records);
+  expect(bash("find tree -type l | wc -l")).toBe("1\n");
+  expect(runFact(linksMapped(tree()), records)).toBe(false);
+  bash(`ln -s plain "tree/$(printf %0241d 1)"`);
+  expect(hasLinks(runFact(treeIn(tree()), records))).toBe(true);
+  runScript(map().run, records);
+  expect(bash("find tree -type l | wc -l")).toBe("1\n");
 });
 
 test("killed at any moment, the next run finishes it, and all comes back", async () => {

@@ -7,9 +7,11 @@ import {
   takeOver,
   takeOverForGood,
 } from "../../../provider/concerns/tree-steps";
+import { nameOf } from "../../../provider/concerns/ledger";
 import { privilegesTaken, treeIn } from "../../../provider/concerns/tree-facts";
 import type { TreeAt } from "../../../provider/concerns/tree-at";
 import { inMotion } from "../../../provider/concerns/tree-failures";
+import { tools } from "../../../provider/concerns/tree-tools";
 import type { Script } from "../../../provider/formats/shell";
 import { ScratchTree } from "../scratch-tree";
 import { killedAfter, runFact, runScript } from "../shell-machine";
@@ -352,4 +354,87 @@ test("the directory of an inner share comes back with the rest where the takeove
   } finally {
     bash("chattr -i tree/b");
   }
+});
+
+test("lines of an inner share count only where it is on the same file system", () => {
+  const line = "mkdir -p records/owners; stat -c '%i:%.9W 2000 2000 81b6 -' tree/f";
+  const inner = (): { path: string; identity: undefined } => ({
+    path: join(tree(), "disk"),
+    identity: undefined,
+  });
+  const ledger = nameOf({ of: "owners", path: join(tree(), "disk") });
+  bash(`mkdir -p tree/disk; touch tree/f; chown 1000:1000 tree/f; chmod 600 tree/f
+${line} > records/owners/${ledger}; mount -t tmpfs tmpfs tree/disk`);
+  try {
+    runScript(takeOver(at(), taker, [inner()]).run, records);
+    runScript(giveTreeBack(at()).run, records);
+    expect(bash("stat -c '%u %a' tree/f")).toBe("1000 600\n");
+  } finally {
+    bash("umount tree/disk");
+  }
+  runScript(forgetTree(tree()).run, records);
+  runScript(takeOver(at(), taker, [inner()]).run, records);
+  runScript(giveTreeBack(at()).run, records);
+  expect(bash("stat -c '%u %a' tree/f")).toBe("2000 666\n");
+});
+
+test("what is mounted in it, and what lies under that, is left", () => {
+  bash(`mkdir -p tree/m tree/b tree/src; touch tree/m/hidden tree/src/in tree/b/under; mount -t tmpfs tmpfs tree/m
+touch tree/m/there; mount --bind tree/src tree/b`);
+  const owners = (): string =>
+    bash("stat -c %u tree/m/there tree/src/in; umount tree/m tree/b; stat -c %u tree/m/hidden tree/b/under");
+  runScript(takeOver(at(), taker, []).run, records);
+  expect(owners()).toBe("0\n64055\n0\n0\n");
+  // It would be drift for ever.
+  bash("mount --bind tree/src tree/b; mount -t tmpfs tmpfs tree/m");
+  try {
+    const seen = runFact(treeIn(tree()), records);
+    const entries = seen.entries.map(({ kind, uid, count }) => `${kind} ${uid} ${count}`).sort();
+    expect(entries).toEqual(["directory 64055 1", "file 64055 1"]);
+    expect(seen.otherFileSystems.count).toBe(2);
+    expect([...seen.otherFileSystems.names].sort()).toEqual(["b", "m"]);
+  } finally {
+    bash("umount tree/b tree/m");
+  }
+});
+
+test("paths that are too long: all else comes back, and it is an error only where something is not found", () => {
+  bash("mkdir tree; touch tree/a tree/b; chown 1000 tree/a tree/b");
+  runScript(takeOver(at(), taker, []).run, records);
+  bash(
+    `cd tree; for i in $(seq 18); do mkdir "$(printf %0250d 1)"; cd "$(printf %0250d 1)"; done; touch deep`,
+  );
+  runScript(giveTreeBack(at()).run, records);
+  expect(bash("stat -c %u tree/a tree/b")).toBe("1000\n1000\n");
+  runScript(takeOverAgain(), records);
+  bash(
+    `cp -p tree/b kept; to=$PWD/tree/b; cd tree; for i in $(seq 18); do cd "$(printf %0250d 1)"; done; mv "$to" .`,
+  );
+  expect(() => runScript(giveTreeBack(at()).run, records)).toThrow(
+    /these paths are too long for a command:\n\.\/0{100}/,
+  );
+  expect(bash("stat -c %u tree/a")).toBe("1000\n");
+  bash(`to=$PWD/tree; cd tree; for i in $(seq 18); do cd "$(printf %0250d 1)"; done; mv b "$to"`);
+  runScript(giveTreeBack(at()).run, records);
+  expect(bash("stat -c %u tree/b")).toBe("1000\n");
+});
+
+/** Of plain files alone, as if the look had come before the guest. */
+const takeOverAgain = (): Script => {
+  bash("mv tree/0* away");
+  return {
+    text: `${takeOver(at(), taker, []).run.text}\nmv ${scratch.folder}/away ${tree()}/$(printf %0250d 1)`,
+  };
+};
+
+test("names with line ends that go while their access lists are set are no error", () => {
+  const told = (text: string): string =>
+    bash(`export ledger=$PWD/ledger mark=m; ${tools.text}
+if on_living sh -c "printf '${text}' >&2; exit 1"; then echo forgiven; else echo not; fi; ls ledger.moved 2>/dev/null || :`);
+  expect(told("setfacl: ./new\\nline: No such file or directory\\n")).toBe("forgiven\nledger.moved\n");
+  bash("rm -f ledger.moved");
+  expect(told("setfacl: ./a: Operation not permitted\\nsetfacl: ./b: No such file or directory\\n")).toBe(
+    "not\n",
+  );
+  expect(told("setfacl: ./a\\n: No such file or directory\\nx: Operation not permitted\\n")).toBe("not\n");
 });

@@ -3,7 +3,8 @@ import { chmodSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync }
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Script, sh } from "../../../provider/formats/shell";
-import { nestedIdentity, withoutLinks } from "../../../provider/formats/without-links";
+import { nestedIdentity } from "../../../provider/formats/identity";
+import { withoutLinks } from "../../../provider/formats/without-links";
 
 /** With real mounts, as root: each in a namespace of its own. */
 let folder: string;

@@ -1,0 +1,53 @@
+import type { Fact } from "../engine/concern";
+import { lineOf } from "../engine/record";
+import { identityFormat } from "../formats/identity";
+import { lines, sh } from "../formats/shell";
+import { openLedger } from "./ledger";
+
+/** A directory that is not where its record says, in a larger share's tree. */
+export interface MovedDirectory {
+  /** The directory of the larger share, whose tree was taken over. */
+  readonly outer: string;
+  /** Inode and birth. */
+  readonly identity: string;
+}
+
+/**
+ * Where a share's directory is now: the guest of a larger share may have moved it, or its disk is away, which is another
+ * thing. Looked for in the trees of `directories` that were taken over, and only where it is not at its path.
+ *
+ * Sample: `0 6029396:1763877000.123456789`.
+ */
+export function movedDirectory(
+  path: string,
+  directories: readonly string[],
+): Fact<readonly MovedDirectory[]> {
+  return {
+    key: `moved ${path}`,
+    place: "host",
+    does: `see whether what was ${path} was moved in the tree of a larger share`,
+    guard: true,
+    script: lines([
+      sh`had=$({ ${lineOf("directory", path)}; } | sed -n 's/.*"inode":"\([0-9]*\)","born":"\([0-9.]*\)".*/\1:\2/p')
+[ -n "$had" ] || exit 0
+is() { case $1 in ("$had" | "$had".*) ;; (*) return 1 ;; esac; }
+if is "$(stat -c ${identityFormat} -- ${path} 2>/dev/null)"; then exit 0; fi
+found() {
+  find "$1" -xdev -type d -inum ${{ text: '"$' + '{had%%:*}"' }} -exec stat -c ${identityFormat} -- {} ';' 2>/dev/null | while read -r one; do
+    if is "$one"; then printf '%s %s\n' "$2" "$one"; fi
+  done
+}`,
+      ...directories.map(
+        (one, index) => sh`${openLedger({ of: "owners", path: one })}
+if [ -e "$ledger" ] && [ -d ${one} ]; then found ${one} ${index}; fi`,
+      ),
+      sh`:`,
+    ]),
+    parse: (output) =>
+      output.split("\n").flatMap((line) => {
+        const [index, identity] = line.split(" ");
+        const outer = directories[Number(index)];
+        return identity === undefined || outer === undefined ? [] : [{ outer, identity }];
+      }),
+  };
+}
