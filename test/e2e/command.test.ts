@@ -1,6 +1,6 @@
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { Guest, root } from "./support/lab";
+import { Guest, records, root } from "./support/lab";
 import { type Ended, output, run } from "./support/run";
 import { Stack } from "./support/stack";
 
@@ -146,5 +146,8 @@ rsync -aX "$1/" "$2/by-rsync/"`);
     await guest.shutDown();
     expect((await virtio9p("restore", source, `${base}/own`)).code).toBe(0);
     expect(await dump(source)).toBe(before);
+    await guest.bootDefined();
+    await stack.must("destroy");
+    expect(await records(source)).toEqual([]);
   });
 });
