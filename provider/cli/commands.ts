@@ -12,7 +12,7 @@ import { attributesFor, takesAttributes, type Wanted } from "./change";
 import { type ListEnd, listed } from "./entries";
 import { refuseRunning } from "./guests";
 import { damageOf, formatJson, formatText } from "./inspect";
-import { isAtOrBelow, mountsBelow } from "./mounts-below";
+import { isAtOrBelow, mountPointsIn } from "./mounts-below";
 import { Tally } from "./tally";
 
 /** What the parts of the command `virtio9p` do. Each resolves with its exit status. */
@@ -80,15 +80,16 @@ export async function restore(path: string, file: string, options: ChangeOptions
   if (file !== "-") await readToItsEnd(dumpOf(file));
   const writer = new AttributeWriter(at, false);
   const tally = new Tally();
-  const mounts = mountsBelow(at.directory);
+  const mounts = mountPointsIn(at.directory);
   const left = new LeftOut();
-  let [others, set] = [0, 0];
+  let [others, set, partly] = [0, 0, 0];
   try {
     for await (const { name, attributes } of dumpOf(file)) {
       tally.add();
       const mount = mounts.find((one) => isAtOrBelow(plain(name), one));
       if (mount !== undefined) {
         left.add(`${name}: ${mount} is on another file system, which is restored by itself`);
+        partly += 1;
         continue;
       }
       const known = new Map([...attributes].filter(([attribute]) => guestAttributes.has(attribute)));
@@ -97,14 +98,16 @@ export async function restore(path: string, file: string, options: ChangeOptions
         const wrong = malformed(attribute, value);
         if (wrong !== undefined && known.delete(attribute)) left.add(`${name}: ${wrong}`);
       }
+      const whole = [...attributes.keys()].every((one) => known.has(one) || !guestAttributes.has(one));
+      if (!whole) partly += 1;
       if (known.size === 0) continue;
-      set += 1;
+      if (whole) set += 1;
       await writer.write(name, known);
     }
     const end = await writer.end();
     const status = Math.max(complain(tally, end, "set"), complain(tally, left.end, "set, and were left out"));
     if (others > 0) tell(`${others} attributes that are not a guest's were left out`);
-    const failed = end.said + left.end.said;
+    const failed = end.said + partly;
     summary(options, tally, { entries: tally.count, changed: set - end.said, failed });
     return status;
   } finally {

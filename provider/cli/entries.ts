@@ -5,7 +5,7 @@ import { shownName } from "../formats/shown-name";
 import { bitsOf, fileTypeOf, type Status, virtfsAttributes } from "../formats/virtfs";
 import { withoutLinks } from "../formats/without-links";
 import { type Located, piped, type PipedEnd } from "../transport/piped";
-import { isAtOrBelow, mountsBelow } from "./mounts-below";
+import { isAtOrBelow, mountPointsIn } from "./mounts-below";
 
 /** Entries of a tree, as they come: a million need no more memory than a thousand. */
 
@@ -62,8 +62,17 @@ export async function* listed(start: Start, said: (end: ListEnd) => void): Async
 printf a
 getfattr -h --absolute-names -d -e hex -m ${pattern} -- "$@"
 printf '\0'`;
-  const mounts = mountsBelow(start.directory);
+  const mounts = mountPointsIn(start.directory);
   const elsewhere = new Set<string>();
+  if (mounts.includes(start.name)) {
+    throw new ShareError({
+      code: "lookFailed",
+      layer: "directory",
+      machine: "this machine",
+      what: `${start.directory}/${shownName(start.name.slice(2))} is a file that another one is mounted on`,
+      remedy: "give the path that it was mounted from",
+    });
+  }
   const process = piped(
     inTree(
       start,

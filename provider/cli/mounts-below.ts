@@ -1,15 +1,15 @@
 import { readFileSync } from "node:fs";
-import { parseMountinfo } from "../formats/mountinfo";
+import { mountsBelow, parseMountinfo } from "../formats/mountinfo";
 
 /**
  * Where something is mounted below a directory of this machine, as find(1) names it from there: `./sub`. A character for
  * each byte (latin1).
  */
-export function mountsBelow(directory: string): string[] {
-  const above = `${Buffer.from(directory).toString("latin1").replace(/\/+$/, "")}/`;
-  return parseMountinfo(readFileSync("/proc/self/mountinfo", "latin1")).flatMap(({ mountPoint }) =>
-    mountPoint.startsWith(above) && mountPoint !== above ? [`./${mountPoint.slice(above.length)}`] : [],
-  );
+export function mountPointsIn(directory: string): string[] {
+  const path = Buffer.from(directory).toString("latin1");
+  const mounts = parseMountinfo(readFileSync("/proc/self/mountinfo", "latin1"));
+  const start = path === "/" ? 1 : path.length + 1;
+  return mountsBelow(mounts, path).map(({ mountPoint }) => `./${mountPoint.slice(start)}`);
 }
 
 /** Whether a name leads to another, or into it. */

@@ -63,8 +63,8 @@ export const restoreDirectory: Concern<DirectoryWant, DirectorySeen, DirectoryBe
   if (had && outer !== undefined) {
     return {
       steps: [
-        ...linksBack(seen, treeAt(old.path, entry)),
         ...roots.map(giveTreeBack),
+        ...linksBack(seen, treeAt(old.path, entry)),
         ...forgetInner,
         handOver(old.path, { ...had, identity: treeAt(old.path, entry).identity }, outer),
       ],
@@ -106,7 +106,8 @@ function treeBack(
   const trees = [...inner, ...(seen.treeRemembered ? [{ ...at, hadPrivileges: seen.hadPrivileges }] : [])];
   if (trees.length === 0) return { steps: links, warnings: [] };
   return {
-    steps: [...links, ...trees.map(giveTreeBack), ...forget],
+    // What fails with the links is not to keep the owners from coming back.
+    steps: [...trees.map(giveTreeBack), ...links, ...forget],
     warnings: [
       ...trees.flatMap(({ path, hadPrivileges: { count, names } }) =>
         count === 0

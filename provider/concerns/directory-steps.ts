@@ -2,7 +2,7 @@ import type { Plan, Step } from "../engine/concern";
 import type { Domain } from "../formats/domain-xml";
 import { exactMode, formatOctalMode } from "../formats/octal-mode";
 import { inDirectory } from "../formats/in-directory";
-import { lines, sh } from "../formats/shell";
+import { lines, type Script, sh } from "../formats/shell";
 import { directoryType, formatU32, ownerAttributes } from "../formats/virtfs";
 import { createdMode, type Owner } from "./directory-owner";
 import {
@@ -78,8 +78,8 @@ export function chownSteps(
   return [
     {
       does: does ?? `chown ${path} from ${was} to ${to}`,
-      run: inDirectory(path, identity, sh`chown -h -- ${to} .`),
-      undo: inDirectory(path, identity, sh`chown -h -- ${was} .`),
+      run: inDirectory(path, identity, (at) => sh`chown -h -- ${to} ${at}`),
+      undo: inDirectory(path, identity, (at) => sh`chown -h -- ${was} ${at}`),
       changes: [entryOf(path).key],
     },
   ];
@@ -89,8 +89,8 @@ export function chownSteps(
 export function chmodStep({ path, identity }: DirectoryAt, to: number, from: number): Step {
   return {
     does: `chmod ${path} from ${formatOctalMode(from)} to ${formatOctalMode(to)}`,
-    run: inDirectory(path, identity, sh`chmod -- ${exactMode(to)} .`),
-    undo: inDirectory(path, identity, sh`chmod -- ${exactMode(from)} .`),
+    run: inDirectory(path, identity, (at) => sh`chmod -- ${exactMode(to)} ${at}`),
+    undo: inDirectory(path, identity, (at) => sh`chmod -- ${exactMode(from)} ${at}`),
     changes: [entryOf(path).key],
   };
 }
@@ -114,22 +114,23 @@ function keepStep(
     "user.virtfs.gid": entry.gid,
     "user.virtfs.mode": entry.mode | directoryType,
   };
-  const undo = lines(
-    missing.map(
-      (name) =>
-        sh`! getfattr -h -n ${name} --absolute-names -- . >/dev/null 2>&1 || setfattr -h -x ${name} -- .`,
-    ),
-  );
+  const undo = (at: Script): Script =>
+    lines(
+      missing.map(
+        (name) =>
+          sh`! getfattr -h -n ${name} --absolute-names -- ${at} >/dev/null 2>&1 || setfattr -h -x ${name} -- ${at}`,
+      ),
+    );
   return {
     does: `let the guest go on seeing ${path} as ${entry.uid}:${entry.gid} ${formatOctalMode(entry.mode)} (user.virtfs.*)`,
     // All three or none: a full file system must not leave an owner without its mode.
     run: inDirectory(
       path,
       identity,
-      sh`forget() { ${undo}
+      (at) => sh`forget() { ${undo(at)}
 }
 trap '[ $? = 0 ] || forget' EXIT
-${lines(missing.map((name) => sh`setfattr -h -n ${name} -v ${formatU32(values[name])} -- .`))}`,
+${lines(missing.map((name) => sh`setfattr -h -n ${name} -v ${formatU32(values[name])} -- ${at}`))}`,
     ),
     undo: inDirectory(path, identity, undo),
   };
@@ -148,12 +149,10 @@ export function restoreAttributes(
   return [
     {
       does: `give ${path} its attributes back (user.virtfs.*)`,
-      run: inDirectory(
-        path,
-        identity,
+      run: inDirectory(path, identity, (at) =>
         lines([
-          ...gone.map((name) => sh`setfattr -h -x ${name} -- .`),
-          ...changed.map(([name, value]) => sh`setfattr -h -n ${name} -v ${value} -- .`),
+          ...gone.map((name) => sh`setfattr -h -x ${name} -- ${at}`),
+          ...changed.map(([name, value]) => sh`setfattr -h -n ${name} -v ${value} -- ${at}`),
         ]),
       ),
     },

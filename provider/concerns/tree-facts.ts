@@ -3,7 +3,7 @@ import { telling } from "../engine/machine-lock";
 import { decodeOctalEscapes } from "../formats/octal-escape";
 import { sh } from "../formats/shell";
 import { openLedger } from "./ledger";
-import { withoutMounts } from "./tree-mounts";
+import { mountsIn, without } from "./tree-mounts";
 import { goneMeanwhile } from "./tree-tools";
 
 /** What is in a share's directory: whose it is, and what would have to be known before it is taken over. */
@@ -58,11 +58,14 @@ export function hasLinks({ entries }: TreeSeen): boolean {
   return entries.some(({ kind }) => kind === "link");
 }
 
+/** Bytes that a name beside a link is longer than its own at most: `.5d3f1a2b~v9p.1234567`. */
+export const longestStaged = 21;
+
 /**
  * Bytes of the longest path that a command can be given: what a system call takes (PATH_MAX of limits.h, Linux 6.1)
  * without the NUL, `./` before it, `/.` behind it, and what a name beside a link is longer than its own.
  */
-const longestPath = 4096 - 1 - 2 - 2 - 21;
+const longestPath = 4096 - 1 - 2 - 2 - longestStaged;
 
 /** Bytes of a name (NAME_MAX of limits.h, Linux 6.1), without those of a suffix that is put behind it. */
 export const longestLinkName = 255 - 14;
@@ -169,12 +172,12 @@ walked() {
   [ -z "$other" ] || { printf '%s\n' "$other" >&2; exit 1; }
 }
 program=${counting}
-${whole ? sh`set --` : withoutMounts(path, path, `d 755 0 0 1 mount %d\\n`)}
+${whole ? sh`set --` : without(mountsIn(path), path, `d 755 0 0 1 mount %d\\n`)}
 walked find ${path} ${within} "$@" '(' -type f -printf 'f %m %U %G %n %D %d\n' -o -type l -name ${tooLongForMapping} -printf 'o %m %U %G 1 %D %d\n' -o -printf '%y %m %U %G 1 %D %d\n' ')'
 sums=$counted counted=''
 case $sums in (*named*)
   program=${naming}
-  ${whole ? sh`:` : withoutMounts(path, path, `d 755 1 %i mount %P\\0`)}
+  ${whole ? sh`:` : without(mountsIn(path), path, `d 755 1 %i mount %P\\0`)}
   walked find ${path} ${within} "$@" '(' -type f -o -type d ')' -printf '%y %m %n %i %D %P\0';;
 esac
 printf '%s\n' "$sums" "$counted" | sed '/^user /d; /^said /d; /^named/d; /^!$/d'

@@ -6,7 +6,8 @@ import { withoutLinks } from "../formats/without-links";
 import { type Owner, ownerText } from "./directory-owner";
 import { forgetLedger, keepLedger, makeLedger, openLedger } from "./ledger";
 import { linksMapped } from "./links-mapped";
-import { longestLinkName, treeKeys } from "./tree-facts";
+import { longestLinkName, longestStaged, treeKeys } from "./tree-facts";
+import { mountsIn, without } from "./tree-mounts";
 import { ledgerOf, type TreeAt } from "./tree-at";
 import { failures, inMotion, tooFar } from "./tree-failures";
 import { argumentBytes, cleaning, takenBackOnFailure, tools, u32 } from "./tree-tools";
@@ -89,9 +90,10 @@ export function mapLinks(tree: TreeAt, { uid, gid }: Owner): Step {
   const map = sh`${ready}
 rm -f -- "$ledger".dump.*
 for one in these taken lines; do : > "$ledger.$one"; done
-on_living find . -xdev -mindepth 1 -type l -printf '%U:%G\0%T@\0%p\0%l\0' > "$ledger.names"
+${without(sh`cat -- "$ledger.mounts"`, ".")}
+on_living find . -xdev -mindepth 1 "$@" -type l -printf '%U:%G\0%T@\0%p\0%l\0' > "$ledger.names"
 mark_names
-find . -xdev -mindepth 1 -type l -printf '%h\0' | keep_times
+find . -xdev -mindepth 1 "$@" -type l -printf '%h\0' | keep_times
 awk -v ledger="$ledger" -v suffix="$suffix" -v parts="$parts" -v mark="$mark" 'BEGIN { RS = "\0" }${{ text: naming }}${{ text: u32 }}
 NR % 4 == 1 { owner = $0; next }
 NR % 4 == 2 { time = $0; next }
@@ -113,6 +115,7 @@ at_once chown -h ${owner} < "$ledger.taken"
 in_order stat --printf ${`${identityFormat}\\n`} < "$ledger.taken" > "$ledger.found"
 [ "$(wc -l < "$ledger.found")" = "$(wc -l < "$ledger.lines")" ] || { echo ${inMotion} >&2; exit 1; }
 paste -d ' ' "$ledger.found" "$ledger.lines" | sort -s -u -t ' ' -k 1,1 > "$ledger.new"
+[ "$(wc -l < "$ledger.new")" = "$(wc -l < "$ledger.lines")" ] || { echo 'what the links were cannot be written down' >&2; exit 1; }
 cp -- "$ledger.new" "$ledger.run"
 [ ! -s "$ledger.new" ] || {
 ${keepLedger(links)}
@@ -136,6 +139,7 @@ rm -f -- "$ledger.run" "$ledger.rest"`;
     does: `make the links in ${path} that were made on the host readable for the guest`,
     run: sh`${makeLedger(links)}
 rm -f -- "$ledger.run"
+${mountsIn(path)} > "$ledger.mounts"
 ${takenBackOnFailure(undo)}
 ${withoutLinks(path, true, map, identity)}`,
     undo: sh`${openLedger(links)}
@@ -174,6 +178,7 @@ export function forgetLinks(path: string): Step {
 function linksBack({ path, identity }: TreeAt, had: Script): Script {
   const back = sh`${ready}
 passing() { only_short; }
+longest=$((longest - ${longestStaged}))
 ln -sf -- ${had} "$ledger.had"
 for turn in 1 2 3 4 5; do
 rm -f -- "$ledger.moved" "$ledger.far"
@@ -185,11 +190,13 @@ as_names "$ledger.found" | keep_times
 awk -v suffix="$suffix" '${{ text: naming }}
 {
   name = $0; sub(/^[^ ]* [^ ]* [^ ]* [^ ]* [^ ]* [^ ]* [^ ]* /, "", name)
-  name = raw(name)
-  printf "%s%c%s%c%s%c%s%c%s%c", $2, 0, "@" $3, 0, raw($4), 0, beside(name), 0, name, 0
+  name = raw(name); base = name; sub(/^.*\//, "", base)
+  printf "%s%c%s%c%s%c%s%c%s%c%s%c", $2, 0, "@" $3, 0, raw($4), 0, beside(name), 0, name, 0, (length(base) > ${longestLinkName} ? $1 : ""), 0
 }' "$ledger.both" > "$ledger.these"
-each 5 'ln -s -T -- "$3" "$4" && chown -h -- "$1" "$4" && touch -h -d "$2" -- "$4" &&
-  mv -T --backup=simple -S "$suffix" -- "$4" "$5"' < "$ledger.these"
+# A guest may have given it a name that leaves no room for the suffix.
+each 6 'ln -s -T -- "$3" "$4" && chown -h -- "$1" "$4" && touch -h -d "$2" -- "$4" &&
+  if [ -z "$6" ]; then mv -T --backup=simple -S "$suffix" -- "$4" "$5"
+  elif [ "$(stat -c ${{ text: identityFormat }} -- "$5")" = "$6" ]; then mv -f -T -- "$4" "$5"; fi' < "$ledger.these"
 settle
 give_times
 [ -e "$ledger.moved" ] || break

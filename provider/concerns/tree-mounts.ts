@@ -1,24 +1,42 @@
 import { type Script, sh } from "../formats/shell";
 
 /**
- * Sets "$@" to what find(1) is given first so that it stays out of directories that something is mounted on, in the tree
- * of `path` that it walks as `start`: what lies under a mount is seen by nobody, and a bind mount is another tree.
+ * Prints where something is mounted in the tree of `path`, a line each: what lies under a mount is seen by nobody, and a
+ * bind mount is another tree. Each is a pattern of find(1) without the path and the `/` behind it.
  *
  * In /proc/self/mountinfo a blank, a tab, a line end and a backslash stand as octal digits (proc(5)); in a pattern any byte
- * stands for a line end here. `told`: find's -printf for each of them.
+ * stands for a line end here. A mount that another one above it hides is none. To be asked outside of
+ * formats/without-links.ts, whose own mount hides all of them.
  */
-export function withoutMounts(path: string, start: string, told = ""): Script {
-  const pattern = start.replace(/[[\]*?\\]/g, "\\$&");
+export function mountsIn(path: string): Script {
+  return sh`of=${path} awk '{ gsub(/\\040/, " ", $5); gsub(/\\011/, "\t", $5); gsub(/\\012/, "\n", $5); gsub(/\\134/, "\\", $5)
+  of = ENVIRON["of"]; parent[$1] = $2; point[$1] = $5; order[NR] = $1
+  above = $5 == "/" ? "/" : $5 "/"
+  if (($5 == of || index(of, above) == 1) && length($5) >= length(point[holder])) holder = $1
+}
+END {
+  for (n = 1; n <= NR; n++) {
+    name = point[order[n]]
+    if (index(name, of "/") != 1) continue
+    for (up = parent[order[n]]; up in parent && up != holder && index(point[up], of "/") == 1;) up = parent[up]
+    if (up != holder) continue
+    name = substr(name, length(of) + 2)
+    gsub(/[][*?\\]/, "\\\\&", name)
+    gsub(/\n/, "?", name)
+    print name
+  }
+}' /proc/self/mountinfo`;
+}
+
+/**
+ * Sets "$@" to what find(1) is given first so that it stays out of them: out of what `mounts` prints, in a tree that it walks
+ * as `start`. `told`: its -printf for each.
+ */
+export function without(mounts: Script, start: string, told = ""): Script {
   return sh`set -f --
 IFS='
 '
-for one in $(of=${path} awk '{ gsub(/\\040/, " ", $5); gsub(/\\011/, "\t", $5); gsub(/\\012/, "\n", $5); gsub(/\\134/, "\\", $5) }
-index($5, ENVIRON["of"] "/") == 1 {
-  name = substr($5, length(ENVIRON["of"]) + 2)
-  gsub(/[][*?\\]/, "\\\\&", name)
-  gsub(/\n/, "?", name)
-  print name
-}' /proc/self/mountinfo); do set -- "$@" -path ${pattern}/"$one" -prune -printf ${told} -o; done
+for one in $(${mounts}); do set -- "$@" -path ${start.replace(/[[\]*?\\]/g, "\\$&")}/"$one" -prune -printf ${told} -o; done
 unset IFS
 set +f`;
 }

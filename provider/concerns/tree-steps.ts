@@ -22,7 +22,7 @@ import { privilegesTaken, treeKeys, viewKept } from "./tree-facts";
 import { begun, ledgerOf, type TreeAt } from "./tree-at";
 import { restored } from "./tree-back";
 import { failures, heldPrivileges } from "./tree-failures";
-import { withoutMounts } from "./tree-mounts";
+import { mountsIn, without } from "./tree-mounts";
 import { cleaning, closed, takenBackOnFailure, tools } from "./tree-tools";
 import { show, whatTheyHave } from "./tree-view";
 
@@ -108,7 +108,7 @@ export function takeOver(tree: TreeAt, taker: Taker, inside: readonly ShareInsid
   const others = sh`'(' ${uid === undefined ? no : sh`! -uid ${String(uid)}`} -o ${gid === undefined ? no : sh`! -gid ${String(gid)}`} -o ${opens ? closed : no} ')'`;
   const take = sh`${begun(tree)}
 ${tools}
-${withoutMounts(path, ".")}
+${without(sh`cat -- "$ledger.mounts"`, ".")}
 shown=''
 if [ -e "$ledger.view" ]${inside.length === 0 ? sh` || [ ! -e "$ledger" ]` : sh``}; then shown=1; fi
 for turn in 1 2 3; do
@@ -143,6 +143,7 @@ rm -f -- "$ledger.run" "$ledger.before" "$ledger.inside.before"
 [ ! -e "$ledger.inside" ] || cp -- "$ledger.inside" "$ledger.inside.before"
 { ${innerLines(owners(tree), paths)}
 } > "$ledger.inner"
+${mountsIn(path)} > "$ledger.mounts"
 { ${lines(inside.map((share) => identityOf(share, path)))}
 } | sort > "$ledger.shares"
 ${takenBackOnFailure(undone(tree))}
@@ -206,7 +207,7 @@ ${restored(tree, sh`"$ledger.all"`)}`,
 export function forgetTree(path: string): Step {
   return {
     does: `forget what the entries of ${path} had`,
-    run: lines([forgetLedger(owners({ path })), withoutForgotten(path)]),
+    run: lines([withoutForgotten(path), forgetLedger(owners({ path }))]),
     changes: [isRemembered(owners({ path })).key],
   };
 }

@@ -112,8 +112,9 @@ $1 != device { next }
 }
 # Names that end with NULs, as they come: but those that no command can be given, where a guest may have made such
 passing() { cat; }
+longest=${longestName}
 only_short() {
-  awk -v far="$ledger.far" 'BEGIN { RS = "\0" } length($0) > ${longestName} { print substr($0, 1, 200) "..." > far; next } { printf "%s%c", $0, 0 }'
+  awk -v far="$ledger.far" -v longest="$longest" 'BEGIN { RS = "\0" } length($0) > longest { print substr($0, 1, 200) "..." > far; next } { printf "%s%c", $0, 0 }'
 }
 # ...: finds entries to be taken over or given back: their names into $ledger.names, directories as NAME/., and these
 # lines into $ledger.lines
@@ -177,7 +178,7 @@ cut -d ' ' -f 9- "$ledger.both" > "$ledger.these"
 attributes_of "$ledger.these"`;
 
 /** What was in use meanwhile is not left behind; what has to outlive the script is `view`, `run` and `privileged`. */
-export const cleaning = sh`for one in list lines new names found described fed these taken attributes both closed unset had lost earlier whole known missed now moved shares inner rest all far; do rm -f -- "$ledger.$one"; done
+export const cleaning = sh`for one in list lines new names found described fed these taken attributes both closed unset had lost earlier whole known missed now moved shares inner mounts rest all far; do rm -f -- "$ledger.$one"; done
 rm -f -- "$ledger".dump.* "$ledger".set.* "$ledger".errors* "$ledger".fed.*`;
 
 /** Before what changes a tree: it is cleaned up after, and taken back where it fails. */

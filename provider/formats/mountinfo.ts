@@ -57,6 +57,19 @@ export function mountHolding(mounts: readonly Mount[], path: string): Mount | un
     );
 }
 
+/** The mounts that one sees below `path`: not those that a later one above them hides. */
+export function mountsBelow(mounts: readonly Mount[], path: string): Mount[] {
+  const byId = new Map(mounts.map((mount) => [mount.id, mount]));
+  const holder = mountHolding(mounts, path);
+  const isBelow = ({ mountPoint }: Mount): boolean => mountPoint !== path && isSameOrAbove(path, mountPoint);
+  const isSeen = ({ parent }: Mount): boolean => {
+    let above = byId.get(parent);
+    while (above && above !== holder && isBelow(above)) above = byId.get(above.parent);
+    return above !== undefined && above === holder;
+  };
+  return mounts.filter((mount) => isBelow(mount) && isSeen(mount));
+}
+
 function parseLine(line: string): Mount {
   const fields = line.split(" ");
   const separator = fields.indexOf("-", 6);

@@ -1,5 +1,6 @@
+import { execFileSync } from "node:child_process";
 import { join } from "node:path";
-import { adjust, create, restoreAttributes } from "../../../provider/concerns/directory-steps";
+import { adjust, chmodStep, create, restoreAttributes } from "../../../provider/concerns/directory-steps";
 import type { DirectorySeen, DirectoryWant, Entry } from "../../../provider/concerns/directory-facts";
 import { entryOf } from "../../../provider/concerns/directory-facts";
 import { treeAt } from "../../../provider/concerns/tree-at";
@@ -61,4 +62,36 @@ test("nor where it was made just now", () => {
   expect(rest).toHaveLength(2);
   for (const step of rest) expect(() => runScript(step.run)).toThrow("another directory has taken the place");
   expect(victim()).toBe(before);
+});
+
+test("on an overlay, which gives a directory another birth with its first change", () => {
+  tree.bash(`mkdir low low/log up up/u up/w over; mount -t tmpfs tmpfs up; mkdir up/u up/w
+mount -t overlay -o lowerdir=low,upperdir=up/u,workdir=up/w none over`);
+  const log = join(tree.folder, "over/log");
+  const at = (): Entry => runFact(entryOf(log)) as Entry;
+  try {
+    const before = at();
+    const steps = adjust({ ...want(), path: log }, seen, before, owner);
+    run(steps);
+    expect(at()).toMatchObject({ uid: 64055, mode: 0o770 });
+    for (const { undo } of [...steps].reverse()) if (undo) runScript(undo);
+    expect(at()).toMatchObject({ uid: before.uid, mode: before.mode });
+    expect(tree.bash("getfattr -d over/log")).toBe("");
+  } finally {
+    tree.bash("umount over up");
+  }
+});
+
+test("of a user who may not enter it", () => {
+  tree.bash("chmod 755 .; mkdir own; chmod 600 own; chown 1234 own");
+  const own = { path: join(tree.folder, "own"), identity: tree.bash("stat -c %i:%.9W own").trim() };
+  const { run, undo } = chmodStep(own, 0o700, 0o600);
+  const as = (script: Step["run"]): string =>
+    execFileSync("setpriv", ["--reuid=1234", "--clear-groups", "sh", "-ec", script.text], {
+      stdio: "pipe",
+    }).toString();
+  as(run);
+  expect(tree.bash("stat -c %a own")).toBe("700\n");
+  if (undo) as(undo);
+  expect(tree.bash("stat -c %a own")).toBe("600\n");
 });

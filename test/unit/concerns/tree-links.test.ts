@@ -95,6 +95,27 @@ for one in $(seq 30); do ln -s target$one $one; done`);
   }
 });
 
+test("where a guest gave one a name, or a path, that is too long to put anything beside it", () => {
+  runScript(map().run, records);
+  bash(`cd tree; mv absolute "$(printf %0250d 2)"; ls -A > ../names`);
+  runScript(giveLinksBack(at()).run, records);
+  expect(bash(`cd tree; readlink "$(printf %0250d 2)" directory; ls -A | diff ../names -`)).toBe(
+    "/etc/passwd\nsub\n",
+  );
+  runScript(map().run, records);
+  bash(`cd tree; far=$PWD/directory; for i in $(seq 16); do mkdir "$(printf %0250d 1)"; cd "$(printf %0250d 1)"; done
+mv "$far" "$(printf %065d 3)"`);
+  expect(() => runScript(giveLinksBack(at()).run, records)).toThrow(
+    "these paths are too long for a command:",
+  );
+  expect(bash("readlink tree/-rf; find tree -name '*v9p*'")).toBe(
+    "\\xff\n".replace("\\xff", Buffer.from("ff", "hex").toString()),
+  );
+  bash(`to=$PWD/tree; cd tree; for i in $(seq 16); do cd "$(printf %0250d 1)"; done; mv 0* "$to/directory"`);
+  runScript(giveLinksBack(at()).run, records);
+  expect(bash("readlink tree/directory")).toBe("sub\n");
+});
+
 test("one whose name leaves no room for a suffix stays, and counts as such", () => {
   bash(`cd tree; find . -mindepth 1 -delete; ln -s plain "$(printf %0242d 1)"`);
   expect(hasLinks(runFact(treeIn(tree()), records))).toBe(false);

@@ -11,7 +11,9 @@ import { nameOf } from "../../../provider/concerns/ledger";
 import { privilegesTaken, treeIn } from "../../../provider/concerns/tree-facts";
 import type { TreeAt } from "../../../provider/concerns/tree-at";
 import { inMotion } from "../../../provider/concerns/tree-failures";
+import { mountsIn } from "../../../provider/concerns/tree-mounts";
 import { tools } from "../../../provider/concerns/tree-tools";
+import { mountPointsIn } from "../../../provider/cli/mounts-below";
 import type { Script } from "../../../provider/formats/shell";
 import { ScratchTree } from "../scratch-tree";
 import { killedAfter, runFact, runScript } from "../shell-machine";
@@ -395,6 +397,24 @@ touch tree/m/there; mount --bind tree/src tree/b`);
     expect([...seen.otherFileSystems.names].sort()).toEqual(["b", "m"]);
   } finally {
     bash("umount tree/b tree/m");
+  }
+});
+
+test("a mount that is hidden by a later one is none", () => {
+  bash(
+    `mkdir -p tree/sub; mount -t tmpfs tmpfs tree/sub; mount -t tmpfs tmpfs tree; mkdir tree/sub; touch tree/sub/f`,
+  );
+  try {
+    expect(bash(mountsIn(tree()).text)).toBe("");
+    expect(runFact(treeIn(tree()), records)).toMatchObject({
+      entries: [{ kind: "directory" }, { kind: "file" }],
+      otherFileSystems: { count: 0 },
+    });
+    expect(mountPointsIn(tree())).toEqual([]);
+    bash("mount -t tmpfs tmpfs tree/sub");
+    expect([bash(mountsIn(tree()).text), mountPointsIn(tree())]).toEqual(["sub\n", ["./sub"]]);
+  } finally {
+    bash("umount -R tree; umount tree/sub");
   }
 });
 
