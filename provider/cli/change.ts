@@ -1,6 +1,6 @@
 import { isAccessList, withMode } from "../formats/access-list";
-import { formatU32, seenByGuest, type Status } from "../formats/virtfs";
-import { type Listed, mayHaveAttributes, wholeMode } from "./entries";
+import { formatU32, listAttributes, seenByGuest, type Status } from "../formats/virtfs";
+import { type Listed, wholeMode } from "./entries";
 
 /** What `virtio9p chown` and `virtio9p chmod` write: pure. */
 
@@ -15,7 +15,7 @@ export interface Wanted {
 /** The highest id: (uid_t) -1 is nobody. */
 const mostId = 0xfffffffe;
 
-const accessList = "user.virtfs.system.posix_acl_access";
+const [accessList] = listAttributes;
 
 /** `1000`, `1000:100`, `:100`; undefined for anything else. Numbers alone: the guest's names are not known on its host. */
 export function parseOwner(text: string): Wanted | undefined {
@@ -26,11 +26,6 @@ export function parseOwner(text: string): Wanted | undefined {
     uid: uid === undefined ? undefined : Number(uid),
     gid: gid === undefined ? undefined : Number(gid),
   };
-}
-
-/** Whether an entry's attributes can be set. */
-export function takesAttributes({ host }: Listed): boolean {
-  return mayHaveAttributes(host);
 }
 
 /**

@@ -4,15 +4,16 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { ShareError } from "../errors";
 import { DumpError, type Dumped, formatDumped, parseDump } from "../formats/attribute-dump";
+import { isAtOrBelow } from "../formats/path";
 import { shownName } from "../formats/shown-name";
 import { malformed, virtfsAttributes } from "../formats/virtfs";
-import { located, type Located, type PipedEnd } from "../transport/piped";
+import { mountPointsIn } from "../transport/mount-points";
+import { located, type Located, type Said, Sayings } from "../transport/piped";
 import { AttributeWriter } from "./attribute-writer";
-import { attributesFor, takesAttributes, type Wanted } from "./change";
-import { type ListEnd, listed } from "./entries";
+import { attributesFor, type Wanted } from "./change";
+import { type ListEnd, listed, mayHaveAttributes } from "./entries";
 import { refuseRunning } from "./guests";
 import { damageOf, formatJson, formatText } from "./inspect";
-import { isAtOrBelow, mountPointsIn } from "./mounts-below";
 import { Tally } from "./tally";
 
 /** What the parts of the command `virtio9p` do. Each resolves with its exit status. */
@@ -60,8 +61,9 @@ export async function backup(path: string): Promise<number> {
   const entries = listed({ ...at, depth: undefined }, (end) => {
     status = listEnd(tally, end);
   });
-  for await (const { name, host, attributes, ...more } of entries) {
-    if (damageOf({ name, host, attributes, ...more }).length > 0) damaged += 1;
+  for await (const entry of entries) {
+    const { name, attributes } = entry;
+    if (damageOf(entry).length > 0) damaged += 1;
     if (attributes && attributes.size > 0) await print(formatDumped(name, attributes), "latin1");
     tally.add();
   }
@@ -81,7 +83,7 @@ export async function restore(path: string, file: string, options: ChangeOptions
   const writer = new AttributeWriter(at, false);
   const tally = new Tally();
   const mounts = mountPointsIn(at.directory);
-  const left = new LeftOut();
+  const left = new Sayings();
   let [others, set, partly] = [0, 0, 0];
   try {
     for await (const { name, attributes } of dumpOf(file)) {
@@ -105,28 +107,13 @@ export async function restore(path: string, file: string, options: ChangeOptions
       await writer.write(name, known);
     }
     const end = await writer.end();
-    const status = Math.max(complain(tally, end, "set"), complain(tally, left.end, "set, and were left out"));
+    const status = Math.max(complain(tally, end, "set"), complain(tally, left, "set, and were left out"));
     if (others > 0) tell(`${others} attributes that are not a guest's were left out`);
     const failed = end.said + partly;
     summary(options, tally, { entries: tally.count, changed: set - end.said, failed });
     return status;
   } finally {
     writer.stop();
-  }
-}
-
-/** What is not set of a dump: how much, and the first ten. */
-class LeftOut {
-  #said = 0;
-  readonly #first: string[] = [];
-
-  add(text: string): void {
-    this.#said += 1;
-    if (this.#first.length < 10) this.#first.push(text);
-  }
-
-  get end(): PipedEnd {
-    return { status: 0, said: this.#said, first: this.#first };
   }
 }
 
@@ -154,7 +141,7 @@ export async function change(
       });
       for await (const entry of entries) {
         tally.add();
-        if (!takesAttributes(entry)) unable += 1;
+        if (!mayHaveAttributes(entry.host)) unable += 1;
         else {
           const attributes = attributesFor(entry, wanted);
           if (attributes.size === 0) continue;
@@ -276,7 +263,7 @@ function listEnd(tally: Tally, end: ListEnd): number {
   return 1;
 }
 
-function complain(tally: Tally, { said, first }: PipedEnd, done: string): number {
+function complain(tally: Tally, { said, first }: Said, done: string): number {
   if (said === 0) return 0;
   tally.end();
   for (const line of first) tell(line);

@@ -1,11 +1,12 @@
 import { ShareError } from "../errors";
 import { DumpReader, type Dumped } from "../formats/attribute-dump";
 import { type Script, sh } from "../formats/shell";
+import { isAtOrBelow } from "../formats/path";
 import { shownName } from "../formats/shown-name";
 import { bitsOf, fileTypeOf, type Status, virtfsAttributes } from "../formats/virtfs";
 import { withoutLinks } from "../formats/without-links";
+import { mountPointsIn } from "../transport/mount-points";
 import { type Located, piped, type PipedEnd } from "../transport/piped";
-import { isAtOrBelow, mountPointsIn } from "./mounts-below";
 
 /** Entries of a tree, as they come: a million need no more memory than a thousand. */
 

@@ -7,8 +7,8 @@ import type { Mount } from "../formats/mountinfo";
 import { thisMachine } from "../reconcile/machines";
 
 /**
- * Refuses with `domainRuns` where a running domain has this directory or file, a part of it, or one that it lies in: its guest has
- * in its cache what was there before, and writes while we do.
+ * Refuses with `domainRuns` where a running domain has this directory or file, a part of it, or one that it lies in: its
+ * guest has in its cache what was there before, and writes while we do.
  */
 export async function refuseRunning(path: string, libvirtUri: string): Promise<void> {
   const facts = new Map([hostExports, hostMounts].map((fact) => [fact.key, fact] as const));

@@ -58,25 +58,25 @@ export const restoreDirectory: Concern<DirectoryWant, DirectorySeen, DirectoryBe
       warnings: entry === undefined && said.length === 0 ? [] : [[`${old.path} ${what}`, ...said].join("; ")],
     };
   }
+  const at = treeAt(old.path, entry);
   const refuse = unreturnable(old.path, seen);
   if (refuse.length > 0) return { steps: [], refuse };
   if (had && outer !== undefined) {
     return {
       steps: [
         ...roots.map(giveTreeBack),
-        ...linksBack(seen, treeAt(old.path, entry)),
+        ...linksBack(seen, at),
         ...forgetInner,
-        handOver(old.path, { ...had, identity: treeAt(old.path, entry).identity }, outer),
+        handOver(old.path, { ...had, identity: at.identity }, outer),
       ],
     };
   }
-  const { steps, warnings } = treeBack(treeAt(old.path, entry), seen, forget);
+  const { steps, warnings } = treeBack(at, seen, forget);
   if (before.created) {
     const gone = giveUpOwn(old, seen);
     return { ...gone, steps: [...steps, ...gone.steps], warnings: [...warnings, ...(gone.warnings ?? [])] };
   }
-  const path = old.path;
-  const at = treeAt(path, entry);
+  const { path } = at;
   const mode = parseOctalMode(before.mode) ?? createdMode;
   const chowned = entry.uid !== before.uid || entry.gid !== before.gid;
   return orUnwritable(old, seen, {

@@ -23,7 +23,7 @@ import { named, resolveOwner } from "./directory-owner";
 import { adjust, create } from "./directory-steps";
 import { inTaken } from "./nested-checks";
 import { keepNested } from "./nested-steps";
-import { treeAt, type TreeAt } from "./tree-at";
+import { type ShareInside, treeAt, type TreeAt } from "./tree-at";
 import {
   forgotten,
   isToBeMapped,
@@ -34,7 +34,7 @@ import {
   untakeable,
 } from "./tree-checks";
 import { mapLinks } from "./tree-links";
-import { type ShareInside, takeOver, takeOverForGood } from "./tree-steps";
+import { takeOver, takeOverForGood } from "./tree-steps";
 
 /**
  * The directory on the host: there, reachable for QEMU, owned by whom the share wants.

@@ -1,6 +1,6 @@
 import type { Fact } from "../engine/concern";
 import { lineOf } from "../engine/record";
-import { identityFormat } from "../formats/identity";
+import { identityFormat, isSameIdentity } from "../formats/identity";
 import { lines, sh } from "../formats/shell";
 import { openLedger } from "./ledger";
 
@@ -14,7 +14,8 @@ export interface MovedDirectory {
 
 /**
  * Where a share's directory is now: the guest of a larger share may have moved it, or its disk is away, which is another
- * thing. Looked for in the trees of `directories` that were taken over, and only where it is not at its path.
+ * thing. Looked for in the trees of `directories` that were taken over, and only where it is not at its path. What cannot
+ * be walked is not found: its ledger is kept then.
  *
  * Sample: `0 6029396:1763877000.123456789`.
  */
@@ -28,9 +29,15 @@ export function movedDirectory(
     does: `see whether what was ${path} was moved in the tree of a larger share`,
     guard: true,
     script: lines([
-      sh`had=$({ ${lineOf("directory", path)}; } | sed -n 's/.*"inode":"\([0-9]*\)","born":"\([0-9.]*\)".*/\1:\2/p')
+      sh`around=`,
+      ...directories.map(
+        (one, index) => sh`${openLedger({ of: "owners", path: one })}
+if [ -e "$ledger" ] && [ -d ${one} ]; then around="$around "${index}; fi`,
+      ),
+      sh`[ -n "$around" ] || exit 0
+had=$({ ${lineOf("directory", path)}; } | sed -n 's/.*"inode":"\([0-9]*\)","born":"\([0-9.]*\)".*/\1:\2/p')
 [ -n "$had" ] || exit 0
-is() { case $1 in ("$had" | "$had".*) ;; (*) return 1 ;; esac; }
+is() { ${isSameIdentity(sh`$1`, sh`"$had"`)}; }
 if is "$(stat -c ${identityFormat} -- ${path} 2>/dev/null)"; then exit 0; fi
 found() {
   find "$1" -xdev -type d -inum ${{ text: '"$' + '{had%%:*}"' }} -exec stat -c ${identityFormat} -- {} ';' 2>/dev/null | while read -r one; do
@@ -38,10 +45,8 @@ found() {
   done
 }`,
       ...directories.map(
-        (one, index) => sh`${openLedger({ of: "owners", path: one })}
-if [ -e "$ledger" ] && [ -d ${one} ]; then found ${one} ${index}; fi`,
+        (one, index) => sh`case "$around " in (*" "${index}" "*) found ${one} ${index} ;; esac`,
       ),
-      sh`:`,
     ]),
     parse: (output) =>
       output.split("\n").flatMap((line) => {

@@ -1,6 +1,7 @@
 import type { Refusal } from "../engine/concern";
 import { DirectoryTrees } from "../formats/directory-tree";
 import type { Mount } from "../formats/mountinfo";
+import { isAtOrBelow } from "../formats/path";
 import { nameOf, recordsOf } from "./ledger";
 import { mostNested, nameOfRoot, type NestedRoot, type NestedRoots, type TakenWith } from "./nested-facts";
 import { ledgerOf } from "./tree-at";
@@ -124,7 +125,7 @@ export function unnestable(path: string, seen: NestedSeen, mapped: boolean): Ref
     "unmount the copy",
   );
   say(
-    those((root) => recorded.some((one) => isBelow(one, root.path))),
+    those((root) => recorded.some((one) => isAtOrBelow(one, root.path))),
     "treeOfFileSystems",
     "a share has that directory, or one in it",
     "remove that share",
@@ -154,8 +155,4 @@ export function unnestable(path: string, seen: NestedSeen, mapped: boolean): Ref
     "make it writable",
   );
   return refuse;
-}
-
-function isBelow(path: string, above: string): boolean {
-  return path === above || path.startsWith(`${above}/`);
 }

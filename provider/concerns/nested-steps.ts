@@ -2,28 +2,23 @@ import type { Step } from "../engine/concern";
 import { encodeOctalEscapes } from "../formats/octal-escape";
 import { putInPlace } from "../formats/put-in-place";
 import { lines, type Script, sh } from "../formats/shell";
-import { identityFormat } from "../formats/identity";
+import { identityFormat, isSameIdentity } from "../formats/identity";
 import { makeLedger, nameOf } from "./ledger";
 import { listOf, type NestedRoot, takenWith } from "./nested-facts";
 import { treeKeys } from "./tree-facts";
-import { ledgerOf, type TreeAt } from "./tree-at";
+import { ledgerOf, type ShareInside, type TreeAt } from "./tree-at";
 
 /** Remembers which file systems are taken over with a tree, and forgets them. */
 
 const shareAway = "the directory of a share is not there";
 
 /** On the disk before anything of them changes. What is not there now stays in the list. */
-export function keepNested(
-  path: string,
-  roots: readonly NestedRoot[],
-  shares: readonly { readonly path: string; readonly identity: string | undefined }[],
-): Step {
+export function keepNested(path: string, roots: readonly NestedRoot[], shares: readonly ShareInside[]): Step {
   // A guest may have renamed what leads to one that lies in a nested tree: it would be taken over a second time.
   const displaced = shares.map(({ path: one, identity }) =>
     identity === undefined
       ? sh`[ -d ${one} ] || away=${one}`
-      : // An earlier release wrote the birth down in whole seconds.
-        sh`case $(stat -c ${identityFormat} -- ${one} 2>/dev/null) in (${identity} | ${identity}.*) ;; (*) away=${one} ;; esac`,
+      : sh`${isSameIdentity(sh`$(stat -c ${identityFormat} -- ${one} 2>/dev/null)`, identity)} || away=${one}`,
   );
   const known = roots.map(
     (root) => `${nameOf(ledgerOf("owners", root))} ${encodeOctalEscapes(root.path, /[\\ \t\n\v\f\r]/g)}`,

@@ -13,6 +13,13 @@ export interface TreeAt {
   readonly outer?: string;
 }
 
+/** The directory of another share, in this one's. */
+export interface ShareInside {
+  readonly path: string;
+  /** What it was at first contact, inode and birth, which may be in whole seconds; undefined: that share made it. */
+  readonly identity: string | undefined;
+}
+
 /** A nested one's goes by what it is, wherever it is. */
 export function ledgerOf(of: Ledger["of"], tree: Pick<TreeAt, "path"> & Partial<TreeAt>): Ledger {
   return { of, path: tree.outer === undefined ? tree.path : `${tree.outer} ${tree.identity ?? ""}` };

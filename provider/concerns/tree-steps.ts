@@ -2,7 +2,7 @@ import type { Step } from "../engine/concern";
 import { inSight } from "../engine/machine-lock";
 import { lines, type Script, sh } from "../formats/shell";
 import { directoryType } from "../formats/virtfs";
-import { identityFormat } from "../formats/identity";
+import { identityFormat, isSameIdentity } from "../formats/identity";
 import { withoutLinks } from "../formats/without-links";
 import type { VirtfsAttributes } from "./directory-facts";
 import {
@@ -19,7 +19,7 @@ import {
 import { ownerText } from "./directory-owner";
 import { withoutForgotten } from "./nested-steps";
 import { privilegesTaken, treeKeys, viewKept } from "./tree-facts";
-import { begun, ledgerOf, type TreeAt } from "./tree-at";
+import { begun, ledgerOf, type ShareInside, type TreeAt } from "./tree-at";
 import { restored } from "./tree-back";
 import { failures, heldPrivileges } from "./tree-failures";
 import { mountsIn, without } from "./tree-mounts";
@@ -161,19 +161,12 @@ ${cleaning}`,
   };
 }
 
-/** The directory of another share, in this one's. */
-export interface ShareInside {
-  readonly path: string;
-  /** What it was at first contact, inode and birth, which may be in whole seconds; undefined: that share made it. */
-  readonly identity: string | undefined;
-}
-
 /** Prints what the directory of a share is that lies in `outer`: as its record says, which of an earlier release has whole seconds. */
 function identityOf({ path, identity }: ShareInside, outer: string): Script {
   if (identity === undefined) return sh`:`;
   return sh`${isElsewhere(path, outer)} || {
   is=$(stat -c ${identityFormat} -- ${path} 2>/dev/null) || :
-  case $is in (${identity} | ${identity}.*) ;; (*) is=${identity} ;; esac
+  ${isSameIdentity(sh`$is`, identity)} || is=${identity}
   printf '%s\n' "$is"
 }`;
 }

@@ -1,4 +1,5 @@
 import { type Mount, mountHolding } from "./mountinfo";
+import { isAtOrBelow } from "./path";
 
 /**
  * Tells whether one directory lies in another, whatever they are called: through bind mounts, through file
@@ -68,10 +69,6 @@ function textOf({ device, path }: Place): string {
 function selfAndAbove(path: string): string[] {
   const parts = path.split("/").filter((part) => part !== "");
   return parts.map((_, index) => `/${parts.slice(0, parts.length - index).join("/")}`).concat("/");
-}
-
-function isAtOrBelow(path: string, above: string): boolean {
-  return path === above || path.startsWith(above === "/" ? "/" : `${above}/`);
 }
 
 /** The rest of a path below a directory above it: `b/c` of `/a/b/c` below `/a`; empty for itself. */

@@ -1,4 +1,5 @@
 import { decodeOctalEscapes } from "./octal-escape";
+import { isAtOrBelow } from "./path";
 
 /** One line of /proc/self/mountinfo, escapes decoded. */
 export interface Mount {
@@ -50,7 +51,7 @@ export function mountAt(mounts: readonly Mount[], path: string): Mount | undefin
  */
 export function mountHolding(mounts: readonly Mount[], path: string): Mount | undefined {
   return mounts
-    .filter(({ mountPoint }) => isSameOrAbove(mountPoint, path))
+    .filter(({ mountPoint }) => isAtOrBelow(path, mountPoint))
     .reduce<Mount | undefined>(
       (best, mount) => (best && best.mountPoint.length > mount.mountPoint.length ? best : mount),
       undefined,
@@ -61,7 +62,7 @@ export function mountHolding(mounts: readonly Mount[], path: string): Mount | un
 export function mountsBelow(mounts: readonly Mount[], path: string): Mount[] {
   const byId = new Map(mounts.map((mount) => [mount.id, mount]));
   const holder = mountHolding(mounts, path);
-  const isBelow = ({ mountPoint }: Mount): boolean => mountPoint !== path && isSameOrAbove(path, mountPoint);
+  const isBelow = ({ mountPoint }: Mount): boolean => mountPoint !== path && isAtOrBelow(mountPoint, path);
   const isSeen = ({ parent }: Mount): boolean => {
     let above = byId.get(parent);
     while (above && above !== holder && isBelow(above)) above = byId.get(above.parent);
@@ -107,8 +108,4 @@ function parseLine(line: string): Mount {
  */
 function splitOptions(options: string): string[] {
   return (options.match(/(?:"[^"]*"|[^,])+/g) ?? []).map(decodeOctalEscapes);
-}
-
-function isSameOrAbove(mountPoint: string, path: string): boolean {
-  return mountPoint === path || path.startsWith(mountPoint === "/" ? "/" : `${mountPoint}/`);
 }

@@ -17,15 +17,28 @@ export interface Piped {
   stop(): void;
 }
 
-export interface PipedEnd {
-  /** Its exit status, 128 when a signal ended it. */
-  readonly status: number;
-  /** Lines of its standard error, equal ones that follow each other once: how many, and the first ten, a character for each byte. */
+/** What was said of many entries: how often, and the first ten, a character for each byte. */
+export interface Said {
   readonly said: number;
   readonly first: readonly string[];
 }
 
-const kept = 10;
+/** Its standard error, of which equal lines that follow each other count once. */
+export interface PipedEnd extends Said {
+  /** Its exit status, 128 when a signal ended it. */
+  readonly status: number;
+}
+
+/** Counts what is said, and keeps the first of it: there may be as much as entries. */
+export class Sayings implements Said {
+  said = 0;
+  readonly first: string[] = [];
+
+  add(text: string): void {
+    this.said += 1;
+    if (this.first.length < 10) this.first.push(text);
+  }
+}
 
 /** Starts a script as who we are. Of what it says on standard error, lines that match `passed` are not counted. */
 export function piped(script: Script, passed?: RegExp): Piped {
@@ -51,15 +64,13 @@ export function piped(script: Script, passed?: RegExp): Piped {
 }
 
 function endOf(child: ChildProcess, passed: RegExp | undefined): Promise<PipedEnd> {
-  let said = 0;
-  const first: string[] = [];
+  const sayings = new Sayings();
   let [rest, last] = ["", ""];
   const hear = (line: string): void => {
     // setfattr(1) says of an entry for each of its attributes that it cannot be set.
     if (line === "" || line === last || passed?.test(line) === true) return;
     last = line;
-    said += 1;
-    if (first.length < kept) first.push(line);
+    sayings.add(line);
   };
   child.stderr?.setEncoding("latin1").on("data", (text: string) => {
     const lines = (rest + text).split("\n");
@@ -72,7 +83,7 @@ function endOf(child: ChildProcess, passed: RegExp | undefined): Promise<PipedEn
     });
     child.on("close", (code) => {
       hear(rest);
-      resolve({ status: code ?? 128, said, first });
+      resolve({ status: code ?? 128, said: sayings.said, first: sayings.first });
     });
   });
 }

@@ -108,9 +108,8 @@ mv "$far" "$(printf %065d 3)"`);
   expect(() => runScript(giveLinksBack(at()).run, records)).toThrow(
     "these paths are too long for a command:",
   );
-  expect(bash("readlink tree/-rf; find tree -name '*v9p*'")).toBe(
-    "\\xff\n".replace("\\xff", Buffer.from("ff", "hex").toString()),
-  );
+  // The byte 0xff, which is no UTF-8.
+  expect(bash("readlink tree/-rf; find tree -name '*v9p*'")).toBe("\ufffd\n");
   bash(`to=$PWD/tree; cd tree; for i in $(seq 16); do cd "$(printf %0250d 1)"; done; mv 0* "$to/directory"`);
   runScript(giveLinksBack(at()).run, records);
   expect(bash("readlink tree/directory")).toBe("sub\n");

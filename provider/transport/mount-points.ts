@@ -11,8 +11,3 @@ export function mountPointsIn(directory: string): string[] {
   const start = path === "/" ? 1 : path.length + 1;
   return mountsBelow(mounts, path).map(({ mountPoint }) => `./${mountPoint.slice(start)}`);
 }
-
-/** Whether a name leads to another, or into it. */
-export function isAtOrBelow(name: string, above: string): boolean {
-  return name === above || name.startsWith(`${above}/`);
-}

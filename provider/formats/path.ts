@@ -1,0 +1,4 @@
+/** Whether an absolute or relative path, without links, `.` or `..` on its way, is `above` or leads into it. */
+export function isAtOrBelow(path: string, above: string): boolean {
+  return path === above || path.startsWith(above === "/" ? "/" : `${above}/`);
+}
