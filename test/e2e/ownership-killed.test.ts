@@ -1,10 +1,62 @@
-import { rmSync } from "node:fs";
-import { CountedShell } from "./support/counted-shell";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { records } from "./support/lab";
 import { minimalDomain } from "./support/minimal-domain";
 import { digestOf, populate } from "./support/populate";
 import { sample } from "./support/sample";
 import { Stack } from "./support/stack";
+
+/**
+ * A `sh` that stands before the real one on the PATH of the provider process. It notes what processor time each remote
+ * command of an operation takes, and kills one, with all that it started, when it has taken some: by the clock it would be
+ * anywhere, for other tests run beside it.
+ */
+class MeteredShell {
+  readonly folder = mkdtempSync(join(tmpdir(), "virtio9p-metered-"));
+
+  /** `at`: the command, counted from 1. */
+  constructor(kill?: { readonly at: number; readonly afterMs: number }) {
+    writeFileSync(
+      join(this.folder, "sh"),
+      `#!/bin/sh
+if [ "$*" != -s ]; then exec /bin/sh "$@"; fi
+echo >> ${this.folder}/begun
+if [ "$(wc -l < ${this.folder}/begun)" != ${kill?.at ?? 0} ]; then
+  /bin/sh -s; status=$?; times > ${this.folder}/times; tail -n 1 ${this.folder}/times >> ${this.folder}/used; exit $status
+fi
+exec 3<&0
+setsid /bin/sh -s <&3 3<&- &
+# Of proc(5): state, group, and in hundredths of a second its time and that of its children that have ended.
+while cat /proc/[0-9]*/stat 2>/dev/null | awk -v group=$! '{ sub(/.*\\) /, "") }
+  $3 == group { used += 10 * ($12 + $13 + $14 + $15); if ($1 != "Z") lives = 1 }
+  END { exit !lives || used >= ${kill?.afterMs ?? 0} }'; do sleep 0.02; done
+kill -KILL -$! 2>/dev/null
+wait $!
+status=$?
+[ $status != 137 ] || kill -KILL $$
+exit $status
+`,
+      { mode: 0o755 },
+    );
+  }
+
+  /** Of each command that nobody killed, in milliseconds. */
+  get usedMs(): readonly number[] {
+    // A line of times(1p): 0m1.25s 0m0.5s
+    const lines = readFileSync(join(this.folder, "used"), "utf8").trimEnd().split("\n");
+    return lines.map((line) =>
+      [...line.matchAll(/(\d+)m([\d.]+)s/g)].reduce(
+        (sum, [, minutes, seconds]) => sum + 60_000 * Number(minutes) + 1000 * Number(seconds),
+        0,
+      ),
+    );
+  }
+
+  remove(): void {
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+}
 
 /** A takeover of 100,000 entries, and the way back, killed on the way: the next operation finishes it. */
 describe("a tree that is killed over", () => {
@@ -16,27 +68,25 @@ describe("a tree that is killed over", () => {
   const digest = (): Promise<string> => digestOf(source);
   let before: string;
   let taken: string;
-  /** Milliseconds that the write of each took when nobody killed it. */
-  const whole = { up: 0, destroy: 0 };
+  /** The remote command that writes, which is the last, and the processor time that it took when nobody killed it. */
+  const whole = { up: { at: 0, usedMs: 0 }, destroy: { at: 0, usedMs: 0 } };
   /** How many writes were killed, and how many of them had done a part. */
   const killed = { up: 0, destroy: 0 };
   const inBetween = { up: 0, destroy: 0 };
 
-  /** Of an operation its second remote command is the write. */
-  const timed = async (operation: "up" | "destroy"): Promise<void> => {
-    const shell = new CountedShell();
+  const measured = async (operation: "up" | "destroy"): Promise<void> => {
+    const shell = new MeteredShell();
     await stack.must(operation, [], { path: shell.folder });
-    whole[operation] = (shell.ended[1] ?? 0) - (shell.begun[1] ?? 0);
+    whole[operation] = { at: shell.usedMs.length, usedMs: shell.usedMs.at(-1) ?? 0 };
     shell.remove();
   };
-  /** Part of its time after which it is killed, in percent. */
+  /** Part of its work after which it is killed, in percent. */
   const killing = async (operation: "up" | "destroy", percent: number): Promise<void> => {
-    const afterMs = Math.round((whole[operation] * percent) / 100);
-    const shell = new CountedShell({ at: 2, when: "during", afterMs });
+    const { at, usedMs } = whole[operation];
+    const shell = new MeteredShell({ at, afterMs: Math.round((usedMs * percent) / 100) });
     const { code, stdout, stderr } = await stack.pulumi(operation, [], { path: shell.folder });
     shell.remove();
     if (code === 0) return;
-    // timeout(1) ends with it, for it is killed too.
     expect(stdout + stderr).toMatch(/transportFailed|stepFailed/);
     killed[operation] += 1;
     if (![before, taken].includes(await digest())) inBetween[operation] += 1;
@@ -47,10 +97,10 @@ describe("a tree that is killed over", () => {
     await Promise.all([stack.open(), domain.define(""), populate(source, 100_000)]);
     before = await digest();
     stack.declare({ share });
-    await timed("up");
+    await measured("up");
     taken = await digest();
     expect(taken).not.toBe(before);
-    await timed("destroy");
+    await measured("destroy");
     expect(await digest()).toBe(before);
   });
   afterAll(async () => {
