@@ -56,6 +56,9 @@ describe("a host over SSH", () => {
       execFileSync("ssh-keygen", ["-q", "-H", "-f", file], { stdio: "ignore" });
       await stack.must("up", [], { env: { HOME: home } });
       expect(await stack.share("share")).toMatchObject({ status: "off", layers: { device: "ok" } });
+      // What comes next has no such file.
+      share({});
+      await stack.must("up");
     } finally {
       rmSync(home, { recursive: true });
     }
