@@ -30,13 +30,15 @@ const unsuffixed: Script = { text: '"$' + '{1%"$suffix"}"' };
 const ready = sh`depth='-mindepth 1'
 exec 7>&2
 ${tools}
-# COUNT COMMAND: runs it for so many words that end with NULs at a time, which are $1 and on; no more than 100 paths a shell
+# COUNT COMMAND: runs it for so many words that end with NULs at a time, which are $1 and on; no more than 100 paths a shell,
+# and never a part of the words that belong together
 each() {
-  on_living xargs -0 -r -n 100 -s ${argumentBytes} sh -c "worst=0
-  while [ \$# -gt 0 ]; do
+  on_living xargs -0 -r -x -n $((100 / $1 * $1)) -s ${argumentBytes} sh -c "worst=0
+  while [ \$# -ge $1 ]; do
     { $2; } || worst=1
     shift $1
   done
+  [ \$# -eq 0 ] || { echo 'words are missing that belong together' >&2; worst=1; }
   "'${goesOn}
   exit $worst' sh
 }
@@ -116,8 +118,8 @@ in_order stat --printf ${`${identityFormat}\\n`} < "$ledger.taken" > "$ledger.fo
 [ "$(wc -l < "$ledger.found")" = "$(wc -l < "$ledger.lines")" ] || { echo ${inMotion} >&2; exit 1; }
 paste -d ' ' "$ledger.found" "$ledger.lines" | sort -s -u -t ' ' -k 1,1 > "$ledger.new"
 [ "$(wc -l < "$ledger.new")" = "$(wc -l < "$ledger.lines")" ] || { echo 'what the links were cannot be written down' >&2; exit 1; }
-cp -- "$ledger.new" "$ledger.run"
 [ ! -s "$ledger.new" ] || {
+cp -- "$ledger.new" "$ledger.run"
 ${keepLedger(links)}
 }
 each 2 'mv -T --backup=simple -S "$suffix" -- "$1" "$2"' < "$ledger.these"
@@ -193,12 +195,15 @@ awk -v suffix="$suffix" '${{ text: naming }}
   name = raw(name); base = name; sub(/^.*\//, "", base)
   printf "%s%c%s%c%s%c%s%c%s%c%s%c", $2, 0, "@" $3, 0, raw($4), 0, beside(name), 0, name, 0, (length(base) > ${longestLinkName} ? $1 : ""), 0
 }' "$ledger.both" > "$ledger.these"
+wrong=0
 # A guest may have given it a name that leaves no room for the suffix.
 each 6 'ln -s -T -- "$3" "$4" && chown -h -- "$1" "$4" && touch -h -d "$2" -- "$4" &&
   if [ -z "$6" ]; then mv -T --backup=simple -S "$suffix" -- "$4" "$5"
-  elif [ "$(stat -c ${{ text: identityFormat }} -- "$5")" = "$6" ]; then mv -f -T -- "$4" "$5"; fi' < "$ledger.these"
+  elif [ "$(stat -c ${{ text: identityFormat }} -- "$5")" = "$6" ]; then mv -f -T -- "$4" "$5"; fi' < "$ledger.these" || wrong=1
+# Also where one failed: no name of ours stays in the tree.
 settle
 give_times
+[ $wrong -eq 0 ] || exit 1
 [ -e "$ledger.moved" ] || break
 [ $turn -lt 5 ] || { echo ${inMotion} >&2; exit 1; }
 done

@@ -2,6 +2,7 @@ import { linksMapped } from "../../../provider/concerns/links-mapped";
 import type { TreeAt } from "../../../provider/concerns/tree-at";
 import { hasLinks, treeIn } from "../../../provider/concerns/tree-facts";
 import { giveLinksBack, mapLinks } from "../../../provider/concerns/tree-links";
+import { sh } from "../../../provider/formats/shell";
 import { ScratchTree } from "../scratch-tree";
 import { killedAfter, runFact, runScript } from "../shell-machine";
 
@@ -35,6 +36,25 @@ test("each becomes what a guest's own link is, and comes back", () => {
   expect(everything()).toBe(before);
   expect(found).not.toBe("");
   expect(bash("find records -type f")).toBe("");
+});
+
+describe.each(["dash", "bash"])("with %s as sh", (shell) => {
+  const as = (text: string): string =>
+    `PATH=${scratch.folder}/bin:$PATH; export PATH\nexec sh -c ${sh`${`set -e\numask 077\n${records(text)}`}`.text}`;
+
+  test.each([0, 1, 16, 17, 40, 100, 300])("%i links become plain files and come back", (count) => {
+    bash(String.raw`mkdir bin; ln -s /bin/${shell} bin/sh; rm -rf tree; mkdir -p tree/sub; cd tree
+i=0; while [ $i -lt ${count} ]; do case $((i % 7)) in
+0) one="l $i" to="f $i";; 1) one=$'line\n'$i to=$'to\n'$i;; 2) one=-$i to=-rf;; 3) one=$'\xff'$i to=$'\xfe';;
+4) one=sub/$i to="../sub/ $i ";; 5) one="@$i" to="f$i";; 6) one=$'q\'"\\'$i to='\040$(x)';; esac
+ln -s -- "$to" "$one"; chown -h $i:$((i + 1)) -- "$one"; touch -h -d @17638770$((10 + i % 90)).5 -- "$one"; i=$((i + 1)); done`);
+    const before = everything();
+    runScript(map().run, as);
+    expect(bash("find tree -type l -printf x; find tree -type f -printf f | wc -c")).toBe(`${count}\n`);
+    runScript(giveLinksBack(at()).run, as);
+    expect(everything()).toBe(before);
+    expect(bash("find records -type f")).toBe("");
+  });
 });
 
 test("again with more links; what the guest removed or replaced stays so", () => {
@@ -113,6 +133,26 @@ mv "$far" "$(printf %065d 3)"`);
   bash(`to=$PWD/tree; cd tree; for i in $(seq 16); do cd "$(printf %0250d 1)"; done; mv 0* "$to/directory"`);
   runScript(giveLinksBack(at()).run, records);
   expect(bash("readlink tree/directory")).toBe("sub\n");
+});
+
+test("a way back that fails leaves no name of its own, and the next one finishes", () => {
+  bash("cd tree; for i in $(seq 300); do ln -s target$i $i; done");
+  const before = everything();
+  runScript(map().run, records);
+  const mapped = bash("cd tree; ls -A");
+  bash(
+    `mkdir bin; printf '%s\\n' '#!/bin/sh' '[ "$4" != target200 ] || { echo "ln: no room" >&2; exit 1; }' 'exec /bin/ln "$@"' > bin/ln; chmod +x bin/ln`,
+  );
+  expect(() =>
+    runScript(giveLinksBack(at()).run, (text) => `PATH=${scratch.folder}/bin:$PATH\n${records(text)}`),
+  ).toThrow("ln: no room");
+  expect(bash("cd tree; ls -A")).toBe(mapped);
+  expect(bash("cd tree; find . -type l | wc -l; readlink 199 201; cat 200")).toBe(
+    "310\ntarget199\ntarget201\ntarget200",
+  );
+  runScript(giveLinksBack(at()).run, records);
+  expect(everything()).toBe(before);
+  expect(bash("find records -type f")).toBe("");
 });
 
 test("one whose name leaves no room for a suffix stays, and counts as such", () => {
