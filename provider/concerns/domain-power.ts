@@ -1,4 +1,5 @@
 import type { Fact } from "../engine/concern";
+import { environment } from "../formats/environment";
 import { comment, type Script, sh } from "../formats/shell";
 import { type Device9p, type Domain, liveOnlyDevices, sameDevice } from "../formats/domain-xml";
 import type { ShareSpec } from "../spec";
@@ -202,9 +203,7 @@ function jobText(job: PowerJob, prelude: Script): string {
   printf "<filesystem type='mount'><source dir='/'/><target dir='%s'/></filesystem>" "$(printf %s "$1" | sed "s/&/\&amp;/g; s/</\&lt;/g; s/'/\&apos;/g")" |
     vsh detach-device "$domain" /dev/stdin --config >/dev/null 2>&1
 }`;
-  return sh`LC_ALL=C
-PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-export LC_ALL PATH
+  return sh`${environment}
 umask 077
 ${prelude}
 dir=$1

@@ -37,7 +37,7 @@ const booleans: Fact<GuestPolicy | undefined> = {
 echo enabled
 if command -v setsebool >/dev/null; then echo settable; fi
 for file in /sys/fs/selinux/booleans/*; do
-  [ ! -f "$file" ] || printf '%s %s\n' "$(basename "$file")" "$(cat "$file")"
+  [ ! -f "$file" ] || printf '%s %s\n' "$${{ text: "{file##*/}" }}" "$(cat "$file")"
 done`,
   parse(output) {
     if (!output.startsWith("enabled")) return undefined;

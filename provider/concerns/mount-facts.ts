@@ -32,9 +32,10 @@ export function mountPointOf(path: string): Fact<MountPoint> {
     // A mount may hang, or be shut on the host: only what is not mounted is looked into.
     script: sh`if ${isMountedAt(path)}; then printf '%s\n' 'directory empty' ${path} ${path}; exit; fi
 at=${path} missing=''
-while [ "$at" != / ] && ! [ -e "$at" ] && ! [ -L "$at" ]; do missing=$at; at=$(dirname -- "$at"); done
+up() { at=$${{ text: "{at%/*}" }}; [ -n "$at" ] || at=/; }
+while [ "$at" != / ] && ! [ -e "$at" ] && ! [ -L "$at" ]; do missing=$at; up; done
 if [ -n "$missing" ]; then printf 'missing empty %s\n' "$missing"
-elif [ -L "$at" ] || ! [ -d "$at" ]; then echo other full; at=$(dirname -- "$at")
+elif [ -L "$at" ] || ! [ -d "$at" ]; then echo other full; up
 elif [ -n "$(ls -A -- "$at" | head -n 1)" ]; then echo directory full
 else echo directory empty
 fi

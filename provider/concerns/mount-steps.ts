@@ -101,6 +101,6 @@ export function removeMade(mountPoint: string, firstMissing: string): Script {
   return sh`at=${mountPoint}
 while rmdir -- "$at" 2>/dev/null; do
   [ "$at" != ${firstMissing} ] || break
-  at=$(dirname -- "$at")
+  at=$${{ text: "{at%/*}" }}
 done`;
 }

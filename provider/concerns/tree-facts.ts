@@ -15,6 +15,8 @@ const takingOver: readonly Tool[] = [
   { program: "setfattr", packages: ["attr", "attr"] },
   { program: "setfacl", packages: ["acl", "acl"] },
   { program: "unshare", packages: ["util-linux", "util-linux"] },
+  // That of busybox has none.
+  { program: "join", packages: ["coreutils", "coreutils"] },
 ];
 
 /** Lines of owner, group and kind that are told apart; guests can make any number of them. */

@@ -1,13 +1,17 @@
 import { type Problem, ShareError } from "../errors";
-import { type Script, sh } from "../formats/shell";
+import { lines, type Script, sh } from "../formats/shell";
 import type { Tool } from "./concern";
-import { factsIn, keyOf, type Look, type LookAsk, type Machine, type WriteAsk } from "./asks";
+import { factsIn, keyOf, type Look, type LookAsk, type Machine, numbered, type WriteAsk } from "./asks";
+import { packagesOf } from "./programs";
 import type { Report } from "./script";
 
 /** Reads out of the reports of one script what each share asked for. */
 
 /** What came of one ask of several; an error is that ask's own. */
 export type Answer<T> = T | ShareError;
+
+/** How to see more than an error says. */
+const seeScripts = "VIRTIO9P_LOG=scripts shows every script as it is run";
 
 /** An error of one ask must not be that of all. */
 export function orOwnError<T>(work: () => T): Answer<T> {
@@ -24,24 +28,43 @@ function toolsOf(asks: readonly LookAsk[]): readonly Tool[] {
   return [...new Map(tools.map((tool) => [tool.program, tool])).values()];
 }
 
-/** The part of a script, named `tools`, that prints the programs that are not there. */
-export function toolCheck(asks: readonly [LookAsk, ...LookAsk[]]): Script {
-  const programs = [...asks[0].machine.programs, ...toolsOf(asks).map((tool) => tool.program)];
+/**
+ * The part of a script, named `tools`, that prints the programs that are not there. Nothing else is done for a share
+ * that needs one of them: a script without its programs does what nobody wrote.
+ */
+export function toolCheck(asks: readonly LookAsk[]): Script {
+  const sets = new Map<string, { readonly programs: readonly string[]; readonly askers: number[] }>();
+  asks.forEach((ask, index) => {
+    const programs = [...ask.machine.programs, ...toolsOf([ask]).map((tool) => tool.program)];
+    const key = programs.join(" ");
+    const known = sets.get(key);
+    if (known) known.askers.push(index);
+    else sets.set(key, { programs, askers: [index] });
+  });
   return sh`mark begin tools
-for program in ${programs}; do command -v "$program" >/dev/null || printf '%s\n' "$program"; done
+lacks() {
+  lack=1
+  for program; do command -v "$program" >/dev/null || { lack=0; printf '%s\n' "$program"; }; done
+  return $lack
+}
+${lines(
+  [...sets.values()].map(
+    ({ programs, askers }) => sh`if lacks ${programs}; then drop ${numbered(askers, asks)}; fi`,
+  ),
+)}
 mark end tools 0`;
 }
 
 /** Throws `toolMissing` for what one share needs of them, with the packages that bring it. */
 export function checkTools({ machine, facts }: LookAsk, report: Report | undefined): void {
   const known = new Map(toolsOf([{ machine, facts }]).map((tool) => [tool.program, tool.packages]));
-  const missing = (report?.stdout.toString("utf8").split("\n") ?? []).filter(
+  const printed = report?.stdout.toString("utf8").split("\n") ?? [];
+  const missing = [...new Set(printed)].filter(
     (program) => known.has(program) || machine.programs.includes(program),
   );
   if (missing.length === 0) return;
   const remedies = missing.map((program) => {
-    const [debian, fedora] =
-      known.get(program) ?? (program === "flock" ? ["util-linux", "util-linux"] : ["coreutils", "coreutils"]);
+    const [debian, fedora] = known.get(program) ?? packagesOf(program);
     return `${program}: package ${debian}${debian === fedora ? "" : ` (Debian, Ubuntu) or ${fedora} (Fedora, EL)`}`;
   });
   throw new ShareError({
@@ -71,7 +94,8 @@ export function readFacts(
         code: "lookFailed",
         layer: machine.place,
         machine: machine.transport.machine,
-        what: `a look failed with status ${report.status}`,
+        what: `reading state failed (exit ${report.status})`,
+        remedy: `mend what the answer names, and try again; ${seeScripts}`,
         ...fact.failure,
         tried: fact.does,
         returned: report.stderr.toString("utf8"),
@@ -89,6 +113,7 @@ export function readFacts(
           machine: machine.transport.machine,
           what: `the answer was not understood: ${(error as Error).message}`,
           tried: fact.does,
+          remedy: `report this, with the version of what answered; ${seeScripts}`,
         },
         { cause: error },
       );
@@ -117,6 +142,7 @@ export function lostReport(machine: Machine, does: string, last: string): ShareE
     what: "a script ended before its end",
     tried: does,
     returned: last,
+    remedy: `see what ended it there, and try again; ${seeScripts}`,
   });
 }
 
@@ -139,17 +165,17 @@ export function outcome(
   const returned = report?.stderr.toString("utf8") ?? last;
   const known = step?.failures?.find(({ answer }) => returned.includes(answer));
   const remedies = [
-    ...(known?.remedy === undefined ? [] : [known.remedy]),
+    known?.remedy ?? `mend what the answer names, and run pulumi up again; ${seeScripts}`,
     ...(stuck.length > 0 ? [`these steps could not be undone: ${stuck.join("; ")}`] : []),
   ];
   const failed: Problem = {
     code: known?.code ?? step?.code ?? "stepFailed",
     layer: step?.layer ?? machine.place,
     machine: machine.transport.machine,
-    what: known?.what ?? (report ? `a step failed with status ${report.status}` : "a step did not end"),
+    what: known?.what ?? (report ? `a change failed (exit ${report.status})` : "a change did not end"),
     tried: step?.does ?? "",
     returned,
-    ...(remedies.length > 0 ? { remedy: remedies.join(". ") } : {}),
+    remedy: remedies.join(". "),
   };
   return { failed, kept: done.length - undone.length };
 }

@@ -51,19 +51,44 @@ export interface WriteAsk extends LookAsk {
 
 // What several ask for together.
 
-/** A fact, and the machine of a share that asks for it. */
+/** A fact, the machine of a share that asks for it, and the numbers of all that ask. */
 export interface Scoped {
   readonly fact: Fact<unknown>;
   readonly machine: Machine;
+  readonly askers: readonly number[];
 }
 
 /** Every fact that is asked for, once, by a key that tells those of different domains apart. */
 export function factsIn(asks: readonly LookAsk[]): ReadonlyMap<string, Scoped> {
-  return new Map(
-    asks.flatMap(({ machine, facts }) =>
-      [...facts.values()].map((fact) => [keyOf(fact, machine), { fact, machine }] as const),
-    ),
-  );
+  const all = new Map<string, Scoped & { readonly askers: number[] }>();
+  asks.forEach(({ machine, facts }, index) => {
+    for (const fact of facts.values()) {
+      const key = keyOf(fact, machine);
+      const known = all.get(key);
+      if (known) known.askers.push(index);
+      else all.set(key, { fact, machine, askers: [index] });
+    }
+  });
+  return all;
+}
+
+/**
+ * Of a script that serves several: `drop NUMBER...` says that nothing more is to be done for these, and
+ * `sound NUMBER...` is a test that one of them is not dropped.
+ */
+export function serving(asks: readonly unknown[]): Script {
+  return sh`out=' ' all='${{ text: asks.map((_, index) => index).join(" ") }}'
+drop() { for one; do out="$out$one "; done; }
+sound() {
+  [ "$out" != ' ' ] || return 0
+  for one; do case $out in *" $one "*) ;; *) return 0;; esac; done
+  return 1
+}`;
+}
+
+/** Numbers as words of the shell. */
+export function numbered(askers: readonly number[], asks: readonly unknown[]): Script {
+  return { text: askers.length === asks.length ? "$all" : askers.join(" ") };
 }
 
 /** Under which a fact is looked up once: of each domain where it is a domain's own. */
@@ -72,7 +97,7 @@ export function keyOf(fact: Fact<unknown>, machine: Machine): string {
 }
 
 /** What looks a fact up, with its domain found first where it is a domain's own. */
-export function scriptOf({ fact, machine }: Scoped): Script {
+export function scriptOf({ fact, machine }: Pick<Scoped, "fact" | "machine">): Script {
   return fact.perDomain === true ? lines([machine.scope.enter, fact.script]) : fact.script;
 }
 
@@ -80,32 +105,44 @@ export function scriptOf({ fact, machine }: Scoped): Script {
 export function lookUp(asks: readonly LookAsk[]): Script {
   const all = [...factsIn(asks).values()];
   const snippets = all.map(
-    (scoped, index) => [`fact-${index}`, { does: scoped.fact.does, run: scriptOf(scoped) }] as const,
+    (scoped, index) =>
+      [
+        `fact-${index}`,
+        {
+          does: scoped.fact.does,
+          run: scriptOf(scoped),
+          when: sh`sound ${numbered(scoped.askers, asks)}`,
+        },
+      ] as const,
   );
-  return lines([gather(all), inTurn(new Map(snippets))]);
+  return lines([gather(all, asks), inTurn(new Map(snippets))]);
 }
 
-/** Sets the variables that facts are read out of. */
-export function gather(scoped: readonly Scoped[]): Script {
+/** Sets the variables that facts are read out of; empty where nobody needs what is in them. */
+export function gather(scoped: readonly Scoped[], asks: readonly LookAsk[]): Script {
   const gatherings = new Map(
     scoped.flatMap(({ fact: { gathers } }) => (gathers ? [[gathers.variable, gathers]] : [])),
   );
   return lines(
     [...gatherings.values()].map(({ variable, script }) => {
-      const set = sh`${{ text: variable }}=$( ${script}
-)`;
-      const askers = scoped.filter(({ fact }) => fact.gathers?.variable === variable);
-      const tests = new Map<string, Script>();
-      for (const { fact, machine } of askers) {
-        const when = fact.gathers?.when;
-        if (!when) return set;
-        tests.set(`${machine.scope.key} ${when.text}`, lines([machine.scope.enter, when]));
-      }
-      const any = [...tests.values()].map((test) => `( ${test.text}\n)`).join(" || ");
+      const own = scoped.filter(({ fact }) => fact.gathers?.variable === variable);
+      const askers = [...new Set(own.flatMap((one) => one.askers))];
       return sh`${{ text: variable }}=''
-if ${{ text: any }}; then ${set}; fi`;
+if sound ${numbered(askers, asks)} && ${isWanted(own)}; then ${{ text: variable }}=$( ${script}
+); fi`;
     }),
   );
+}
+
+/** A test: one of the domains needs what is gathered. */
+function isWanted(scoped: readonly Scoped[]): Script {
+  const tests = new Map<string, Script>();
+  for (const { fact, machine } of scoped) {
+    const when = fact.gathers?.when;
+    if (!when) return sh`:`;
+    tests.set(`${machine.scope.key} ${when.text}`, lines([machine.scope.enter, when]));
+  }
+  return { text: `{ ${[...tests.values()].map((test) => `( ${test.text}\n)`).join(" || ")}; }` };
 }
 
 /** Milliseconds: the longest that one of them waits for a sign of progress. */

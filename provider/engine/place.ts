@@ -9,6 +9,7 @@ import {
   type LookAsk,
   lookUp,
   scriptOf,
+  serving,
   standsAsSeen,
   type WriteAsk,
 } from "./asks";
@@ -47,7 +48,7 @@ export interface Written {
  */
 export async function look(asks: readonly [LookAsk, ...LookAsk[]]): Promise<Answer<Look>[]> {
   const [{ machine }] = asks;
-  const composed = compose(machine.prelude, () => lines([toolCheck(asks), lookUp(asks)]));
+  const composed = compose(machine.prelude, () => lines([serving(asks), toolCheck(asks), lookUp(asks)]));
   const output = await machine.transport.run(composed.text, { idleMs: idleOf(asks) });
   const reports = parseReports(composed.mark, output.stdout, output.stderr);
   const last = unfinished(composed.mark, output.stdout) ?? printable(output.stderr.toString("utf8"));
@@ -72,8 +73,12 @@ export async function write(asks: readonly [WriteAsk, ...WriteAsk[]]): Promise<A
   const guards = [...factsIn(asks)].filter(([, { fact }]) => fact.guard === true);
   const composed = compose(machine.prelude, () =>
     lines([
+      serving(asks),
       machine.lock,
-      gather(guards.map(([, scoped]) => scoped)),
+      gather(
+        guards.map(([, scoped]) => scoped),
+        asks,
+      ),
       ...guards.map(
         ([, scoped], index) => sh`guard_${index}=$( ( ${scriptOf(scoped)}
 ) 2>/dev/null | sha256sum | cut -d' ' -f1 )`,
@@ -136,7 +141,12 @@ export async function perform(
 ): Promise<{ readonly report: Report; readonly look: Look }> {
   const asks = [{ machine, facts }] as const;
   const composed = compose(machine.prelude, () =>
-    lines([machine.scope.enter, inTurn(new Map([["job", { does, run: script }]])), lookUp(asks)]),
+    lines([
+      serving(asks),
+      machine.scope.enter,
+      inTurn(new Map([["job", { does, run: script }]])),
+      lookUp(asks),
+    ]),
   );
   const output = await machine.transport.run(composed.text, {
     idleMs: machine.idleMs,

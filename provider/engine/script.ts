@@ -1,4 +1,5 @@
 import { randomBytes } from "node:crypto";
+import { environment } from "../formats/environment";
 import { comment, lines, type Script, sh } from "../formats/shell";
 import { touchLock } from "./machine-lock";
 
@@ -7,6 +8,8 @@ export interface Snippet {
   /** In the operator's words: `chown /srv/a to 64055:64055`. */
   readonly does: string;
   readonly run: Script;
+  /** A test: where it fails the snippet is not run, and has no report. */
+  readonly when?: Script;
 }
 
 /** What one snippet did. A snippet that never ran has no report. */
@@ -32,9 +35,7 @@ export interface Composed {
 export function compose(prelude: Script, body: (mark: string) => Script): Composed {
   const mark = `virtio9p-${randomBytes(12).toString("hex")}`;
   const script = sh`main() {
-LC_ALL=C
-PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-export LC_ALL PATH
+${environment}
 unset CDPATH ENV IFS
 umask 077
 mark=${mark} lock=''
@@ -54,13 +55,18 @@ main </dev/null
 /** All snippets one after another, each reported under its name, none stopping the next. */
 export function inTurn(snippets: ReadonlyMap<string, Snippet>): Script {
   return lines(
-    [...snippets].map(
-      ([name, snippet]) => sh`${comment(snippet.does)}
+    [...snippets].map(([name, snippet]) => {
+      const section = sh`${comment(snippet.does)}
 mark begin ${name}
 ( ${snippet.run}
 )
-mark end ${name} $?`,
-    ),
+mark end ${name} $?`;
+      return snippet.when
+        ? sh`if ${snippet.when}; then
+${section}
+fi`
+        : section;
+    }),
   );
 }
 

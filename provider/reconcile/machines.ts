@@ -1,5 +1,6 @@
 import type { Machine } from "../engine/asks";
 import { takeLock } from "../engine/machine-lock";
+import { guestPrograms, hostPrograms } from "../engine/programs";
 import { recordsDirectory } from "../engine/record";
 import { type Script, sh } from "../formats/shell";
 import { hostOnItsWay, type ShareSpec } from "../spec";
@@ -52,7 +53,7 @@ export function machinesOf(spec: ShareSpec, knownUuid: string): Machines {
       prelude: sh`:`,
       scope: noDomain,
       lock: guestLock,
-      programs: ["sha256sum"],
+      programs: guestPrograms,
       most: way ? Infinity : mostInGuest,
     }),
     guestReady: (withinMs) => way?.connection.ready(withinMs) ?? Promise.resolve(),
@@ -76,7 +77,7 @@ function hostMachine(libvirtUri: string, transport: Transport): Machine {
     prelude: hostPrelude(libvirtUri),
     scope: noDomain,
     lock: hostLock,
-    programs: ["flock", "sha256sum"],
+    programs: hostPrograms,
     most: Infinity,
   };
 }

@@ -1,3 +1,4 @@
+import { environment } from "../formats/environment";
 import { comment, type Script, sh } from "../formats/shell";
 import { ShareError } from "../errors";
 import type { Limits, Output, Transport } from "./transport";
@@ -63,22 +64,22 @@ function agentCommand(script: string): string {
  */
 function onHost(virsh: Script, uuid: string, command: string, limits: Limits): string {
   return sh`main() {
-LC_ALL=C
-PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-export LC_ALL PATH
+${environment}
 ${comment("start the script in the guest, through its agent")}
 answer=$(${virsh} qemu-agent-command --timeout 10 ${uuid} ${command}) || exit ${exits.agentRefused}
 pid=$(printf %s "$answer" | sed -n 's/.*"pid":\([0-9][0-9]*\).*/\1/p')
 [ -n "$pid" ] || { printf '%s\n' "$answer" >&2; exit ${exits.agentRefused}; }
 ${comment("wait for its end")}
-now() { cut -d. -f1 /proc/uptime; }
-end=$(( $(now) + ${Math.ceil(limits.idleMs / 1000)} )) wait=0.02
+now() { read -r up _ < /proc/uptime; up=${{ text: "${up%%.*}" }}; }
+now
+end=$(( up + ${Math.ceil(limits.idleMs / 1000)} )) wait=0.02
 while :; do
   answer=$(${virsh} qemu-agent-command --timeout 10 ${uuid} "{\"execute\":\"guest-exec-status\",\"arguments\":{\"pid\":$pid}}" 2>&1) ||
     case $answer in *'not available for now'*) ;; *) printf '%s\n' "$answer" >&2; exit ${exits.agentLost};; esac
   case $answer in *'"exited":true'*) printf '%s\n' "$answer" | sed -n '/^{/p'; exit 0;; esac
-  if [ "$(now)" -ge "$end" ]; then
-    ${virsh} qemu-agent-command --timeout 5 ${uuid} "{\"execute\":\"guest-exec\",\"arguments\":{\"path\":\"/bin/kill\",\"arg\":[\"$pid\"]}}" >/dev/null 2>&1
+  now
+  if [ "$up" -ge "$end" ]; then
+    ${virsh} qemu-agent-command --timeout 5 ${uuid} "{\"execute\":\"guest-exec\",\"arguments\":{\"path\":\"/bin/sh\",\"arg\":[\"-c\",\"kill $pid\"]}}" >/dev/null 2>&1
     exit ${exits.hung}
   fi
   sleep $wait

@@ -3,6 +3,7 @@ import { lstatSync, realpathSync, statSync } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
 import type { Readable, Writable } from "node:stream";
 import { ShareError } from "../errors";
+import { searchPath } from "../formats/environment";
 import type { Script } from "../formats/shell";
 import { identityFormat } from "../formats/identity";
 
@@ -45,7 +46,7 @@ export function piped(script: Script, passed?: RegExp): Piped {
   const child = spawn("sh", ["-c", script.text], {
     detached: true,
     stdio: ["pipe", "pipe", "pipe"],
-    env: { PATH: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", LC_ALL: "C" },
+    env: { PATH: searchPath, LC_ALL: "C" },
   });
   // Who writes to one that has ended learns it from how it ended.
   child.stdin.on("error", () => undefined);

@@ -54,7 +54,12 @@ describe("inTurn", () => {
   test("the environment is fixed: language, search path, umask", () => {
     const { reports } = run(snippets(sh`echo "$LC_ALL $PATH"; umask`));
     expect(reports).toEqual([
-      ["s0", 0, "C /usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n0077\n", ""],
+      [
+        "s0",
+        0,
+        "C /usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/run/wrappers/bin:/run/current-system/sw/bin:/run/privileged/bin:/run/setuid-programs:/run/current-system/profile/sbin:/run/current-system/profile/bin\n0077\n",
+        "",
+      ],
     ]);
   });
 
