@@ -1,6 +1,5 @@
 import { rmSync } from "node:fs";
 import { ConfinedHost } from "../e2e/support/confined-host";
-import { testSome } from "../e2e/support/sample";
 import { Stack } from "../e2e/support/stack";
 
 /** A guest with SELinux enforcing: what lets its services use a share. It is reached over SSH, for its agent is confined. */
@@ -43,23 +42,20 @@ describe("a guest with SELinux enforcing", () => {
     expect((await guest.sh("stat -c %C /mnt/two")).trim()).toBe("system_u:object_r:unlabeled_t:s0");
   });
 
-  testSome("selinux-guest", 1, {
-    "one that its policy does not have is refused, with the names that are near, and nothing is changed":
-      async () => {
-        stack.declare({ ...one(), ...two(["httpd_use_nfs", "httpd_use_nsf"]) });
-        expect((await stack.pulumi("up")).stdout).toMatch(
-          /no boolean httpd_use_nsf \[unknownBoolean\][^]*did you mean httpd_use_nfs, or /,
-        );
-        expect(await value()).toBe(on);
-      },
+  it("one that its policy does not have is refused, with the names that are near, and nothing is changed", async () => {
+    stack.declare({ ...one(), ...two(["httpd_use_nfs", "httpd_use_nsf"]) });
+    expect((await stack.pulumi("up")).stdout).toMatch(
+      /no boolean httpd_use_nsf \[unknownBoolean\][^]*did you mean httpd_use_nfs, or /,
+    );
+    expect(await value()).toBe(on);
+  });
 
-    "drift is seen and repaired": async () => {
-      await guest.sh("setsebool httpd_use_nfs off");
-      stack.declare({ ...one(), ...two() });
-      expect((await stack.must("refresh")).stdout).toMatch(/httpd_use_nfs is off in the guest/);
-      await stack.must("up");
-      expect(await value()).toBe(on);
-    },
+  it("drift is seen and repaired", async () => {
+    await guest.sh("setsebool httpd_use_nfs off");
+    stack.declare({ ...one(), ...two() });
+    expect((await stack.must("refresh")).stdout).toMatch(/httpd_use_nfs is off in the guest/);
+    await stack.must("up");
+    expect(await value()).toBe(on);
   });
 
   it("stays as long as a share of the domain wants it, and is given back with the last", async () => {

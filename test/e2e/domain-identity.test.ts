@@ -2,7 +2,6 @@ import { rmSync } from "node:fs";
 import { directory, records } from "./support/lab";
 import { minimalDomain, uuidOf } from "./support/minimal-domain";
 import { output } from "./support/run";
-import { testSome } from "./support/sample";
 import { Stack } from "./support/stack";
 
 /** Which domain a share belongs to: by name, by UUID, after it was renamed or defined anew. */
@@ -42,89 +41,84 @@ describe("the domain of a share", () => {
     rmSync(source, { recursive: true, force: true });
   });
 
-  testSome("domain-identity", 2, {
-    "by name and by UUID is the same": async () => {
-      stack.declare({ share: { ...share, domain: uuid.toUpperCase() } });
-      await stack.must("up", ["--expect-no-changes"]);
-      expect(await stack.share("share")).toMatchObject({ domainUuid: uuid, domainName: "v9p-web" });
-    },
+  it("by name and by UUID is the same", async () => {
+    stack.declare({ share: { ...share, domain: uuid.toUpperCase() } });
+    await stack.must("up", ["--expect-no-changes"]);
+    expect(await stack.share("share")).toMatchObject({ domainUuid: uuid, domainName: "v9p-web" });
+  });
 
-    "another one replaces the share, deleted first": async () => {
-      await other.define("");
-      stack.declare({ share: { ...share, domain: "v9p-web-other" } });
-      const up = await stack.must("up");
-      expect(up.stdout).toMatch(/deleted original[^]*created replacement|replaced/);
-      expect(await definition("v9p-web")).not.toContain("<target dir='web'/>");
-      expect(await definition("v9p-web-other")).toContain("<target dir='web'/>");
-      expect(await stack.share("share")).toMatchObject({ domainName: "v9p-web-other" });
-    },
+  it("another one replaces the share, deleted first", async () => {
+    await other.define("");
+    stack.declare({ share: { ...share, domain: "v9p-web-other" } });
+    const up = await stack.must("up");
+    expect(up.stdout).toMatch(/deleted original[^]*created replacement|replaced/);
+    expect(await definition("v9p-web")).not.toContain("<target dir='web'/>");
+    expect(await definition("v9p-web-other")).toContain("<target dir='web'/>");
+    expect(await stack.share("share")).toMatchObject({ domainName: "v9p-web-other" });
+  });
 
-    "renamed is still the one: a refresh says its new name, which then is no change": async () => {
-      await virsh("domrename", "v9p-web", "v9p-web-moved");
-      const refresh = await stack.must("refresh");
-      expect(refresh.stdout).toMatch(/warning: web: the domain v9p-web is called v9p-web-moved now/);
-      expect(await stack.share("share")).toMatchObject({
-        domainName: "v9p-web-moved",
-        layers: { device: "ok" },
-      });
-      stack.declare({ share: { ...share, domain: "v9p-web-moved" } });
-      await stack.must("up", ["--expect-no-changes"]);
-      await stack.must("refresh", ["--expect-no-changes"]);
-    },
+  it("renamed is still the one: a refresh says its new name, which then is no change", async () => {
+    await virsh("domrename", "v9p-web", "v9p-web-moved");
+    const refresh = await stack.must("refresh");
+    expect(refresh.stdout).toMatch(/warning: web: the domain v9p-web is called v9p-web-moved now/);
+    expect(await stack.share("share")).toMatchObject({
+      domainName: "v9p-web-moved",
+      layers: { device: "ok" },
+    });
+    stack.declare({ share: { ...share, domain: "v9p-web-moved" } });
+    await stack.must("up", ["--expect-no-changes"]);
+    await stack.must("refresh", ["--expect-no-changes"]);
+  });
 
-    "renamed, and its name taken by another: an update is refused with both, and destroy takes the right one":
-      async () => {
-        await virsh("domrename", "v9p-web", "v9p-web-moved");
-        const third = minimalDomain("v9p-web");
-        await third.define("");
-        stack.declare({ share: { ...share, readOnly: true } });
-        const up = await stack.pulumi("up");
-        expect(up.stdout).toMatch(
-          /is called v9p-web-moved now .*and v9p-web is another one .*\[domainRenamed\]/,
-        );
-        expect(await definition("v9p-web")).not.toContain("<target dir='web'/>");
-        stack.declare({});
-        await stack.must("up");
-        expect(await definition("v9p-web-moved")).not.toContain("<target dir='web'/>");
-        await third.remove();
-      },
+  it("renamed, and its name taken by another: an update is refused with both, and destroy takes the right one", async () => {
+    await virsh("domrename", "v9p-web", "v9p-web-moved");
+    const third = minimalDomain("v9p-web");
+    await third.define("");
+    stack.declare({ share: { ...share, readOnly: true } });
+    const up = await stack.pulumi("up");
+    expect(up.stdout).toMatch(/is called v9p-web-moved now .*and v9p-web is another one .*\[domainRenamed\]/);
+    expect(await definition("v9p-web")).not.toContain("<target dir='web'/>");
+    stack.declare({});
+    await stack.must("up");
+    expect(await definition("v9p-web-moved")).not.toContain("<target dir='web'/>");
+    await third.remove();
+  });
 
-    "defined anew under its name is repaired by up, and its records go with it": async () => {
-      await web.remove();
-      const again = minimalDomain("v9p-web");
-      await again.define("");
-      const preview = await stack.pulumi("preview", ["--refresh", "--expect-no-changes"]);
-      expect(preview.code).toBe(7);
-      await stack.must("up", ["--refresh"]);
-      expect(await definition("v9p-web")).toContain("<target dir='web'/>");
-      const now = await stack.share("share");
-      expect(now["domainUuid"]).not.toBe(uuid);
-      await stack.must("preview", ["--refresh", "--expect-no-changes"]);
-      expect(await records(uuid)).toEqual([]);
-    },
+  it("defined anew under its name is repaired by up, and its records go with it", async () => {
+    await web.remove();
+    const again = minimalDomain("v9p-web");
+    await again.define("");
+    const preview = await stack.pulumi("preview", ["--refresh", "--expect-no-changes"]);
+    expect(preview.code).toBe(7);
+    await stack.must("up", ["--refresh"]);
+    expect(await definition("v9p-web")).toContain("<target dir='web'/>");
+    const now = await stack.share("share");
+    expect(now["domainUuid"]).not.toBe(uuid);
+    await stack.must("preview", ["--refresh", "--expect-no-changes"]);
+    expect(await records(uuid)).toEqual([]);
+  });
 
-    "gone is a status while something is left on the host, and destroy cleans it": async () => {
-      await web.remove();
-      await stack.must("refresh");
-      expect(await stack.share("share")).toMatchObject({ status: "domainMissing" });
-      const up = await stack.pulumi("up");
-      expect(up.stdout).toMatch(/libvirt has no domain v9p-web \[unknownDomain\]/);
-    },
+  it("gone is a status while something is left on the host, and destroy cleans it", async () => {
+    await web.remove();
+    await stack.must("refresh");
+    expect(await stack.share("share")).toMatchObject({ status: "domainMissing" });
+    const up = await stack.pulumi("up");
+    expect(up.stdout).toMatch(/libvirt has no domain v9p-web \[unknownDomain\]/);
+  });
 
-    "named like the running number of another one is told from it": async () => {
-      await other.define("");
-      await other.virsh("start", "--paused");
-      const number = (await other.virsh("domid")).trim();
-      const numbered = minimalDomain(number);
-      await numbered.define("");
-      stack.declare({ share: { ...share, domain: number } });
-      await stack.must("up");
-      const named = await uuidOf(number);
-      expect(await definition(named)).toContain("<target dir='web'/>");
-      expect(await definition("v9p-web-other")).not.toContain("<target dir='web'/>");
-      stack.declare({});
-      await stack.must("up");
-      await virsh("undefine", named);
-    },
+  it("named like the running number of another one is told from it", async () => {
+    await other.define("");
+    await other.virsh("start", "--paused");
+    const number = (await other.virsh("domid")).trim();
+    const numbered = minimalDomain(number);
+    await numbered.define("");
+    stack.declare({ share: { ...share, domain: number } });
+    await stack.must("up");
+    const named = await uuidOf(number);
+    expect(await definition(named)).toContain("<target dir='web'/>");
+    expect(await definition("v9p-web-other")).not.toContain("<target dir='web'/>");
+    stack.declare({});
+    await stack.must("up");
+    await virsh("undefine", named);
   });
 });

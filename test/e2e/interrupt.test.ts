@@ -3,7 +3,6 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { CountedShell } from "./support/counted-shell";
 import { directory, Guest, records } from "./support/lab";
 import type { Ended } from "./support/run";
-import { sample } from "./support/sample";
 import { Stack } from "./support/stack";
 import { guestBySsh } from "./support/via";
 
@@ -139,7 +138,7 @@ describe("a create that is interrupted", () => {
     rmSync(source, { recursive: true, force: true });
   });
 
-  it.each(sample("interrupted-write", rows, 1))("$times, in $during", async (row) => {
+  it.each(rows)("$times, in $during", async (row) => {
     shell = new CountedShell({ at: row.at, when: row.when });
     const { ended, interrupt } = start(shell.folder);
     await shell.held();
@@ -152,7 +151,7 @@ describe("a create that is interrupted", () => {
     await expectRepaired(row.times);
   });
 
-  it.each(sample("interrupted-shutdown", [{ times: "once" }, { times: "twice" }] as const, 1))(
+  it.each([{ times: "once" }, { times: "twice" }] as const)(
     "$times, while the guest shuts down for it",
     async ({ times }) => {
       // Long enough for Pulumi to end the provider meanwhile: 5 s after the second Ctrl-C.

@@ -1,7 +1,6 @@
 import { rmSync } from "node:fs";
 import { CountedShell, type Fault } from "./support/counted-shell";
 import { directory, Guest, records } from "./support/lab";
-import { sample } from "./support/sample";
 import { Stack } from "./support/stack";
 
 /**
@@ -44,34 +43,28 @@ describe("a create that is ended in the middle", () => {
     rmSync(source, { recursive: true, force: true });
   });
 
-  it.each(sample("killed-create", faults, 3))(
-    "$when command $at ($afterMs ms): up and destroy give back all",
-    async (fault) => {
-      const shell = new CountedShell(fault);
-      stack.declare({ share });
-      await stack.pulumi("up", [], { path: shell.folder });
-      shell.remove();
-      // The guest must be able to boot whatever was left; a power job may still be at work.
-      await guest.settle();
-      await stack.must("up");
-      expect(await stack.share("share")).toMatchObject({ status: "active" });
-      await stack.must("destroy");
-      expect(await machine()).toEqual(before);
-      expect(await records(source)).toEqual([]);
-    },
-  );
+  it.each(faults)("$when command $at ($afterMs ms): up and destroy give back all", async (fault) => {
+    const shell = new CountedShell(fault);
+    stack.declare({ share });
+    await stack.pulumi("up", [], { path: shell.folder });
+    shell.remove();
+    // The guest must be able to boot whatever was left; a power job may still be at work.
+    await guest.settle();
+    await stack.must("up");
+    expect(await stack.share("share")).toMatchObject({ status: "active" });
+    await stack.must("destroy");
+    expect(await machine()).toEqual(before);
+    expect(await records(source)).toEqual([]);
+  });
 
   const recorded = faults.filter(({ when, at }) => when === "during" && at > 2);
-  it.each(sample("killed-then-destroyed", recorded, 1))(
-    "$when command $at ($afterMs ms): destroy alone gives back all",
-    async (fault) => {
-      const shell = new CountedShell(fault);
-      stack.declare({ share });
-      await stack.pulumi("up", [], { path: shell.folder });
-      shell.remove();
-      await guest.settle();
-      await stack.must("destroy");
-      expect(await machine()).toEqual(before);
-    },
-  );
+  it.each(recorded)("$when command $at ($afterMs ms): destroy alone gives back all", async (fault) => {
+    const shell = new CountedShell(fault);
+    stack.declare({ share });
+    await stack.pulumi("up", [], { path: shell.folder });
+    shell.remove();
+    await guest.settle();
+    await stack.must("destroy");
+    expect(await machine()).toEqual(before);
+  });
 });

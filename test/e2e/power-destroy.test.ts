@@ -1,6 +1,5 @@
 import { rmSync } from "node:fs";
 import { directory, Guest, records } from "./support/lab";
-import { sample } from "./support/sample";
 import { Stack } from "./support/stack";
 
 /**
@@ -125,7 +124,7 @@ describe("a destroy, within what power allows", () => {
     rmSync(source, { recursive: true, force: true });
   });
 
-  it.each(sample("power-destroy", rows, 2))("$power, after $after", async (row) => {
+  it.each(rows)("$power, after $after", async (row) => {
     const definition = await guest.definition();
     await make(row);
     declare(row.power, row);

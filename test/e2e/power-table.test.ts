@@ -1,6 +1,5 @@
 import { mkdirSync, rmSync } from "node:fs";
 import { directory, Guest, records } from "./support/lab";
-import { sample } from "./support/sample";
 import { Stack } from "./support/stack";
 
 /**
@@ -155,38 +154,35 @@ describe("the table of power", () => {
     rmSync(source, { recursive: true, force: true });
   });
 
-  it.each(sample("power-table", cells, 2))(
-    "$power, and the domain $state",
-    async ({ power, state, expected }) => {
-      await states[state]();
-      const before = await machine();
-      const run = await runNumber();
-      declare(power, expected.hostOnly ?? false);
-      const up = await stack.must("up");
-      if (expected.says) expect(up.stdout).toMatch(expected.says);
-      else expect(up.stdout).not.toMatch(/warning/);
-      const { status, statusReason } = expected;
-      expect(await stack.share("share")).toMatchObject({ status, statusReason, layers: { device: "ok" } });
-      expect(await guest.state()).toBe(expected.state);
-      expect((await runNumber()) !== run).toBe(expected.started);
-      await stack.must("up", ["--expect-no-changes"]);
-      await stack.must("preview", ["--refresh", "--expect-no-changes"]);
+  it.each(cells)("$power, and the domain $state", async ({ power, state, expected }) => {
+    await states[state]();
+    const before = await machine();
+    const run = await runNumber();
+    declare(power, expected.hostOnly ?? false);
+    const up = await stack.must("up");
+    if (expected.says) expect(up.stdout).toMatch(expected.says);
+    else expect(up.stdout).not.toMatch(/warning/);
+    const { status, statusReason } = expected;
+    expect(await stack.share("share")).toMatchObject({ status, statusReason, layers: { device: "ok" } });
+    expect(await guest.state()).toBe(expected.state);
+    expect((await runNumber()) !== run).toBe(expected.started);
+    await stack.must("up", ["--expect-no-changes"]);
+    await stack.must("preview", ["--refresh", "--expect-no-changes"]);
 
-      if (expected.mustResume) {
-        const whole = await machine();
-        const refused = await stack.pulumi("destroy");
-        expect(refused.code).not.toBe(0);
-        expect(refused.stdout).toMatch(/v9p-ptable is paused \[guestUnreachable\]\s+to do: resume it/);
-        expect(await machine()).toEqual(whole);
-        await guest.virsh("resume");
-      }
-      const lastRun = await runNumber();
-      await stack.must("destroy");
-      expect(await machine()).toEqual(before);
-      // Who gives a share up gets a power cycle at most to be rid of a live device, and never a start.
-      const ridOf = expected === made && (power === "restart" || power === "force");
-      expect((await runNumber()) !== lastRun).toBe(ridOf);
-      expect(await guest.state()).toBe(expected.mustResume ? "running" : expected.state);
-    },
-  );
+    if (expected.mustResume) {
+      const whole = await machine();
+      const refused = await stack.pulumi("destroy");
+      expect(refused.code).not.toBe(0);
+      expect(refused.stdout).toMatch(/v9p-ptable is paused \[guestUnreachable\]\s+to do: resume it/);
+      expect(await machine()).toEqual(whole);
+      await guest.virsh("resume");
+    }
+    const lastRun = await runNumber();
+    await stack.must("destroy");
+    expect(await machine()).toEqual(before);
+    // Who gives a share up gets a power cycle at most to be rid of a live device, and never a start.
+    const ridOf = expected === made && (power === "restart" || power === "force");
+    expect((await runNumber()) !== lastRun).toBe(ridOf);
+    expect(await guest.state()).toBe(expected.mustResume ? "running" : expected.state);
+  });
 });

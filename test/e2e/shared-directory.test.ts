@@ -1,7 +1,6 @@
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { directory, Guest, records } from "./support/lab";
 import { output } from "./support/run";
-import { sample, testSome } from "./support/sample";
 import { Stack } from "./support/stack";
 
 /** Which of two nested shares is made first and goes first, and whether their directories were there before. */
@@ -69,26 +68,23 @@ describe("two shares of one directory, from two stacks", () => {
 
   const ownerOf = (path: string): Promise<string> => output("stat", ["-c", "%u:%g", path]);
 
-  it.each(sample("destroyed-in-order", orders, 1))(
-    "destroyed in either order, $early first",
-    async ({ early }) => {
-      const before = await directory(source);
-      one.declare({ share: shares.one });
-      two.declare({ share: shares.two });
-      await one.must("up");
-      await two.must("up");
-      const [former, late] = early === "one" ? [one, two] : [two, one];
-      const destroyed = await former.must("destroy");
-      expect(destroyed.stdout).toMatch(/warning: .*directory \/srv\/v9p-shared\/tree is left as it is/);
-      expect(await ownerOf(source)).toBe("64055:64055\n");
-      await late.must("preview", ["--refresh", "--expect-no-changes"]);
-      await late.must("destroy");
-      expect(await directory(source)).toBe(before);
-      expect(await records(source)).toEqual([]);
-    },
-  );
+  it.each(orders)("destroyed in either order, $early first", async ({ early }) => {
+    const before = await directory(source);
+    one.declare({ share: shares.one });
+    two.declare({ share: shares.two });
+    await one.must("up");
+    await two.must("up");
+    const [former, late] = early === "one" ? [one, two] : [two, one];
+    const destroyed = await former.must("destroy");
+    expect(destroyed.stdout).toMatch(/warning: .*directory \/srv\/v9p-shared\/tree is left as it is/);
+    expect(await ownerOf(source)).toBe("64055:64055\n");
+    await late.must("preview", ["--refresh", "--expect-no-changes"]);
+    await late.must("destroy");
+    expect(await directory(source)).toBe(before);
+    expect(await records(source)).toEqual([]);
+  });
 
-  it.each(sample("nested-shares", nested, 1))("nested: $what", async ({ firstMade, firstGone, exists }) => {
+  it.each(nested)("nested: $what", async ({ firstMade, firstGone, exists }) => {
     const outer = exists ? source : `${base}/new`;
     const inner = `${outer}/inner`;
     if (exists) {
@@ -115,80 +111,77 @@ describe("two shares of one directory, from two stacks", () => {
     expect(await records(base)).toEqual([]);
   });
 
-  testSome("shared-directory", 1, {
-    "two ups at the same moment: both succeed, and both records stand": async () => {
-      one.declare({ share: shares.one });
-      two.declare({ share: shares.two, more: { ...shares.two, source: `${base}/more`, tag: "more" } });
-      const before = await directory(source);
-      await Promise.all([one.must("up"), two.must("up")]);
-      for (const guest of [first, second]) expect(await guest.definition()).toContain("<target dir='tree'/>");
-      await Promise.all([one.must("destroy"), two.must("destroy")]);
-      expect(await directory(source)).toBe(before);
-      expect(await directory(`${base}/more`)).toBe("missing\n");
-      expect(await records(base)).toEqual([]);
-    },
+  it("two ups at the same moment: both succeed, and both records stand", async () => {
+    one.declare({ share: shares.one });
+    two.declare({ share: shares.two, more: { ...shares.two, source: `${base}/more`, tag: "more" } });
+    const before = await directory(source);
+    await Promise.all([one.must("up"), two.must("up")]);
+    for (const guest of [first, second]) expect(await guest.definition()).toContain("<target dir='tree'/>");
+    await Promise.all([one.must("destroy"), two.must("destroy")]);
+    expect(await directory(source)).toBe(before);
+    expect(await directory(`${base}/more`)).toBe("missing\n");
+    expect(await records(base)).toEqual([]);
+  });
 
-    "under another path, through a bind mount, it is refused by the first one's path": async () => {
-      const bound = `${base}/bound`;
-      mkdirSync(bound);
-      await output("mount", ["--bind", source, bound]);
-      try {
-        const before = await directory(source);
-        one.declare({ share: shares.one });
-        two.declare({ share: { ...shares.two, source: bound, readOnly: true } });
-        await one.must("up");
-        const held = [await directory(source), await second.definition()];
-        const refused = await two.pulumi("up");
-        expect(refused.code).not.toBe(0);
-        expect(refused.stdout).toContain(
-          `${bound} is ${source} by another path, through a mount, and a share has it under that one [sourceIsLink]`,
-        );
-        expect([await directory(source), await second.definition()]).toEqual(held);
-        await one.must("destroy");
-        expect(await directory(source)).toBe(before);
-      } finally {
-        await output("umount", [bound]);
-      }
-    },
-
-    "a lost state: the record says what was there before": async () => {
+  it("under another path, through a bind mount, it is refused by the first one's path", async () => {
+    const bound = `${base}/bound`;
+    mkdirSync(bound);
+    await output("mount", ["--bind", source, bound]);
+    try {
       const before = await directory(source);
       one.declare({ share: shares.one });
+      two.declare({ share: { ...shares.two, source: bound, readOnly: true } });
       await one.must("up");
-      await one.must("state", ["delete", await one.urn("share")]);
-      await one.must("up");
+      const held = [await directory(source), await second.definition()];
+      const refused = await two.pulumi("up");
+      expect(refused.code).not.toBe(0);
+      expect(refused.stdout).toContain(
+        `${bound} is ${source} by another path, through a mount, and a share has it under that one [sourceIsLink]`,
+      );
+      expect([await directory(source), await second.definition()]).toEqual(held);
       await one.must("destroy");
       expect(await directory(source)).toBe(before);
-      expect(await records(source)).toEqual([]);
-    },
+    } finally {
+      await output("umount", [bound]);
+    }
+  });
 
-    "a directory that was moved away, or whose file system is not mounted, is an error and not drift":
-      async () => {
-        one.declare({ share: { ...shares.one, accessMode: "passthrough", directory: { owner: "64055" } } });
-        await one.must("up");
-        await output("mv", [source, `${source}-away`]);
-        expect((await one.pulumi("up", ["--refresh"])).stdout).toMatch(/\[sourceVanished\]/);
-        mkdirSync(source);
-        expect((await one.pulumi("up", ["--refresh"])).stdout).toMatch(/\[sourceMoved\]/);
-        expect(await ownerOf(source)).toBe("0:0\n");
-        await output("rmdir", [source]);
-        await output("mv", [`${source}-away`, source]);
-        await output("mount", ["-t", "tmpfs", "none", source]);
-        expect((await one.pulumi("up", ["--refresh"])).stdout).toMatch(/\[sourceMoved\]/);
-        await output("umount", [source]);
-        await one.must("up", ["--refresh"]);
-        await one.must("preview", ["--refresh", "--expect-no-changes"]);
-      },
+  it("a lost state: the record says what was there before", async () => {
+    const before = await directory(source);
+    one.declare({ share: shares.one });
+    await one.must("up");
+    await one.must("state", ["delete", await one.urn("share")]);
+    await one.must("up");
+    await one.must("destroy");
+    expect(await directory(source)).toBe(before);
+    expect(await records(source)).toEqual([]);
+  });
 
-    "one that the share made and that is gone later is an error too, and never made anew": async () => {
-      const made = `${base}/made`;
-      one.declare({ share: { ...shares.one, source: made } });
-      await one.must("up");
-      await output("rmdir", [made]);
-      expect((await one.pulumi("up", ["--refresh"])).stdout).toMatch(/\[sourceVanished\]/);
-      expect(await directory(made)).toBe("missing\n");
-      await one.must("destroy");
-      expect(await records(made)).toEqual([]);
-    },
+  it("a directory that was moved away, or whose file system is not mounted, is an error and not drift", async () => {
+    one.declare({ share: { ...shares.one, accessMode: "passthrough", directory: { owner: "64055" } } });
+    await one.must("up");
+    await output("mv", [source, `${source}-away`]);
+    expect((await one.pulumi("up", ["--refresh"])).stdout).toMatch(/\[sourceVanished\]/);
+    mkdirSync(source);
+    expect((await one.pulumi("up", ["--refresh"])).stdout).toMatch(/\[sourceMoved\]/);
+    expect(await ownerOf(source)).toBe("0:0\n");
+    await output("rmdir", [source]);
+    await output("mv", [`${source}-away`, source]);
+    await output("mount", ["-t", "tmpfs", "none", source]);
+    expect((await one.pulumi("up", ["--refresh"])).stdout).toMatch(/\[sourceMoved\]/);
+    await output("umount", [source]);
+    await one.must("up", ["--refresh"]);
+    await one.must("preview", ["--refresh", "--expect-no-changes"]);
+  });
+
+  it("one that the share made and that is gone later is an error too, and never made anew", async () => {
+    const made = `${base}/made`;
+    one.declare({ share: { ...shares.one, source: made } });
+    await one.must("up");
+    await output("rmdir", [made]);
+    expect((await one.pulumi("up", ["--refresh"])).stdout).toMatch(/\[sourceVanished\]/);
+    expect(await directory(made)).toBe("missing\n");
+    await one.must("destroy");
+    expect(await records(made)).toEqual([]);
   });
 });

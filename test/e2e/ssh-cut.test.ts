@@ -1,7 +1,6 @@
 import { mkdirSync, rmSync } from "node:fs";
 import { CountedShell } from "./support/counted-shell";
 import { directory, Guest, records } from "./support/lab";
-import { sample } from "./support/sample";
 import { Stack } from "./support/stack";
 import { SshHost } from "./support/via";
 
@@ -56,35 +55,29 @@ describe("a connection that is cut", () => {
     rmSync(base, { recursive: true, force: true });
   });
 
-  it.each(sample("ssh-cut", cuts, 2))(
-    "$when command $at of $operation: the next one finishes it",
-    async (cut) => {
-      declare("/mnt/share");
-      if (cut.operation !== "create") await stack.must("up");
-      const shell = new CountedShell(cut);
-      host.interpose(shell.folder);
-      if (cut.operation === "update") declare("/mnt/other");
-      const ended = await stack.pulumi(cut.operation === "destroy" ? "destroy" : "up");
-      host.interpose(undefined);
-      const reached = shell.count() >= cut.at;
-      shell.remove();
-      const said = ended.stdout + ended.stderr;
-      // An operation of fewer commands was not cut at all.
-      expect([ended.code !== 0, /\[(connectionLost|hostUnreachable)\]/.test(said)]).toEqual([
-        reached,
-        reached,
-      ]);
-      await guest.settle();
-      if (cut.operation !== "destroy") {
-        await stack.must("up");
-        expect(await stack.share("share")).toMatchObject({ status: "active" });
-        const lines = await guest.sh("grep -c ' 9p ' /etc/fstab; grep -c ' 9p ' /proc/mounts");
-        expect(lines).toBe("1\n1\n");
-        await stack.must("up", ["--expect-no-changes"]);
-      }
-      await stack.must("destroy");
-      expect(await machine()).toEqual(before);
-      expect(await records(source)).toEqual([]);
-    },
-  );
+  it.each(cuts)("$when command $at of $operation: the next one finishes it", async (cut) => {
+    declare("/mnt/share");
+    if (cut.operation !== "create") await stack.must("up");
+    const shell = new CountedShell(cut);
+    host.interpose(shell.folder);
+    if (cut.operation === "update") declare("/mnt/other");
+    const ended = await stack.pulumi(cut.operation === "destroy" ? "destroy" : "up");
+    host.interpose(undefined);
+    const reached = shell.count() >= cut.at;
+    shell.remove();
+    const said = ended.stdout + ended.stderr;
+    // An operation of fewer commands was not cut at all.
+    expect([ended.code !== 0, /\[(connectionLost|hostUnreachable)\]/.test(said)]).toEqual([reached, reached]);
+    await guest.settle();
+    if (cut.operation !== "destroy") {
+      await stack.must("up");
+      expect(await stack.share("share")).toMatchObject({ status: "active" });
+      const lines = await guest.sh("grep -c ' 9p ' /etc/fstab; grep -c ' 9p ' /proc/mounts");
+      expect(lines).toBe("1\n1\n");
+      await stack.must("up", ["--expect-no-changes"]);
+    }
+    await stack.must("destroy");
+    expect(await machine()).toEqual(before);
+    expect(await records(source)).toEqual([]);
+  });
 });

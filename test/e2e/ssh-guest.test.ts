@@ -4,7 +4,6 @@ import { join } from "node:path";
 import { FarNetwork } from "./support/far-network";
 import { directory, Guest } from "./support/lab";
 import { output } from "./support/run";
-import { testSome } from "./support/sample";
 import { freePort } from "./support/ssh-server";
 import { Stack } from "./support/stack";
 import { type ConnectionArgs, letInto, SshHost } from "./support/via";
@@ -84,31 +83,29 @@ describe("a guest over SSH", () => {
     rmSync(base, { recursive: true, force: true });
   });
 
-  testSome("ssh-guest, refused", 1, {
-    "is refused where another machine answers at its address, before anything is changed there": async () => {
-      stack.declare({ share: share({}, {}, { domain: other.domain }) });
-      const { code, stdout, stderr } = await stack.pulumi("up");
-      expect(code).not.toBe(0);
-      expect(stdout + stderr).toMatch(
-        /what answers there is not the domain v9p-sshother: its system has the UUID \S+, and the domain's \S+ \[guestIsAnother\]/,
-      );
-      expect([await directory(source), await guest.touched()]).toEqual([before, touched]);
-    },
+  it("is refused where another machine answers at its address, before anything is changed there", async () => {
+    stack.declare({ share: share({}, {}, { domain: other.domain }) });
+    const { code, stdout, stderr } = await stack.pulumi("up");
+    expect(code).not.toBe(0);
+    expect(stdout + stderr).toMatch(
+      /what answers there is not the domain v9p-sshother: its system has the UUID \S+, and the domain's \S+ \[guestIsAnother\]/,
+    );
+    expect([await directory(source), await guest.touched()]).toEqual([before, touched]);
+  });
 
-    "is refused where it does not show which machine it is, before anything is changed there": async () => {
-      const uuid = "/sys/class/dmi/id/product_uuid";
-      stack.declare({ share: share() });
-      // Cannot be read at its beginning: nothing is mapped there.
-      await inGuest(`mount --bind /proc/1/mem ${uuid}`);
-      const { code, stdout, stderr } = await stack.pulumi("up");
-      await inGuest(`umount ${uuid}`);
-      expect(code).not.toBe(0);
-      expect(stdout + stderr).toMatch(
-        /does not show the UUID of its system, so nothing tells that it is the domain v9p-sshguest \[guestUnidentified\]/,
-      );
-      expect(stdout + stderr).toMatch(/answer: unreadable: cat: \S*product_uuid: Input\/output error/);
-      expect([await directory(source), await guest.touched()]).toEqual([before, touched]);
-    },
+  it("is refused where it does not show which machine it is, before anything is changed there", async () => {
+    const uuid = "/sys/class/dmi/id/product_uuid";
+    stack.declare({ share: share() });
+    // Cannot be read at its beginning: nothing is mapped there.
+    await inGuest(`mount --bind /proc/1/mem ${uuid}`);
+    const { code, stdout, stderr } = await stack.pulumi("up");
+    await inGuest(`umount ${uuid}`);
+    expect(code).not.toBe(0);
+    expect(stdout + stderr).toMatch(
+      /does not show the UUID of its system, so nothing tells that it is the domain v9p-sshguest \[guestUnidentified\]/,
+    );
+    expect(stdout + stderr).toMatch(/answer: unreadable: cat: \S*product_uuid: Input\/output error/);
+    expect([await directory(source), await guest.touched()]).toEqual([before, touched]);
   });
 
   it("takes part in a power cycle, and has it all", async () => {
@@ -134,43 +131,41 @@ describe("a guest over SSH", () => {
     await stack.must("refresh", ["--expect-no-changes"], { path: far.path });
   });
 
-  testSome("ssh-guest, through its host", 1, {
-    "straight, where it is not reached, it is pending and says why": async () => {
-      stack.declare({ share: share({ dialErrorLimit: 0 }, {}, at()) });
-      const straight = await stack.must("up", [], { path: far.path });
-      expect(straight.stdout).toMatch(
-        /admin@127\.0\.0\.1:\d+: it does not answer: the guest is left as it is until the next up/,
-      );
-      expect(await stack.share("share")).toMatchObject({ status: "pendingGuest" });
-      stack.declare({ share: share({}, { throughHost: true }, at()) });
-      await stack.must("up", [], { path: far.path });
-      expect(await stack.share("share")).toMatchObject({ status: "active" });
-    },
+  it("straight, where it is not reached, it is pending and says why", async () => {
+    stack.declare({ share: share({ dialErrorLimit: 0 }, {}, at()) });
+    const straight = await stack.must("up", [], { path: far.path });
+    expect(straight.stdout).toMatch(
+      /admin@127\.0\.0\.1:\d+: it does not answer: the guest is left as it is until the next up/,
+    );
+    expect(await stack.share("share")).toMatchObject({ status: "pendingGuest" });
+    stack.declare({ share: share({}, { throughHost: true }, at()) });
+    await stack.must("up", [], { path: far.path });
+    expect(await stack.share("share")).toMatchObject({ status: "active" });
+  });
 
-    "keys that are wrong are errors, and change nothing": async () => {
-      const wrong = share({ hostKey: host.server.hostKey() }, { throughHost: true, mode: "0711" }, at());
-      stack.declare({ share: wrong });
-      const { code, stdout, stderr } = await stack.pulumi("up", [], { path: far.path });
-      expect([code !== 0, (stdout + stderr).includes("[hostKeyMismatch]")]).toEqual([true, true]);
-      expect(await inGuest(`stat -c %a ${mountPoint}`)).not.toBe("711\n");
-    },
+  it("keys that are wrong are errors, and change nothing", async () => {
+    const wrong = share({ hostKey: host.server.hostKey() }, { throughHost: true, mode: "0711" }, at());
+    stack.declare({ share: wrong });
+    const { code, stdout, stderr } = await stack.pulumi("up", [], { path: far.path });
+    expect([code !== 0, (stdout + stderr).includes("[hostKeyMismatch]")]).toEqual([true, true]);
+    expect(await inGuest(`stat -c %a ${mountPoint}`)).not.toBe("711\n");
+  });
 
-    "a guest that is off keeps what it has, so its connection cannot go from the program": async () => {
-      stack.declare({ share: share({}, { throughHost: true }, at()) });
-      await stack.must("up", [], { path: far.path });
-      await guest.shutDown();
-      const without = { ...share({}, {}, at()), guest: undefined, power: "never" };
-      stack.declare({ share: without });
-      const { code, stdout, stderr } = await stack.pulumi("up", [], { path: far.path });
-      expect(code).not.toBe(0);
-      expect(stdout + stderr).toContain("start v9p-sshguest first, or leave guest in until it runs");
-      await guest.virsh("start");
-      await booted();
-      await stack.must("up", [], { path: far.path });
-      expect(await guest.touched()).toBe(touched);
-      stack.declare({ share: share({}, { throughHost: true }, at()) });
-      await stack.must("up", [], { path: far.path });
-    },
+  it("a guest that is off keeps what it has, so its connection cannot go from the program", async () => {
+    stack.declare({ share: share({}, { throughHost: true }, at()) });
+    await stack.must("up", [], { path: far.path });
+    await guest.shutDown();
+    const without = { ...share({}, {}, at()), guest: undefined, power: "never" };
+    stack.declare({ share: without });
+    const { code, stdout, stderr } = await stack.pulumi("up", [], { path: far.path });
+    expect(code).not.toBe(0);
+    expect(stdout + stderr).toContain("start v9p-sshguest first, or leave guest in until it runs");
+    await guest.virsh("start");
+    await booted();
+    await stack.must("up", [], { path: far.path });
+    expect(await guest.touched()).toBe(touched);
+    stack.declare({ share: share({}, { throughHost: true }, at()) });
+    await stack.must("up", [], { path: far.path });
   });
 
   it("is given back all that it had", async () => {
