@@ -252,7 +252,9 @@ umount() {
 tag() { sed -n "s/.*<target dir='\([^']*\)'.*/\1/p"; }
 xml() {
   printf '%s\n' "<domain type='kvm'>" '  <name>web1</name>' ${`  <uuid>${uuid}</uuid>`} '  <devices>'
-  cat ${this.path()}/"$1"/* 2>/dev/null | sed 's/^/    /'
+  for __device in ${this.path()}/"$1"/*; do
+    [ ! -e "$__device" ] || while IFS= read -r __line; do printf '    %s\n' "$__line"; done < "$__device"
+  done
   if [ "$1" = live ]; then state=" state='connected'"; else state=; fi
   echo "    <channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'$state/></channel>"
   printf '%s\n' '  </devices>' "  <seclabel type='static' model='dac'><label>+64055:+108</label></seclabel>" '</domain>'

@@ -1,0 +1,91 @@
+import { statSync } from "node:fs";
+import { again, box, guest, status, undone } from "./bench";
+
+/** A share whose arguments change: what was there for the former ones goes, and nothing else. */
+
+describe("updates", () => {
+  test("another source: the former tree is given back when the running QEMU lets go of it", async () => {
+    const before = box.snapshot();
+    const [old, next] = [box.spec(), box.spec({}, "b")];
+    const created = await box.run({ spec: old });
+    box.powerCycle();
+    const updated = await box.run(again(created, old, next));
+    expect(updated.former.map(({ source }) => source)).toEqual([old.source]);
+    expect(statSync(old.source).uid).toBe(64055);
+    box.powerCycle();
+    const settled = await box.run({ spec: next, olds: [next, ...updated.former], before: updated.before });
+    expect(settled.former).toEqual([]);
+    expect(statSync(old.source).uid).toBe(0);
+    await box.run(undone(settled, next));
+    box.powerCycle();
+    expect(box.snapshot()).toEqual(before);
+  });
+
+  test("another source and back, before any power cycle: nothing is left over", async () => {
+    const before = box.snapshot();
+    const [one, two] = [box.spec(), box.spec({}, "b")];
+    const first = await box.run({ spec: one });
+    box.powerCycle();
+    const second = await box.run(again(first, one, two));
+    const third = await box.run(again(second, two, one));
+    expect([third.former, third.power.kind]).toEqual([[], "none"]);
+    await box.run(undone(third, one));
+    expect(box.snapshot()).toEqual(before);
+  });
+
+  test.each<[string, Record<string, unknown>, Record<string, unknown>, string[]]>([
+    ["a flag that came is", {}, { noexec: true }, ["remount"]],
+    ["a flag that went is", { noexec: true }, {}, ["remount"]],
+    ["cache is", {}, { cache: "loose" }, ["umount", "mount"]],
+    ["cache that went is", { cache: "loose" }, {}, ["umount", "mount"]],
+    ["msize is", {}, { msizeBytes: 65_536 }, ["umount", "mount"]],
+    ["what only the next boot sees is not", {}, { nofail: false }, []],
+  ])("mount options: %s mounted anew", async (_, from, to, commands) => {
+    const [old, next] = [box.spec(guest({ options: from })), box.spec(guest({ options: to }))];
+    await box.run({ spec: old });
+    box.powerCycle();
+    const mounted = await box.run({ spec: old, olds: [old] });
+    expect(status(mounted)).toBe("active");
+    const mounts = box.log.length;
+    const updated = await box.run(again(mounted, old, next));
+    expect(status(updated)).toBe("active");
+    expect(box.log.slice(mounts).map((line) => line.split(" ")[0])).toEqual(commands);
+  });
+
+  test("another mount point: the former line and mount are gone", async () => {
+    const [old, next] = [box.spec(guest()), box.spec({ guest: { mountPoint: box.path("guest/mnt/b") } })];
+    const created = await box.run({ spec: old });
+    box.powerCycle();
+    const mounted = await box.run(again(created, old));
+    const updated = await box.run(again(mounted, old, next));
+    expect(status(updated)).toBe("active");
+    expect(box.read("guest/mountinfo")).not.toContain("/mnt/a ");
+    expect(box.read("guest/etc/fstab")).not.toContain("/mnt/a ");
+    expect(box.has("guest/mnt/a")).toBe(false);
+  });
+
+  test("another tag: the line is replaced, not refused", async () => {
+    const [old, next] = [box.spec(guest()), box.spec({ ...guest(), tag: "next" })];
+    const before = box.snapshot();
+    const created = await box.run({ spec: old });
+    const updated = await box.run(again(created, old, next));
+    expect([updated.failure, box.has("persistent/foobar"), box.has("persistent/next")]).toEqual([
+      undefined,
+      false,
+      true,
+    ]);
+    expect(box.read("guest/etc/fstab").match(/ 9p /g)).toHaveLength(1);
+    await box.run(undone(updated, next));
+    expect(box.snapshot()).toEqual(before);
+  });
+
+  test("unmounted by somebody: it is mounted again, and until then it is not active", async () => {
+    const spec = box.spec(guest());
+    await box.run({ spec });
+    box.powerCycle();
+    const mounted = await box.run({ spec, olds: [spec] });
+    box.write("guest/mountinfo", "1 0 8:1 / / rw - ext4 /dev/vda1 rw\n");
+    expect(status(await box.run(again(mounted, spec)))).toBe("active");
+    expect(box.read("guest/mountinfo")).toContain(" 9p foobar ");
+  });
+});
