@@ -41,6 +41,10 @@ export const errorCodes = [
   "sourceMoved",
   "sourceNotDirectory",
   "sourceIsLink",
+  /** Not even root can look at it, or at a part of it: a mount that lets its owner in alone. */
+  "sourceUnreadable",
+  /** It has to be changed, and the connecting user of a session may not. */
+  "sourceNotOwned",
   "parentNotSearchable",
   "noUserAttributes",
   "treeOfOthers",

@@ -1,5 +1,5 @@
 import type { Concern, Step } from "../engine/concern";
-import { parseOctalMode } from "../formats/octal-mode";
+import { formatOctalMode, parseOctalMode } from "../formats/octal-mode";
 import { isSame, orUnwritable, recordedPaths, unmanagedChanges } from "./directory-checks";
 import { type DirectoryBefore, type DirectorySeen, type DirectoryWant, type Stood } from "./directory-facts";
 import { createdMode } from "./directory-owner";
@@ -40,7 +40,12 @@ export const restoreDirectory: Concern<DirectoryWant, DirectorySeen, DirectoryBe
   const outer = seen.takenAround.find((above) => recordedPaths(seen).includes(above));
   const had = before.created ? undefined : { ...before, mode: parseOctalMode(before.mode) ?? createdMode };
   if (!isThere) {
-    const what = entry ? "is not the directory that was shared: its owner was left as it is" : "is not there";
+    const what =
+      seen.unreadable !== undefined
+        ? `cannot be looked at (${seen.unreadable}): its owner was left as it is`
+        : entry
+          ? "is not the directory that was shared: its owner was left as it is"
+          : "is not there";
     // Not by its path: where its disk is away, that is the larger share's too, and what is on the disk is not.
     const moved = seen.moved.find((one) => recordedPaths(seen).includes(one.outer));
     const isHanded = had !== undefined && moved !== undefined;
@@ -55,7 +60,8 @@ export const restoreDirectory: Concern<DirectoryWant, DirectorySeen, DirectoryBe
     ];
     return {
       steps: isHanded ? [handOver(old.path, { ...had, identity: moved.identity }, moved.outer)] : [],
-      warnings: entry === undefined && said.length === 0 ? [] : [[`${old.path} ${what}`, ...said].join("; ")],
+      warnings:
+        what === "is not there" && said.length === 0 ? [] : [[`${old.path} ${what}`, ...said].join("; ")],
     };
   }
   const at = treeAt(old.path, entry);
@@ -79,11 +85,22 @@ export const restoreDirectory: Concern<DirectoryWant, DirectorySeen, DirectoryBe
   const { path } = at;
   const mode = parseOctalMode(before.mode) ?? createdMode;
   const chowned = entry.uid !== before.uid || entry.gid !== before.gid;
+  const { user } = seen.user;
+  const isChanged = chowned || entry.mode !== mode;
+  if (old.session && user !== "0" && entry.uid !== Number(user) && isChanged) {
+    return {
+      steps,
+      warnings: [
+        ...warnings,
+        `${path} is ${entry.uid}:${entry.gid} ${formatOctalMode(entry.mode)} and stays so: the user ${user}, who alone acts with qemu:///session, may not give it back to ${before.uid}:${before.gid} ${before.mode}`,
+      ],
+    };
+  }
   return orUnwritable(old, seen, {
     steps: [
       ...steps,
       ...chownSteps(at, before, entry, `give ${path} back to ${before.uid}:${before.gid}`),
-      ...(chowned || entry.mode !== mode ? [chmodStep(at, mode, entry.mode)] : []),
+      ...(entry.mode !== mode ? [chmodStep(at, mode, entry.mode)] : []),
       ...restoreAttributes(at, before.attributes, seen.attributes),
     ],
     warnings: [

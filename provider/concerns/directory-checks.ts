@@ -1,6 +1,6 @@
 import type { Refusal, Step } from "../engine/concern";
 import { DirectoryTrees } from "../formats/directory-tree";
-import { mountHolding } from "../formats/mountinfo";
+import { type Mount, mountHolding } from "../formats/mountinfo";
 import { formatOctalMode, parseOctalMode } from "../formats/octal-mode";
 import type {
   DirectoryBefore,
@@ -10,7 +10,7 @@ import type {
   ForeignRecord,
   Stood,
 } from "./directory-facts";
-import { createdMode, qemuLabel, resolveOwner } from "./directory-owner";
+import { createdMode, type Owner, qemuLabel, resolveOwner } from "./directory-owner";
 
 /** Everything for which a share's directory is refused. Pure. */
 
@@ -35,6 +35,7 @@ export function standing(
       },
     ];
   }
+  if (seen.unreadable !== undefined) return [unreadableSource(want, seen, seen.unreadable)];
   if (!entry) {
     if (stood ?? (recorded && !recorded.created)) {
       return [
@@ -77,6 +78,74 @@ export function standing(
     ];
   }
   return [];
+}
+
+function unreadableSource(
+  { path, session }: DirectoryWant,
+  { mounts, user }: DirectorySeen,
+  why: string,
+): Refusal {
+  const owner = soleUser(mountHolding(mounts, path));
+  const what = `${path} cannot be looked at: ${why}`;
+  if (owner !== undefined) {
+    return {
+      code: "sourceUnreadable",
+      what: `${what}; it is on ${owner.mount}, which lets in nobody but the user ${owner.uid}, not even root`,
+      remedy: "mount that with -o allow_other, or share another directory",
+    };
+  }
+  return {
+    code: "sourceUnreadable",
+    what,
+    remedy: session
+      ? `let the user ${user.user}, who alone acts with qemu:///session, search the directories above it; or use qemu:///system`
+      : "see whether its file system, or one above it, still answers; or share another directory",
+  };
+}
+
+/** Of a FUSE mount without `allow_other`, whom alone it lets in (Linux 6.1 fs/fuse/dir.c `fuse_allow_current_process`). */
+function soleUser(mount: Mount | undefined): { readonly mount: string; readonly uid: number } | undefined {
+  if (!mount || !/^fuse(blk)?($|\.)/.test(mount.type) || mount.superOptions.includes("allow_other"))
+    return undefined;
+  const uid = mount.superOptions.find((option) => option.startsWith("user_id="))?.slice("user_id=".length);
+  return uid === undefined
+    ? undefined
+    : { mount: `${mount.mountPoint} (${mount.type} of ${mount.source})`, uid: Number(uid) };
+}
+
+/** With libvirt's session: what is to be changed is that user's, or it cannot be changed. */
+export function notOwned(want: DirectoryWant, seen: DirectorySeen, owner: Owner): Refusal[] {
+  const { user, group, groups } = seen.user;
+  const { entry } = seen;
+  if (!want.session || user === "0") return [];
+  const refuse = (what: string, remedy: string): Refusal[] => [
+    {
+      code: "sourceNotOwned",
+      what: `${what}, and qemu:///session acts as the user ${user} alone, who may not`,
+      remedy: `${remedy}; or share a directory of that user`,
+    },
+  ];
+  if (!entry) {
+    const parent = seen.parents[0];
+    const bit = parent?.uid === Number(user) ? 0o300 : groups.includes(String(parent?.gid)) ? 0o030 : 0o003;
+    // An access list may let the user.
+    return !parent || parent.acl || (parent.mode & bit) === bit
+      ? []
+      : refuse(
+          `${want.path} is to be made in ${parent.path}, which is ${parent.uid}:${parent.gid} ${formatOctalMode(parent.mode)}`,
+          `as root: mkdir ${want.path} && chown ${user}:${group} ${want.path}`,
+        );
+  }
+  const toOther = owner.uid !== undefined && owner.uid !== entry.uid;
+  const toGroup = owner.gid !== undefined && owner.gid !== entry.gid;
+  const toMode = want.mode !== undefined && want.mode !== entry.mode;
+  const isOwn = entry.uid === Number(user);
+  if (isOwn ? !toOther && !(toGroup && !groups.includes(String(owner.gid))) : !(toOther || toGroup || toMode))
+    return [];
+  return refuse(
+    `${want.path} is ${entry.uid}:${entry.gid} ${formatOctalMode(entry.mode)} and is to be ${owner.uid ?? entry.uid}:${owner.gid ?? entry.gid} ${formatOctalMode(want.mode ?? entry.mode)}`,
+    `as root: chown ${owner.uid ?? entry.uid}:${owner.gid ?? entry.gid} ${want.path}${toMode ? ` && chmod ${formatOctalMode(want.mode)} ${want.path}` : ""}`,
+  );
 }
 
 /**
@@ -137,6 +206,14 @@ export function reachable(want: DirectoryWant, seen: DirectorySeen): Refusal[] {
       code: "parentNotSearchable",
       what: `QEMU (uid ${qemu.uid}) cannot pass ${shut.path}: mode ${formatOctalMode(shut.mode)}, owner ${shut.uid}:${shut.gid}`,
       remedy: `chmod o+x ${shut.path}, or setfacl -m u:${qemu.uid}:x ${shut.path}, or share a directory elsewhere`,
+    });
+  }
+  const only = soleUser(mountHolding(seen.mounts, want.path));
+  if (qemu && only && only.uid !== qemu.uid) {
+    refuse.push({
+      code: "sourceUnreadable",
+      what: `QEMU (uid ${qemu.uid}) cannot look at ${want.path}: it is on ${only.mount}, which lets in nobody but the user ${only.uid}`,
+      remedy: "mount that with -o allow_other, or share another directory",
     });
   }
   if (want.mapped && seen.attributes === "unsupported") {

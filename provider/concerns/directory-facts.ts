@@ -75,6 +75,8 @@ export interface DirectoryRecord {
 
 export interface DirectorySeen {
   readonly entry: Entry | undefined;
+  /** Why nobody can tell whether it is there: `Permission denied`; undefined: it is known. */
+  readonly unreadable: string | undefined;
   /** The path with every link in it followed; what it would be, when it is not there. */
   readonly realPath: string;
   readonly mounts: readonly Mount[];
@@ -110,7 +112,15 @@ export interface DirectorySeen {
   readonly live: Domain | undefined;
   readonly persistent: Domain | undefined;
   readonly baselabels: (domainType: string) => { user: string; group: string } | undefined;
-  readonly user: { readonly user: string; readonly group: string };
+  readonly user: ConnectingUser;
+}
+
+/** Whom the scripts run as, by number. */
+export interface ConnectingUser {
+  readonly user: string;
+  readonly group: string;
+  /** All groups that this user is in. */
+  readonly groups: readonly string[];
 }
 
 /** What first contact found. `created`: nothing, and the directory is ours. */
@@ -152,6 +162,7 @@ export function takesAll({ recursive, otherFileSystems }: DirectoryWant): boolea
 export function directoryFacts(want: DirectoryWant): Facts<DirectorySeen> {
   return {
     entry: entryOf(want.path),
+    unreadable: unreadableOf(want.path),
     realPath: realPathOf(want.path),
     mounts: hostMounts,
     records: recordsOnHost("directory") as Fact<readonly DirectoryRecord[]>,
@@ -191,6 +202,23 @@ export function entryOf(path: string): Fact<Entry | undefined> {
 }
 
 /**
+ * Absent is a fact, and is not told here. Sample: `stat: cannot statx '/srv/a': Permission denied` of a FUSE mount that
+ * lets its owner in alone, and of a directory above that a user may not search.
+ */
+function unreadableOf(path: string): Fact<string | undefined> {
+  return {
+    key: `unreadable ${path}`,
+    place: "host",
+    does: `see whether ${path} can be looked at`,
+    script: sh`said=$(stat -c %i -- ${path} 2>&1) || case $said in
+  (*': No such file or directory' | *': Not a directory' | *': Too many levels of symbolic links') ;;
+  (*) printf '%s\n' "$said" ;;
+esac`,
+    parse: (output) => (output.trim() === "" ? undefined : output.trim().replace(/^.*: /s, "")),
+  };
+}
+
+/**
  * Of a directory with an access list the bits of the group in its mode are the list's mask, acl(5) of acl 2.3.1.
  *
  * Sample: `system.posix_acl_access=0x0200000001000700ffffffff04000500ffffffff...`: tag 4 is the group's own entry
@@ -214,15 +242,15 @@ function groupRightsOf({ path, keepOwners }: DirectoryWant): Fact<number | undef
   };
 }
 
-/** Whom the scripts run as; with libvirt's session daemon, QEMU too. Sample: `1000 1000`. */
-const connectingUser: Fact<{ user: string; group: string }> = {
+/** With libvirt's session daemon QEMU is this user, too. Sample: `1000 1000 4 27`, the groups last. */
+const connectingUser: Fact<ConnectingUser> = {
   key: "connecting user",
   place: "host",
   does: "ask who we are",
-  script: sh`printf '%s %s' "$(id -u)" "$(id -g)"`,
+  script: sh`printf '%s %s %s' "$(id -u)" "$(id -g)" "$(id -G)"`,
   parse: (output) => {
-    const [user = "", group = ""] = output.split(" ");
-    return { user, group };
+    const [user = "", group = "", ...groups] = output.split(" ");
+    return { user, group, groups };
   },
 };
 

@@ -185,6 +185,14 @@ export function giveUpOwn(old: DirectoryWant, seen: DirectorySeen): Plan {
       warnings: [`${old.path}, which this share made, stays: the domain still declares it`],
     };
   }
+  if (seen.tree.unreadable.count > 0) {
+    return {
+      steps: [],
+      warnings: [
+        `${old.path}, which this share made, stays: not all in it can be looked at (${seen.tree.unreadable.names[0] ?? ""})`,
+      ],
+    };
+  }
   if (seen.tree.entries.length > 0 || seen.tree.otherFileSystems.count > 0) {
     return { steps: [], warnings: [`${old.path}, which this share made, stays: there are files in it`] };
   }

@@ -4,6 +4,7 @@ import { directoriesAbove } from "../formats/system-path";
 import { linksBack, restoreDirectory } from "./directory-back";
 import {
   aliases,
+  notOwned,
   orUnwritable,
   reachable,
   recordedPaths,
@@ -88,6 +89,7 @@ export const hostDirectory: Concern<DirectoryWant, DirectorySeen, DirectoryBefor
       ...(before || known ? [] : inTaken(want.path, { ...seen, recorded: recordedPaths(seen) })),
       ...(before || known ? [] : aliases(want, seen, context?.others.map(({ spec }) => spec.source) ?? [])),
       ...reachable(want, seen),
+      ...(seen.unreadable === undefined ? notOwned(want, seen, owner) : []),
       ...(before ? [] : undecided(want, seen, owner)),
     ];
     const takes = isToBeTaken(want, seen, owner);
@@ -157,6 +159,9 @@ export const hostDirectory: Concern<DirectoryWant, DirectorySeen, DirectoryBefor
 
   drift(want, seen) {
     const { entry } = seen;
+    if (seen.unreadable !== undefined) {
+      return { state: "unknown", args: {}, notes: [`${want.path} cannot be looked at: ${seen.unreadable}`] };
+    }
     if (!entry) {
       return { state: "missing", args: {}, notes: [`the directory ${want.path} is not there`] };
     }

@@ -104,6 +104,12 @@ export function untakeable(want: DirectoryWant, seen: DirectorySeen): Refusal[] 
     );
   }
   say(
+    tree.unreadable,
+    "sourceUnreadable",
+    `not all in ${want.path} can be looked at`,
+    "let root look at it, or write directory.recursive: false",
+  );
+  say(
     tree.linkedOut,
     "treeLinkedOut",
     `${want.path} holds files that have a name outside of it, too`,

@@ -1,9 +1,9 @@
 import type { Fact, Tool } from "../engine/concern";
 import { telling } from "../engine/machine-lock";
 import { decodeOctalEscapes } from "../formats/octal-escape";
-import { sh } from "../formats/shell";
+import { type Script, sh } from "../formats/shell";
 import { openLedger } from "./ledger";
-import { mountsIn, without } from "./tree-mounts";
+import { without, withoutMounts } from "./tree-mounts";
 import { goneMeanwhile } from "./tree-tools";
 
 /** What is in a share's directory: whose it is, and what would have to be known before it is taken over. */
@@ -53,6 +53,8 @@ export interface TreeSeen {
   readonly otherFileSystems: Named;
   /** Whose path no command can be given (PATH_MAX of limits.h, Linux 6.1). */
   readonly tooDeep: Named;
+  /** What cannot be looked at or into, as find(1) says it: `'./a': Permission denied`. What is in it is not counted. */
+  readonly unreadable: Named;
 }
 
 /** Whether there are symbolic links in it. */
@@ -140,22 +142,10 @@ export function treeKeys(path: string): readonly string[] {
   return [false, true].map((whole) => treeIn(path, false, whole).key);
 }
 
-/**
- * One walk, counted on the spot: what it prints does not grow with the tree. A second one for names, where there are any
- * to be told. `whole`: other file systems that begin in it are entered.
- *
- * Samples: `12 f 0 0 open`, `privileged 2`, `privileged: bin/a\134b`, `user 0 root`. In a name a backslash and a line
- * end stand as three octal digits.
- */
-export function treeIn(path: string, taken = false, whole = false): Fact<TreeSeen> {
+/** Walks the working directory. */
+const counted = (whole: boolean): Script => {
   const within = whole ? sh`` : sh`-xdev`;
-  return {
-    key: `tree ${path}${whole ? " and what is mounted in it" : ""}`,
-    place: "host",
-    does: `count what is in ${path}`,
-    tools: [findutils, awk, ...(taken ? takingOver : [])],
-    script: sh`[ -d ${path} ] || exit 0
-exec 5>&2
+  return sh`exec 5>&2
 # COMMAND... | awk PROGRAM: what it counts, and lines "said ..." of what the command says; 5 has signs of progress
 walk() {
   exec 3>&1
@@ -167,26 +157,49 @@ walked() {
   for turn in 1 2 3; do
     counted=$(walk "$@") || exit 1
     printf '%s\n' "$counted" | grep -q '^!$' || return 0
+    said=$(printf '%s\n' "$counted" | sed -n 's/^said //p')
+    [ -z "$said" ] || printf '%s\n' "$said" | grep -aqE ${goneMeanwhile} || break
   done
-  said=$(printf '%s\n' "$counted" | sed -n 's/^said //p')
-  [ -n "$said" ] || said='find failed'
-  other=$(printf '%s\n' "$said" | grep -avE ${goneMeanwhile} | head -n 10) || :
-  [ -z "$other" ] || { printf '%s\n' "$other" >&2; exit 1; }
+  [ -n "$said" ] || { echo 'find failed' >&2; exit 1; }
+  shut=$(printf '%s\n' "$said" | grep -avE ${goneMeanwhile} | sed 's/^find: //') || :
 }
+shut=''
 program=${counting}
-${whole ? sh`set --` : without(mountsIn(path), path, `d 755 0 0 1 mount %d\\n`)}
-walked find ${path} ${within} "$@" '(' -type f -printf 'f %m %U %G %n %D %d\n' -o -type l -name ${tooLongForMapping} -printf 'o %m %U %G 1 %D %d\n' -o -printf '%y %m %U %G 1 %D %d\n' ')'
+${whole ? sh`set --` : without(sh`printf '%s\n' "$mounts"`, ".", `d 755 0 0 1 mount %d\\n`)}
+walked find . ${within} "$@" '(' -type f -printf 'f %m %U %G %n %D %d\n' -o -type l -name ${tooLongForMapping} -printf 'o %m %U %G 1 %D %d\n' -o -printf '%y %m %U %G 1 %D %d\n' ')'
 sums=$counted counted=''
 case $sums in (*named*)
   program=${naming}
-  ${whole ? sh`:` : without(mountsIn(path), path, `d 755 1 %i mount %P\\0`)}
-  walked find ${path} ${within} "$@" '(' -type f -o -type d ')' -printf '%y %m %n %i %D %P\0';;
+  ${whole ? sh`:` : without(sh`printf '%s\n' "$mounts"`, ".", `d 755 1 %i mount %P\\0`)}
+  walked find . ${within} "$@" '(' -type f -o -type d ')' -printf '%y %m %n %i %D %P\0';;
 esac
 printf '%s\n' "$sums" "$counted" | sed '/^user /d; /^said /d; /^named/d; /^!$/d'
+if [ -n "$shut" ]; then
+  echo "unreadable $(printf '%s\n' "$shut" | wc -l)"
+  printf '%s\n' "$shut" | head -n 5 | sed 's/^/unreadable: /'
+fi
 for user in $(printf '%s\n' "$sums" | sed -n 's/^user //p' | head -n 50); do
   name=$(id -nu -- "$user" 2>/dev/null) && printf 'user %s %s\n' "$user" "$name"
 done
-:`,
+:`;
+};
+
+/**
+ * One walk, counted on the spot: what it prints does not grow with the tree. A second one for names, where there are any
+ * to be told. `whole`: other file systems that begin in it are entered.
+ *
+ * Samples: `12 f 0 0 open`, `privileged 2`, `privileged: bin/a\134b`, `user 0 root`. In a name a backslash and a line
+ * end stand as three octal digits.
+ */
+export function treeIn(path: string, taken = false, whole = false): Fact<TreeSeen> {
+  return {
+    key: `tree ${path}${whole ? " and what is mounted in it" : ""}`,
+    place: "host",
+    does: `count what is in ${path}`,
+    tools: [findutils, awk, ...(taken ? takingOver : [])],
+    script: sh`[ -d ${path} ] || exit 0
+if ! ( cd -P -- ${path} 2>/dev/null ); then printf '%s\n' 'unreadable 1' ${`unreadable: '.': Permission denied`}; exit 0; fi
+${whole ? sh`cd -P -- ${path} && ${counted(whole)}` : withoutMounts(path, counted(whole))}`,
     parse(output) {
       const lines = output.split("\n");
       const users = new Map(
@@ -216,6 +229,7 @@ done
         linkedOut: namedIn(lines, "linkedOut"),
         otherFileSystems: namedIn(lines, "otherFileSystems"),
         tooDeep: namedIn(lines, "tooDeep"),
+        unreadable: namedIn(lines, "unreadable"),
       };
     },
   };

@@ -66,5 +66,6 @@ export function treeOf(...owners: readonly [uid: number, user: string, count: nu
     linkedOut: none,
     otherFileSystems: none,
     tooDeep: none,
+    unreadable: none,
   };
 }

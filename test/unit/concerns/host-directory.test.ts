@@ -50,6 +50,7 @@ const none = { count: 0, names: [] };
 
 const seenOf = (more: Partial<Seen> = {}): Seen => ({
   entry: root,
+  unreadable: undefined,
   realPath: "/foo/bar",
   mounts: [],
   records: [],
@@ -71,7 +72,7 @@ const seenOf = (more: Partial<Seen> = {}): Seen => ({
   live: undefined,
   persistent: domainOf([]),
   baselabels: noLabels,
-  user: { user: "1000", group: "1001" },
+  user: { user: "1000", group: "1001", groups: ["1001", "27"] },
   ...more,
 });
 
@@ -340,7 +341,10 @@ describe("plan", () => {
   });
 
   test("QEMU of a session is its user: no label is asked for", () => {
-    const seen = seenOf({ persistent: domainOf([], { dacLabel: undefined }) });
+    const seen = seenOf({
+      persistent: domainOf([], { dacLabel: undefined }),
+      entry: { ...root, uid: 1000, gid: 27 },
+    });
     const plan = hostDirectory.plan(
       want({ host: { libvirtUri: "qemu:///session" } }),
       seen,
@@ -348,7 +352,63 @@ describe("plan", () => {
       false,
     );
     expect(plan.refuse ?? []).toEqual([]);
-    expect(does(plan)).toEqual([keep, "chown /foo/bar from 0:0 to 1000:1001"]);
+    expect(does(plan)).toEqual([
+      "let the guest go on seeing /foo/bar as 1000:27 0755 (user.virtfs.*)",
+      "chown /foo/bar from 1000:27 to 1000:1001",
+    ]);
+  });
+
+  describe("with qemu:///session", () => {
+    const own = { ...root, uid: 1000, gid: 1001 };
+    const home = (mode: number, uid = 0, acl = false) => ({
+      entry: undefined,
+      parents: [{ ...root, uid, gid: 27, mode, path: "/foo", acl }],
+    });
+    test.each<[string, Record<string, unknown>, Partial<Seen>, string | undefined]>([
+      [
+        "root's directory",
+        {},
+        {},
+        "/foo/bar is 0:0 0755 and is to be 1000:1001 0755, and qemu:///session acts as the user 1000 alone, who may not",
+      ],
+      ["root's directory as it is", { readOnly: true }, {}, undefined],
+      [
+        "root's, with a mode",
+        { readOnly: true, directory: { mode: "0700" } },
+        {},
+        "/foo/bar is 0:0 0755 and is to be 0:0 0700, and qemu:///session acts as the user 1000 alone, who may not",
+      ],
+      ["the user's own, with a mode", { directory: { mode: "0700" } }, { entry: own }, undefined],
+      ["for a group of the user's", { directory: { group: 27 } }, { entry: own }, undefined],
+      [
+        "for another group",
+        { directory: { group: 28 } },
+        { entry: own },
+        "/foo/bar is 1000:1001 0755 and is to be 1000:28 0755, and qemu:///session acts as the user 1000 alone, who may not",
+      ],
+      [
+        "to be made where the user may not",
+        {},
+        home(0o755),
+        "/foo/bar is to be made in /foo, which is 0:27 0755, and qemu:///session acts as the user 1000 alone, who may not",
+      ],
+      ["to be made where everybody may", {}, home(0o1777), undefined],
+      ["to be made where a group of the user's may", {}, home(0o770), undefined],
+      ["to be made where an access list may let the user", {}, home(0o750, 0, true), undefined],
+      ["to be made in the user's own", {}, home(0o700, 1000), undefined],
+    ])("%s", (_, args, seen, refused) => {
+      const wanted = want({ ...args, host: { libvirtUri: "qemu:///session" } });
+      const { refuse = [] } = hostDirectory.plan(wanted, seenOf(seen), undefined, false);
+      const own = refuse.filter(({ code }) => code === "sourceNotOwned");
+      expect(own.map(({ what }) => what)).toEqual(refused === undefined ? [] : [refused]);
+      expect(own.every(({ remedy }) => remedy?.includes("as root: ") === true)).toBe(true);
+    });
+
+    test("as root nothing is refused for that", () => {
+      const user = { user: "0", group: "0", groups: ["0"] };
+      const wanted = want({ host: { libvirtUri: "qemu:///session" }, directory: { owner: 5 } });
+      expect(hostDirectory.plan(wanted, seenOf({ user }), undefined, false).refuse ?? []).toEqual([]);
+    });
   });
 });
 
@@ -448,11 +508,7 @@ describe("restore", () => {
       { entry: qemu, attributes },
       undefined,
       {},
-      [
-        "give /foo/bar back to 0:0",
-        "chmod /foo/bar from 0755 to 0755",
-        "give /foo/bar its attributes back (user.virtfs.*)",
-      ],
+      ["give /foo/bar back to 0:0", "give /foo/bar its attributes back (user.virtfs.*)"],
       [],
     ],
     ["nothing where nothing differs", {}, undefined, {}, [], []],
@@ -1039,7 +1095,7 @@ describe("a tree of others", () => {
       all,
       taken,
       before,
-      [treeBack, forget, "give /foo/bar back to 0:0", "chmod /foo/bar from 0755 to 0755"],
+      [treeBack, forget, "give /foo/bar back to 0:0"],
       [],
     ],
     [
@@ -1079,7 +1135,7 @@ describe("a tree of others", () => {
       all,
       { ...taken, hadPrivileges: two },
       before,
-      [treeBack, forget, "give /foo/bar back to 0:0", "chmod /foo/bar from 0755 to 0755"],
+      [treeBack, forget, "give /foo/bar back to 0:0"],
       [/a, b, and 5 more$/],
     ],
   ])("on the way back is %s", (_, args, seen, then, steps, warnings) => {

@@ -28,6 +28,7 @@ test("nothing where the directory is not there, and in an empty one", () => {
     linkedOut: none,
     otherFileSystems: none,
     tooDeep: none,
+    unreadable: none,
   });
 });
 
@@ -65,9 +66,12 @@ test("what goes all the time while it is walked is left out of the count, and no
   const finding = (says: string): string =>
     `find() { command find "$@"; echo "find: 'a': ${says}" >&2; return 1; }\n`;
   expect(scan("touch a", finding("Too many levels of symbolic links")).entries).toHaveLength(1);
-  expect(() =>
-    runFact(treeIn(join(folder, "tree")), (text) => `mark=m\n${finding("Permission denied")}${text}`),
-  ).toThrow("find: 'a': Permission denied");
+  const { entries, unreadable } = runFact(
+    treeIn(join(folder, "tree")),
+    (text) => `mark=m\n${finding("Permission denied")}${text}`,
+  );
+  expect(entries).toHaveLength(1);
+  expect(unreadable).toEqual({ count: 1, names: ["'a': Permission denied"] });
 });
 
 test("a walk that fails is tried again, and then an error", () => {
