@@ -19,10 +19,13 @@ import { hostExportsOnSelinux } from "./second-writer";
 import {
   contextOf,
   counted,
+  isInPlace,
   labellingOf,
+  placeOf,
   refusals,
   ruledPath,
   ruleOf,
+  rulesInside,
   type SelinuxSeen,
   type SelinuxWant,
   wantedType,
@@ -30,10 +33,10 @@ import {
 } from "./selinux-checks";
 import {
   equivalences,
-  exactRules,
   labelsOf,
   localRules,
   rangeOfNewFiles,
+  rulesAt,
   selinuxState,
   typeKnown,
   virtBooleans,
@@ -88,8 +91,8 @@ export const hostSelinux: Concern<SelinuxWant, SelinuxSeen, SelinuxBefore | null
     state: selinuxState,
     rules: localRules,
     equivalences,
-    exact: exactRules(want.path),
-    labels: labelsOf(want.path),
+    rulesAt: rulesAt(want.path),
+    labels: labelsOf(want.path, want.type),
     mounts: hostMounts,
     nested: nestedRoots(want.path, want.takesAll),
     booleans: virtBooleans,
@@ -114,12 +117,15 @@ export const hostSelinux: Concern<SelinuxWant, SelinuxSeen, SelinuxBefore | null
   plan(want, seen, before, known, context = alone) {
     if (!seen.state.enabled) return { ...(want.always ? { refuse: [notEnabled] } : {}), steps: [] };
     const first = before === undefined && !known && context.foreign === undefined;
-    const refuse = refusals(want, seen, first, context);
+    const adopted = first || (before?.rule ?? null) !== null;
+    const refuse = refusals(want, seen, first, context, adopted);
     if (refuse.length > 0 || labellingOf(want.path, seen.mounts).kind !== "entries")
       return { refuse, steps: [] };
     const type = wantedType(want, seen, context.others);
     const rule = ruleOf(want, seen);
-    const ruled = rule !== undefined && parseContext(rule.context).type === type;
+    const place = placeOf(want, seen);
+    const placed = isInPlace(place, adopted);
+    const ruled = rule !== undefined && parseContext(rule.context).type === type && placed;
     const labelled = seen.labels !== undefined && wrongLabels(want, seen, type).length === 0;
     if (ruled && labelled) return { steps: [] };
     const tree = treeOf(want, seen);
@@ -129,16 +135,19 @@ export const hostSelinux: Concern<SelinuxWant, SelinuxSeen, SelinuxBefore | null
     return {
       steps: [
         ...(toRemember ? [rememberLabels(tree, sharesInside(want, seen))] : []),
-        ...(ruled ? [] : [setRule(ruledPath(want, seen), contextOf(type, seen), seen.rules)]),
+        ...(ruled
+          ? []
+          : [setRule(ruledPath(want, seen), contextOf(type, seen), seen.rules, { ...place, placed })]),
         ...(labelled ? [] : [relabel(tree, toRemember)]),
       ],
-      ...(first && want.takesAll && (seen.nested.roots.length > 0 || seen.nested.more)
-        ? {
-            warnings: [
+      warnings: [
+        ...(first ? rulesInside(want, seen, type) : []),
+        ...(first && want.takesAll && (seen.nested.roots.length > 0 || seen.nested.more)
+          ? [
               `labels of other file systems and subvolumes in ${want.path} are left as they are: QEMU is denied there unless they have the share's; restorecon -RF gives it to them, by the rule of this share`,
-            ],
-          }
-        : {}),
+            ]
+          : []),
+      ],
     };
   },
 
@@ -191,10 +200,16 @@ export const hostSelinux: Concern<SelinuxWant, SelinuxSeen, SelinuxBefore | null
     const rule = ruleOf(want, seen);
     const has = rule && parseContext(rule.context).type;
     const wrong = wrongLabels(want, seen, type);
+    const { at, behind } = placeOf(want, seen);
     const notes = [
       ...(has === undefined ? [`no file-context rule says what ${want.path} is`] : []),
       ...(has !== undefined && has !== type
         ? [`the rule ${rule?.pattern ?? ""} says ${has}, wanted is ${type}`]
+        : []),
+      ...(rule !== undefined && at < behind
+        ? [
+            `the rule ${seen.rules[behind]?.pattern ?? ""} stands behind ${rule.pattern}, and holds for ${want.path} in its place`,
+          ]
         : []),
       ...(wrong.length === 0
         ? []

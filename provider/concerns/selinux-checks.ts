@@ -4,12 +4,22 @@ import type { Domain } from "../formats/domain-xml";
 import {
   equivalentOf,
   type FileContextRule,
-  isRuleInside,
+  isOfOnePath,
   isTreeRule,
+  mayMatchInside,
   parseContext,
+  treePattern,
 } from "../formats/file-contexts";
 import { type Mount, mountHolding } from "../formats/mountinfo";
-import { type Booleans, type Equivalences, type Labels, packageOf, type SelinuxState } from "./selinux-facts";
+import {
+  type Booleans,
+  type Equivalences,
+  type Labels,
+  type LabelsInside,
+  packageOf,
+  type RulesAt,
+  type SelinuxState,
+} from "./selinux-facts";
 import type { NestedRoots } from "./nested-facts";
 import type { HostExports } from "./second-writer";
 
@@ -33,7 +43,7 @@ export interface SelinuxSeen {
   readonly state: SelinuxState;
   readonly rules: readonly FileContextRule[];
   readonly equivalences: Equivalences;
-  readonly exact: readonly (FileContextRule & { readonly path: string })[];
+  readonly rulesAt: RulesAt;
   readonly labels: Labels | undefined;
   readonly mounts: readonly Mount[];
   /** File systems that begin in the tree. */
@@ -61,8 +71,33 @@ export function ruledPath(want: Pick<SelinuxWant, "path">, { equivalences }: Sel
 
 /** The rule that stands for exactly this tree; of several the one that holds, the last. */
 export function ruleOf(want: SelinuxWant, seen: SelinuxSeen): FileContextRule | undefined {
+  return seen.rules[placeOf(want, seen).at];
+}
+
+/** Where the rule of a tree stands among the host's own, of which a later one holds, and where it has to. */
+export interface RulePlace {
+  /** Its number; -1: there is none. */
+  readonly at: number;
+  /** The last other rule that matches the directory itself, and so is for something larger; -1: none. */
+  readonly behind: number;
+  /** Rules behind that one that may be for something inside: this one has to stand before them. */
+  readonly inside: readonly number[];
+}
+
+export function placeOf(want: Pick<SelinuxWant, "path">, seen: SelinuxSeen): RulePlace {
   const path = ruledPath(want, seen);
-  return seen.rules.findLast((rule) => isTreeRule(rule, path));
+  const { rules } = seen;
+  const matching = new Set(seen.rulesAt.matching);
+  const behind = rules.findLastIndex((rule, at) => matching.has(at) && !isTreeRule(rule, path));
+  const inside = rules.flatMap((rule, at) =>
+    at > behind && !matching.has(at) && !isOfOnePath(rule) && mayMatchInside(rule.pattern, path) ? [at] : [],
+  );
+  return { at: rules.findLastIndex((rule) => isTreeRule(rule, path)), behind, inside };
+}
+
+/** The order of rules that the host had before this share (`adopted`) is kept, as long as this one holds for its directory. */
+export function isInPlace({ at, behind, inside }: RulePlace, adopted: boolean): boolean {
+  return at > behind && (adopted || !inside.some((one) => one < at));
 }
 
 /**
@@ -88,7 +123,8 @@ export function contextOf(type: string, { state }: SelinuxSeen): string {
 
 /**
  * What in a tree is not labelled as it should be, by context with its count; the directory itself comes first,
- * with a count of one. What a rule for something inside gives is as it should be.
+ * with a count of one. What a rule for something inside gives is as it should be, and so is the share's own type there:
+ * what a guest makes has its directory's.
  *
  * Categories are wrong where the policy gives new files the directory's range: elsewhere the guest's own have them.
  */
@@ -98,23 +134,36 @@ export function wrongLabels(
   type: string,
 ): readonly { readonly context: string; readonly count: number; readonly own: boolean }[] {
   if (!seen.labels) return [];
-  const path = ruledPath(want, seen);
-  const inner = [
-    ...seen.rules.filter((rule) => isRuleInside(rule, path)),
-    ...seen.exact.filter((rule) => rule.path !== path),
-  ];
-  const allowed = new Set([type, ...inner.map(({ context }) => parseContext(context).type)]);
+  const { behind } = placeOf(want, seen);
   const plain = want.newFiles === "inherit" || inherits(seen);
-  const wrong = (context: string, types: ReadonlySet<string>): boolean => {
+  const isWrong = (context: string, ruled = type): boolean => {
     const { type: has, range } = parseContext(context);
-    return !types.has(has) || (plain && has === type && range.includes(":"));
+    return has === type ? plain && range.includes(":") : has !== ruled;
   };
   const own = { context: seen.labels.own, count: 1, own: true };
-  const inside = want.recursive === false ? [] : seen.labels.inside.map((one) => ({ ...one, own: false }));
+  const inside = want.recursive === false ? [] : seen.labels.inside;
   return [
-    ...(wrong(own.context, new Set([type])) ? [own] : []),
-    ...inside.filter(({ context }) => wrong(context, allowed)),
+    ...(isWrong(own.context) ? [own] : []),
+    ...inside.flatMap((entries) => {
+      const { context, count } = entries;
+      const ruled = ruledInside(entries, seen, behind);
+      return ruled === "<<none>>" || !isWrong(context, ruled && parseContext(ruled).type)
+        ? []
+        : [{ context, count, own: false }];
+    }),
   ];
+}
+
+/** The context that a rule for something inside gives to entries; undefined: the rule of the tree holds, or will. */
+function ruledInside(
+  { ruled }: LabelsInside,
+  { rules, rulesAt }: SelinuxSeen,
+  behind: number,
+): string | undefined {
+  if (typeof ruled !== "number") return ruled;
+  const rule = rules[ruled];
+  if (!rule || rulesAt.matching.includes(ruled) || (ruled < behind && !isOfOnePath(rule))) return undefined;
+  return rule.context;
 }
 
 /** Whether files that a guest makes get the directory's range, so that the next start of its QEMU can use them. */
@@ -149,7 +198,13 @@ export function labellingOf(path: string, mounts: readonly Mount[]): Labelling {
 }
 
 /** All that is known to fail before anything is changed. */
-export function refusals(want: SelinuxWant, seen: SelinuxSeen, first: boolean, context: Context): Refusal[] {
+export function refusals(
+  want: SelinuxWant,
+  seen: SelinuxSeen,
+  first: boolean,
+  context: Context,
+  adopted = first,
+): Refusal[] {
   const { missing, distribution } = seen.state;
   if (missing.length > 0) {
     return [
@@ -165,7 +220,7 @@ export function refusals(want: SelinuxWant, seen: SelinuxSeen, first: boolean, c
   const type = wantedType(want, seen, context.others);
   return [
     ...(seen.typeKnown ? [] : [unknownType(type)]),
-    ...overruled(want, seen, type),
+    ...overruled(want, seen, type, adopted),
     ...(first ? others(want, seen, type) : []),
     ...typeOfOthers(want, seen, type, context),
     ...newFiles(want, seen),
@@ -214,17 +269,123 @@ function unlabelled(
   ];
 }
 
-function overruled(want: SelinuxWant, seen: SelinuxSeen, type: string): Refusal[] {
+/** Rules of the host that hold against the tree's, or against which it would: neither is changed. */
+function overruled(want: SelinuxWant, seen: SelinuxSeen, type: string, adopted: boolean): Refusal[] {
   const path = ruledPath(want, seen);
-  const own = seen.exact.find((rule) => rule.path === path && parseContext(rule.context).type !== type);
-  if (!own) return [];
+  const code = "labelOverruled";
+  const { rules, labels } = seen;
+  const { exact } = seen.rulesAt;
+  if (exact && parseContext(exact.context).type !== type) {
+    const isOwn = rules.some(({ pattern, kind }) => pattern === exact.pattern && kind === exact.kind);
+    const what = `a rule for exactly ${path} (${shown(exact)}) holds against every rule for a tree`;
+    return [
+      isOwn
+        ? {
+            code,
+            what,
+            remedy: `change it: semanage fcontext -m ${letterOf(exact)}-t ${type} '${exact.pattern}'`,
+          }
+        : {
+            code,
+            what: `${what}, and it is the policy's`,
+            remedy: "share a directory inside it, or another",
+          },
+    ];
+  }
+  const place = placeOf(want, seen);
+  const rule = rules[place.at];
+  const larger = rules[place.behind];
+  if (rule && larger && place.at < place.behind && adopted) {
+    return [
+      {
+        code,
+        what: `the rule ${shown(larger)} stands behind ${shown(rule)} and holds for ${path} in its place; the order of the host's own rules is left as it is`,
+        remedy: `take ${rule.pattern} out, if it is not needed: semanage fcontext -d '${rule.pattern}'`,
+      },
+    ];
+  }
+  const losing = new Set(
+    (place.at < place.behind ? (labels?.inside ?? []) : []).flatMap(({ ruled }) =>
+      typeof ruled === "number" && ruled < place.behind && !seen.rulesAt.matching.includes(ruled)
+        ? [ruled]
+        : [],
+    ),
+  );
+  const lost = [...losing].flatMap((at) => rules[at] ?? []).filter((one) => !isOfOnePath(one));
   return [
-    {
-      code: "labelOverruled",
-      what: `the policy itself says what exactly ${path} is (${own.pattern} ${own.context}), and no rule of the tree changes that`,
-      remedy: "share a directory inside it, or another",
-    },
+    ...lost.map((one) => ({
+      code: "labelOverruled" as const,
+      what: `the rule ${shown(one)} holds for entries in ${path}, and would no longer: the rule of the share has to stand behind ${larger ? shown(larger) : ""}, which is behind that one`,
+      remedy: `put it behind, if that is meant: semanage fcontext -d ${letterOf(one)}'${one.pattern}', and add it again`,
+    })),
+    ...(isInPlace(place, adopted) ? [] : unwritable(want, seen, place)),
   ];
+}
+
+/** Rules that semanage cannot write: of a path under an equivalence, or with double quotes (3.4, `validate`, `mkargv`). */
+function unwritable(want: SelinuxWant, seen: SelinuxSeen, { at, inside }: RulePlace): Refusal[] {
+  const own = seen.rules[at] ?? { pattern: treePattern(ruledPath(want, seen)), kind: "", context: "" };
+  const [from = seen.rules.length] = [at, ...inside].filter((one) => one >= 0).sort((a, b) => a - b);
+  const written = new Set([own, ...seen.rules.slice(from)]);
+  const all = [...seen.equivalences.local, ...seen.equivalences.distribution];
+  return [...written].flatMap((rule): Refusal[] => {
+    const under = all.find((one) => rule.pattern.startsWith(`${one.from}/`));
+    if (!under && !rule.pattern.includes('"')) return [];
+    const why = under
+      ? `takes no rule under the equivalence ${under.from} ${under.to}`
+      : "takes no double quotes";
+    return [
+      {
+        code: "labelOverruled",
+        what: `the rule ${rule.pattern} would have to be written, and semanage ${why}`,
+        remedy:
+          rule === own
+            ? "share the directory under the path that it is labelled as"
+            : `take that rule out, or write it otherwise: semanage fcontext -d ${letterOf(rule)}'${rule.pattern}'`,
+      },
+    ];
+  });
+}
+
+/** As `semanage fcontext` takes it: `-f d `. */
+function letterOf({ kind }: FileContextRule): string {
+  return kind === "" ? "" : `-f ${kind === "--" ? "f" : kind.slice(1)} `;
+}
+
+function shown({ pattern, kind, context }: FileContextRule): string {
+  return [pattern, ...(kind === "" ? [] : [kind]), context].join(" ");
+}
+
+/** Rules of the host that hold for entries of a tree and give them other types. */
+export function rulesInside(want: SelinuxWant, seen: SelinuxSeen, type: string): string[] {
+  const { behind } = placeOf(want, seen);
+  const counts = new Map<number, number>();
+  for (const entries of want.recursive === false ? [] : (seen.labels?.inside ?? [])) {
+    const ruled = ruledInside(entries, seen, behind);
+    if (typeof entries.ruled !== "number" || ruled === undefined || parseContext(ruled).type === type)
+      continue;
+    counts.set(entries.ruled, (counts.get(entries.ruled) ?? 0) + entries.count);
+  }
+  const path = ruledPath(want, seen);
+  const moved = seen.equivalences.local.filter(({ from }) => from.startsWith(`${want.path}/`));
+  return [
+    ...[...counts].flatMap(([at, count]) => {
+      const rule = seen.rules[at];
+      return rule
+        ? [
+            `the host's rule ${shown(rule)} goes on holding in ${path}, for ${entriesOf(count)}: QEMU may be denied there`,
+          ]
+        : [];
+    }),
+    ...moved.map(
+      ({ from, to }) =>
+        `${from} is labelled as ${to} by an equivalence of the host: QEMU may be denied there`,
+    ),
+  ];
+}
+
+function entriesOf(count: number): string {
+  return count === 1 ? "1 entry" : `${count} entries`;
 }
 
 /** A tree that has other labels is not changed before that is written out. */

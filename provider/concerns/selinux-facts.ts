@@ -2,7 +2,6 @@ import type { Fact } from "../engine/concern";
 import {
   type Equivalence,
   type FileContextRule,
-  literalOf,
   parseEquivalences,
   parseFileContexts,
 } from "../formats/file-contexts";
@@ -29,6 +28,7 @@ ${script}`;
 const programs: Readonly<Record<string, readonly [string, string]>> = {
   semanage: ["policycoreutils-python-utils", "policycoreutils-python-utils"],
   restorecon: ["policycoreutils", "policycoreutils"],
+  matchpathcon: ["selinux-utils", "libselinux-utils"],
   semodule: ["policycoreutils", "policycoreutils"],
   chcon: ["coreutils", "coreutils"],
   find: ["findutils", "findutils"],
@@ -107,23 +107,57 @@ cat ${contextFiles}/file_contexts.subs 2>/dev/null || :`),
 };
 
 /**
- * The policy's own rules without any wildcard at a path or inside it: libselinux looks at those first, so that
- * a rule of the tree does not hold there.
+ * Sets `$files`, `$local` and `$folder`, which goes with the script. A file of rules `$folder/rules` is read with the
+ * host's equivalences (libselinux 3.4 label_file.c, `init`).
  */
-export function exactRules(path: string): Fact<readonly (FileContextRule & { readonly path: string })[]> {
+const toAsk = sh`${selinuxPolicy}
+files=${contextFiles}
+local="$files/file_contexts.local"
+[ -e "$local" ] || local=/dev/null
+folder=$(mktemp -d)
+trap 'rm -rf -- "$folder"' EXIT
+for name in subs subs_dist; do
+  [ ! -e "$files/file_contexts.$name" ] || cat "$files/file_contexts.$name" > "$folder/rules.$name"
+done`;
+
+/** awk: rules of one path alone, at which libselinux looks first. Sample: `/etc/fstab\.d -d system_u:object_r:etc_t:s0`. */
+const ofOnePath = '{ path = $1; gsub(/\\\\./, "", path) } path !~ /^#|[.^$?*+|[({]/ && (NF == 2 || NF == 3)';
+
+/** What the host's rules are to one directory, in libselinux's judgement. */
+export interface RulesAt {
+  /** The rule of exactly this path that holds for it, whatever other rules say. */
+  readonly exact: FileContextRule | undefined;
+  /** Which of the host's own rules ({@link localRules}, from 0) have patterns that match it, for whatever kind of entry. */
+  readonly matching: readonly number[];
+}
+
+/**
+ * Asks libselinux which rules match a directory, whether it is there or not: patterns are PCRE's.
+ *
+ * Each rule stands in a file with its number for a context. The last that matches answers, and then those before it are
+ * asked. Samples of lines: `match 3`, `exact /srv/a -d system_u:object_r:var_t:s0`.
+ */
+export function rulesAt(path: string): Fact<RulesAt> {
   return {
-    key: `exact file contexts of ${path}`,
+    key: `rules at ${path}`,
     place: "host",
-    does: `see whether the policy has rules of its own for single paths in ${path}`,
-    script: onSelinux(sh`${selinuxPolicy}
-cat ${contextFiles}/file_contexts ${contextFiles}/file_contexts.homedirs 2>/dev/null |
-  at=${path} awk '{ path = $1; gsub(/\\./, "", path); if (path ~ /[.^$?*+|[({]/) next
-    path = $1; gsub(/\\/, "", path); if (path == ENVIRON["at"] || index(path, ENVIRON["at"] "/") == 1) print }'`),
-    parse: (output) =>
-      parseFileContexts(output).flatMap((rule) => {
-        const literal = literalOf(rule.pattern);
-        return literal ? [{ ...rule, path: literal.path }] : [];
-      }),
+    does: `ask which file-context rules match ${path}`,
+    script: onSelinux(sh`command -v matchpathcon >/dev/null || exit 0
+${toAsk}
+awk '$1 !~ /^#/ && (NF == 2 || NF == 3) { n++; path = $1; gsub(/\\./, "", path); if (path ~ /[.^$?*+|[({]/) print $1, n - 1 }' "$local" > "$folder/all"
+cp "$folder/all" "$folder/rules"
+while match=$(matchpathcon -N -n -f "$folder/rules" -- ${path}) && [ "$match" != '<<none>>' ]; do
+  printf 'match %s\n' "$match"
+  awk -v last="$match" '$2 < last' "$folder/all" > "$folder/rules"
+done
+cat "$files/file_contexts" "$files/file_contexts.homedirs" "$local" 2>/dev/null | awk ${ofOnePath} > "$folder/all"
+awk '{ $NF = NR; print }' "$folder/all" > "$folder/rules"
+exact=$(matchpathcon -N -n -m d -f "$folder/rules" -- ${path}) || exit 0
+[ "$exact" = '<<none>>' ] || printf 'exact %s\n' "$(sed -n "$exact"p "$folder/all")"`),
+    parse: (output) => ({
+      exact: parseFileContexts(/^exact (.*)$/m.exec(output)?.[1] ?? "")[0],
+      matching: [...output.matchAll(/^match (\d+)$/gm)].map(([, number]) => Number(number)),
+    }),
   };
 }
 
@@ -132,36 +166,73 @@ export interface Labels {
   /** Of the directory itself. */
   readonly own: string;
   /** Of what is in it, on its file system, most first. */
-  readonly inside: readonly { readonly context: string; readonly count: number }[];
+  readonly inside: readonly LabelsInside[];
   /** Whether there are symbolic links in it. */
   readonly links: boolean;
 }
 
-/** Undefined: the directory is not there. No name is printed: the guest chooses names. */
-export function labelsOf(path: string): Fact<Labels | undefined> {
+/** Entries of one context, to which the rules say the same. */
+export interface LabelsInside {
+  readonly context: string;
+  readonly count: number;
+  /**
+   * The context that the rules say, `<<none>>` for none, or the number of the host's own rule ({@link localRules}, from
+   * 0) that says it. Undefined: nothing but what holds for the directory.
+   */
+  readonly ruled?: string | number | undefined;
+}
+
+/**
+ * Undefined: the directory is not there. No name is printed: the guest chooses names.
+ *
+ * libselinux is asked what the rules say of entries. Where the directory has the label of a share already: all rules, of
+ * entries with other types. Elsewhere the share's rule is still to come, which holds against the policy's patterns: the
+ * host's own rules and those of one path, of all entries. Samples of lines behind the directory's own label:
+ * `7 f system_u:object_r:svirt_image_t:s0 -`, `2 d system_u:object_r:var_log_t:s0 =3`.
+ */
+export function labelsOf(path: string, type = ""): Fact<Labels | undefined> {
   return {
     key: `labels ${path}`,
     place: "host",
     does: `look at the labels in ${path}`,
-    script: onSelinux(sh`if [ -d ${path} ] && ! [ -L ${path} ]; then
-  cd -P -- ${path}
-  stat -c %C .
-  find . -xdev -mindepth 1 -printf '%y %Z\n' | sort | uniq -c | sort -rn
-fi`),
+    script: onSelinux(sh`if ! [ -d ${path} ] || [ -L ${path} ]; then exit 0; fi
+cd -P -- ${path}
+stat -c %C .
+command -v matchpathcon >/dev/null || { find . -xdev -mindepth 1 -printf '%y %Z -\n' | sort | uniq -c; exit; }
+own=$(stat -c %C . | cut -d : -f 3)
+${toAsk}
+case $own in
+svirt_image_t|virt_content_t|${type})
+  rules="$files/file_contexts" same="^. [^ :]*:[^ :]*:$own[: ]" ;;
+*)
+  rules="$folder/rules" same='^$'
+  { cat "$files/file_contexts" "$files/file_contexts.homedirs" 2>/dev/null | awk ${ofOnePath}
+    awk '$1 !~ /^#/ && (NF == 2 || NF == 3) { $NF = "=" n++; print }' "$local"; } > "$rules" ;;
+esac
+find ${path} -xdev -mindepth 1 -printf '%y %Z %p\0' | tr '\0\n' '\n\0' |
+  sed -n -E -e "/$same/{s/^(. [^ ]*) .*/\1 -/;p;d}" -e "w $folder/asked" > "$folder/same"
+cut -d ' ' -f 3- "$folder/asked" | tr '\n\0' '\0\n' | xargs -0 -r matchpathcon -N -n -f "$rules" -- > "$folder/ruled" || :
+[ "$(wc -l < "$folder/asked")" -eq "$(wc -l < "$folder/ruled")" ] || : > "$folder/ruled"
+[ "$rules" = "$files/file_contexts" ] || sed -i 's/^<<none>>$/-/' "$folder/ruled"
+cut -d ' ' -f 1,2 "$folder/asked" | paste -d ' ' - "$folder/ruled" | cat "$folder/same" - | sort | uniq -c`),
     parse(output) {
       const [own = "", ...counts] = output.split("\n").filter((line) => line !== "");
       if (own === "") return undefined;
-      const kinds = counts.flatMap((line) => {
-        const [, count, kind, context = ""] = /^\s*(\d+) (\S) (.*)$/.exec(line) ?? [];
-        return count === undefined ? [] : [{ count: Number(count), kind, context }];
-      });
-      const inside = new Map<string, number>();
-      for (const { context, count } of kinds) inside.set(context, (inside.get(context) ?? 0) + count);
-      return {
-        own,
-        inside: [...inside].map(([context, count]) => ({ context, count })).sort((a, b) => b.count - a.count),
-        links: kinds.some(({ kind }) => kind === "l"),
-      };
+      const inside = new Map<string, LabelsInside>();
+      let links = false;
+      for (const line of counts) {
+        const [, count, kind, context = "", ruled = ""] = /^\s*(\d+) (\S) (\S*) ?(\S*)$/.exec(line) ?? [];
+        if (count === undefined) continue;
+        const key = `${context} ${ruled}`;
+        const said = ruled.startsWith("=") ? Number(ruled.slice(1)) : ruled;
+        inside.set(key, {
+          context,
+          count: Number(count) + (inside.get(key)?.count ?? 0),
+          ...(said === "" || said === "-" ? {} : { ruled: said }),
+        });
+        if (kind === "l") links = true;
+      }
+      return { own, inside: [...inside.values()].sort((a, b) => b.count - a.count), links };
     },
   };
 }

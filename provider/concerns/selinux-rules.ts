@@ -1,5 +1,5 @@
 import type { Step } from "../engine/concern";
-import { type FileContextRule, isRuleInside, isTreeRule, treePattern } from "../formats/file-contexts";
+import { type FileContextRule, treePattern } from "../formats/file-contexts";
 import { lines, sh } from "../formats/shell";
 import { contextFiles, localRules, selinuxPolicy } from "./selinux-facts";
 import { whenStoreIsFree } from "./policy-store";
@@ -8,23 +8,36 @@ import { whenStoreIsFree } from "./policy-store";
  * Changes of the host's local file-context rules, all of one script in one transaction of semanage: one costs
  * as much as many (measured on an emulated host: one rule 10 s, three 14 s).
  *
- * A later rule wins, so a rule has to stand before those for what lies inside its tree. semanage appends: what
- * has to come behind is taken out and put in again in the same transaction, in its order.
+ * A later rule wins, so a rule has to stand before those for what lies inside its tree. semanage appends (3.4 to 3.11):
+ * what has to come behind is taken out and put in again in the same transaction, in its order.
  */
 
 /** Ranks of what is done together: rules before they are gone, the policy before its rules and after them. */
 export const ranks = { loadPolicy: 1, setRules: 2, removeRules: 3 } as const;
 
-/** The rule of a tree is made, or gets this context where it stands. */
-export function setRule(path: string, context: string, rules: readonly FileContextRule[]): Step {
-  const now = rules.find((rule) => isTreeRule(rule, path));
+/** Where the rule stands: see `RulePlace` of selinux-checks.ts. */
+interface Place {
+  readonly at: number;
+  readonly inside: readonly number[];
+  /** Whether it stands where it has to. */
+  readonly placed: boolean;
+}
+
+/** The rule of a tree is made, or gets this context; where it stands wrongly, it is put where it has to stand. */
+export function setRule(
+  path: string,
+  context: string,
+  rules: readonly FileContextRule[],
+  { at, inside, placed }: Place,
+): Step {
+  const now = rules[at];
   const pattern = now?.pattern ?? treePattern(path);
-  const inside = rules.filter((rule) => isRuleInside(rule, path));
   const undo: Item = now ? ["set", now.pattern, now.context] : ["remove", pattern];
   return {
     ...transaction("set", [
+      ...(now && !placed ? [["remove", pattern]] : []),
       ["add", pattern, context, treePattern(path).slice(0, -"(/.*)?".length)],
-      ...inside.map((rule) => ["behind", rule.pattern, rule.kind]),
+      ...inside.flatMap((one) => rules[one] ?? []).map((rule) => ["behind", rule.pattern, rule.kind]),
     ]),
     does: `label ${path} and all in it as ${context} (the rule ${pattern})`,
     undo: lines([sh`asked=${textOf([undo])}`, carryOut]),
@@ -69,29 +82,36 @@ function textOf(items: readonly Item[]): string {
  * Reads the rules and what is asked for, and prints what semanage has to do: from the first rule on that changes
  * all are taken out, and put in as they shall be. Nothing where nothing changes.
  *
- * In single quotes, as `semanage export` prints them: no pattern holds one (semanage 3.4 would strip it).
+ * In single quotes, as `semanage export` prints them, or in double ones where the pattern has a single one: what has
+ * double ones cannot be written (semanage 3.4, `mkargv`).
+ *
+ * From 3.5 on, `semanage import` takes lines that have `-d` anywhere in them first, in a transaction of their own. So
+ * each line has it: a first type, in whose place the second is taken. Else a failure would leave the host without the
+ * rules that were to be put in again, and a pattern with `-d` in it would come before its turn.
  */
 const plan = `
 function standing(pattern, kind,  i) {
   for (i = 1; i <= count; i++) if (new_pattern[i] == pattern && new_kind[i] == kind) return i
   return 0
 }
-function insert(at, pattern, context,  i) {
+function insert(at, pattern, context, path,  i) {
   for (i = count; i >= at; i--) {
     new_pattern[i + 1] = new_pattern[i]; new_kind[i + 1] = new_kind[i]; new_context[i + 1] = new_context[i]
+    added[i + 1] = added[i]
   }
-  new_pattern[at] = pattern; new_kind[at] = ""; new_context[at] = context; count++
+  new_pattern[at] = pattern; new_kind[at] = ""; new_context[at] = context; added[at] = path; count++
 }
 function remove(at,  i) {
   for (i = at; i < count; i++) {
     new_pattern[i] = new_pattern[i + 1]; new_kind[i] = new_kind[i + 1]; new_context[i] = new_context[i + 1]
+    added[i] = added[i + 1]
   }
   count--
 }
 function letter(kind) { return kind == "" ? "a" : kind == "--" ? "f" : substr(kind, 2) }
 function quoted(text) {
-  if (text ~ /["\\047]/) { print "a rule with quotes cannot be moved: " text > "/dev/stderr"; bad = 1 }
-  return "\\047" text "\\047"
+  if (text ~ /"/) { print "a rule with double quotes cannot be moved: " text > "/dev/stderr"; bad = 1 }
+  return text ~ /\\047/ ? "\\"" text "\\"" : "\\047" text "\\047"
 }
 /^[ \\t]*(#|$)/ { next }
 {
@@ -110,8 +130,8 @@ END {
       split("", behind)
       for (j = i + 1; j <= items && item[j] ~ /^behind\\t/; j++) { split(item[j], moved, "\\t"); behind[moved[2] "\\t" moved[3]] = 1 }
       for (at = 1; at <= count; at++)
-        if ((new_pattern[at] "\\t" new_kind[at]) in behind || index(new_pattern[at], field[4] "/") == 1) break
-      insert(at, field[2], field[3])
+        if ((new_pattern[at] "\\t" new_kind[at]) in behind || index(added[at], field[4] "/") == 1) break
+      insert(at, field[2], field[3], field[4])
     }
     if (field[1] == "remove" && (at = standing(field[2], ""))) remove(at)
   }
@@ -121,7 +141,7 @@ END {
   for (i = same; i <= count; i++) {
     split(new_context[i], part, ":")
     range = new_context[i]; if (!sub(/^[^:]*:[^:]*:[^:]*:/, "", range)) range = ""
-    said = new_context[i] == "<<none>>" ? " -t " quoted("<<none>>") : " -s " part[1] " -t " part[3] (range == "" ? "" : " -r " quoted(range))
+    said = " -t in-delete-order" (new_context[i] == "<<none>>" ? " -t " quoted("<<none>>") : " -s " part[1] " -t " part[3] (range == "" ? "" : " -r " quoted(range)))
     print "fcontext -a -f " letter(new_kind[i]) said " " quoted(new_pattern[i])
   }
   exit bad

@@ -1,6 +1,8 @@
 /**
  * SELinux's file contexts: rules of a pattern and a context, and equivalences of two paths.
  *
+ * Which rule holds for a path is never judged here: libselinux is asked (`selinux-facts.ts`).
+ *
  * Source: file_contexts(5) of libselinux 3.4, src/label_file.c and label_support.c.
  */
 
@@ -39,17 +41,22 @@ export function parseEquivalences(text: string): Equivalence[] {
 }
 
 /**
- * Under which path the rules of `path` are looked up: the distribution's equivalences apply first, and then the
- * local ones to what came of it; of several in one file the last that fits.
+ * Under which path the rules of `path` are looked up: the local equivalences apply first, and then the distribution's
+ * to what came of it, each once; of several in one file the last that fits.
+ *
+ * Source: libselinux 3.4 and 3.11, src/label_file.c (`selabel_sub_key`, `selabel_sub`), the same in both. A path under
+ * `/data /` loses `/data`; a slash at the end of `from` makes it fit nothing.
  */
 export function equivalentOf(
   path: string,
   distribution: readonly Equivalence[],
   local: readonly Equivalence[],
 ): string {
-  return [distribution, local].reduce((at, equivalences) => {
+  return [local, distribution].reduce((at, equivalences) => {
     const found = equivalences.findLast(({ from }) => at === from || at.startsWith(`${from}/`));
-    return found ? `${found.to}${at.slice(found.from.length)}` : at;
+    if (!found) return at;
+    const rest = at.slice(found.from.length);
+    return found.to === "/" && rest !== "" ? rest : found.to + rest;
   }, path);
 }
 
@@ -96,18 +103,51 @@ export function isTreeRule({ pattern, kind }: FileContextRule, path: string): bo
   return kind === "" && literal?.tree === true && literal.path === path;
 }
 
-/** Whether a rule speaks of something inside the directory only, by what it begins with. */
-export function isRuleInside({ pattern }: FileContextRule, path: string): boolean {
-  const literal = literalOf(pattern)?.path ?? stemOf(pattern);
-  return literal.startsWith(`${path}/`);
+/**
+ * Whether a rule is one path alone: libselinux looks at those first, wherever they stand (3.4 label_file.h,
+ * `spec_hasMetaChars`).
+ */
+export function isOfOnePath({ pattern }: FileContextRule): boolean {
+  return !/[.^$?*+|[({]/.test(pattern.replaceAll(/\\./gsu, ""));
 }
 
-/** What every path begins with that a pattern matches, as far as that can be told. */
-function stemOf(pattern: string): string {
-  const end = /(?<!\\)[.^$?*+|[({]/.exec(pattern)?.index ?? pattern.length;
-  // A quantifier makes the character before it optional.
-  const stem = pattern.slice(0, /[?*{]/.test(pattern.charAt(end)) ? end - 1 : end);
-  return literalOf(stem)?.path ?? "";
+/**
+ * False where no path inside the directory can match the pattern; true where that is so or cannot be told. Which
+ * paths a pattern matches is libselinux's to say: this is for names that are not there yet.
+ */
+export function mayMatchInside(pattern: string, path: string): boolean {
+  const inside = `${path}/`;
+  const literal = literalOf(pattern);
+  if (literal)
+    return literal.path.startsWith(inside) || (literal.tree && inside.startsWith(`${literal.path}/`));
+  const lead = leadOf(pattern);
+  return lead.startsWith(inside) || inside.startsWith(lead);
+}
+
+/** What every path begins with that a pattern matches; empty where that cannot be told. */
+function leadOf(pattern: string): string {
+  // Quotes and comments may hide what a quantifier belongs to.
+  if (isAlternation(pattern) || /\\[QE]|\(\?#/.test(pattern)) return "";
+  const [text = ""] = /^(?:\\x[0-9a-fA-F]{2}|\\[^A-Za-z0-9]|[^\\.^$?*+|[\](){}])*/su.exec(pattern) ?? [];
+  const isOptional = /^[?*{]/.test(pattern.slice(text.length));
+  const certain = isOptional ? text.replace(/(?:\\x[0-9a-fA-F]{2}|\\.|[^\\])$/su, "") : text;
+  const lead = literalOf(certain)?.path ?? "";
+  // A part of a character is none.
+  return lead.includes("\ufffd") ? "" : lead;
+}
+
+/** Whether a pattern has, or may have, an alternative to all of it: a bar outside every group. */
+function isAlternation(pattern: string): boolean {
+  if (!pattern.includes("|")) return false;
+  // Where brackets may be text, groups cannot be counted.
+  if (/\[|\(\?/.test(pattern)) return true;
+  let depth = 0;
+  for (const character of pattern.replaceAll(/\\./gsu, "")) {
+    if (character === "(") depth += 1;
+    if (character === ")") depth -= 1;
+    if (character === "|" && depth <= 0) return true;
+  }
+  return false;
 }
 
 /** What a context is made of; the range is empty where the policy has none. */

@@ -6,12 +6,12 @@ import { hostSelinuxPolicy } from "../../../provider/concerns/host-selinux-polic
 import type { SelinuxSeen } from "../../../provider/concerns/selinux-checks";
 import {
   equivalences,
-  exactRules,
   type Labels,
   labelsOf,
   localRules,
   packageOf,
   rangeOfNewFiles,
+  rulesAt,
   selinuxState,
   typeKnown,
   virtBooleans,
@@ -52,7 +52,7 @@ const host = (more: Partial<SelinuxSeen> = {}): SelinuxSeen => ({
   state: { enabled: true, ranges: true, missing: [], distribution: ["fedora"] },
   rules: [],
   equivalences: { distribution: [], local: [] },
-  exact: [],
+  rulesAt: { exact: undefined, matching: [] },
   labels: labels(context("var_t")),
   nested: { roots: [], more: false },
   mounts: mounts("rw,seclabel"),
@@ -156,7 +156,7 @@ describe("plan", () => {
       {},
       {
         rules: [rule(rulePlace), rule("/foo/bar/logs(/.*)?", context("var_log_t"))],
-        labels: labels(image, [{ context: context("var_log_t"), count: 4 }]),
+        labels: labels(image, [{ context: context("var_log_t"), count: 4, ruled: context("var_log_t") }]),
       },
       [],
     ],
@@ -262,10 +262,10 @@ describe("what is refused before the first change", () => {
     [
       "a path of which the policy says what exactly it is",
       {},
-      { exact: [{ ...rule("/foo/bar", context("var_lib_t")), path: "/foo/bar" }] },
+      { rulesAt: { exact: rule("/foo/bar", context("var_lib_t")), matching: [] } },
       {},
       "labelOverruled",
-      /exactly \/foo\/bar is/,
+      /exactly \/foo\/bar \(.*the policy.s/,
     ],
     ["NFS", {}, { mounts: mounts("rw", "nfs4") }, {}, "notRelabelable", /setsebool -P virt_use_nfs on/],
     [
@@ -573,22 +573,25 @@ describe("facts", () => {
     const empty = [
       localRules,
       labelsOf(folder),
-      exactRules("/a"),
+      rulesAt("/a"),
       virtBooleans,
       rangeOfNewFiles,
       typeKnown("a_t"),
     ];
-    expect(empty.map((fact) => runFact<unknown>(fact, inFolder))).toEqual([[], undefined, [], {}, "", false]);
+    expect(empty.map((fact) => runFact<unknown>(fact, inFolder))).toEqual([
+      [],
+      undefined,
+      { exact: undefined, matching: [] },
+      {},
+      "",
+      false,
+    ]);
   });
 
   test("read the policy's files", () => {
     put("etc/targeted/contexts/files/file_contexts.local", `/srv/a(/.*)? ${image}\n`);
     put("etc/targeted/contexts/files/file_contexts.subs_dist", "/run /var/run\n");
     put("etc/targeted/contexts/files/file_contexts.subs", "/data /srv/data\n");
-    put(
-      "etc/targeted/contexts/files/file_contexts",
-      `/srv/.* ${image}\n/srv/a ${image}\n/srv/a/b\\.conf -- ${image}\n/srv/ab ${image}\n/srv/a/[x] ${image}\n`,
-    );
     put("fs/booleans/virt_use_nfs", "1 1");
     put("fs/booleans/virt_use_samba", "0 0");
     expect(runFact(localRules, inFolder)).toEqual([rule("/srv/a(/.*)?")]);
@@ -596,10 +599,6 @@ describe("facts", () => {
       distribution: [{ from: "/run", to: "/var/run" }],
       local: [{ from: "/data", to: "/srv/data" }],
     });
-    expect(runFact(exactRules("/srv/a"), inFolder).map(({ path }) => path)).toEqual([
-      "/srv/a",
-      "/srv/a/b.conf",
-    ]);
     expect(runFact(virtBooleans, inFolder)).toEqual({ virt_use_nfs: true, virt_use_samba: false });
   });
 
@@ -608,14 +607,15 @@ describe("facts", () => {
     expect(runFact(labelsOf(join(folder, "no")), inFolder)).toBeUndefined();
     expect(
       labelsOf("/x").parse(
-        `${image}\n      7 f ${image}\n      6 f ${context("var_t", "s0-s0:c0.c1023")}\n      5 d ${image}\n`,
+        `${image}\n      7 f ${image} -\n      6 f ${context("var_t", "s0-s0:c0.c1023")} =3\n      5 d ${image} -\n      2 d ${image} ${context("etc_t")}\n`,
         Buffer.alloc(0),
       ),
     ).toEqual({
       own: image,
       inside: [
         { context: image, count: 12 },
-        { context: context("var_t", "s0-s0:c0.c1023"), count: 6 },
+        { context: context("var_t", "s0-s0:c0.c1023"), count: 6, ruled: 3 },
+        { context: image, count: 2, ruled: context("etc_t") },
       ],
       links: false,
     });

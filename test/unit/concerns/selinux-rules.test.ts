@@ -1,29 +1,20 @@
 import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { giveRuleBack, removeRule, setRule } from "../../../provider/concerns/selinux-rules";
+import { giveRuleBack, removeRule, setRule as setRuleAt } from "../../../provider/concerns/selinux-rules";
 import type { Step } from "../../../provider/engine/concern";
-import { parseFileContexts, treePattern } from "../../../provider/formats/file-contexts";
+import {
+  type FileContextRule,
+  isTreeRule,
+  mayMatchInside,
+  parseFileContexts,
+  treePattern,
+} from "../../../provider/formats/file-contexts";
 import { type Script, sh } from "../../../provider/formats/shell";
 import { runScript } from "../shell-machine";
+import { semanage } from "../support/semanage";
 
-/**
- * The transaction in a real shell, on a real file; only semanage is a stand-in that edits the file as 3.4 does:
- * it takes quotes away, appends, and refuses what is there already or is not there.
- */
-const semanage = `#!/bin/sh
-[ "$1" = import ] || exit 2
-cat > "$FOLDER/asked"
-[ ! -e "$FOLDER/locked" ] || { rm "$FOLDER/locked"; echo 'Could not get direct transaction lock at /x/semanage.trans.LOCK.' >&2; exit 1; }
-exec awk -v file="$FOLDER/local" '
-BEGIN { while ((getline line < file) > 0) { n++; rule[n] = line; split(line, word, " "); at[word[1]] = n } }
-{ gsub("\\047", ""); pattern = $NF; kind = ""; for (i = 1; i < NF; i++) { if ($i == "-f") letter = $(i + 1); if ($i == "-s") user = $(i + 1); if ($i == "-t") type = $(i + 1); if ($i == "-r") range = ":" $(i + 1) } }
-$2 == "-d" { if (!(pattern in at)) { print "not defined" > "/dev/stderr"; failed = 1; exit }; rule[at[pattern]] = ""; delete at[pattern] }
-$2 == "-a" { if (pattern in at) { print "already defined" > "/dev/stderr"; failed = 1; exit }
-  rule[++n] = pattern (letter == "a" ? "" : letter == "f" ? " --" : " -" letter) " " (type == "<<none>>" ? type : user ":object_r:" type range); at[pattern] = n }
-END { if (failed) exit 1; printf "" > file; for (i = 1; i <= n; i++) if (rule[i] != "") print rule[i] > file }' "$FOLDER/asked"
-`;
-
+/** The transaction in a real shell, on a real file; only semanage is a stand-in. */
 let folder: string;
 const path = process.env["PATH"];
 beforeEach(() => {
@@ -50,6 +41,17 @@ const local = (): string[] => readFileSync(join(folder, "local"), "utf8").split(
 const rules = () => parseFileContexts(local().join("\n"));
 const rewrite = (text: string): string =>
   text.replaceAll('"/etc/selinux/$policy/contexts/files"/file_contexts.local', join(folder, "local"));
+/** Where no rule matches the directory itself. */
+const setRule = (path: string, context: string, seen: readonly FileContextRule[], placed = true): Step =>
+  setRuleAt(path, context, seen, {
+    at: seen.findLastIndex((rule) => isTreeRule(rule, path)),
+    inside: seen.flatMap((rule, at) =>
+      !isTreeRule(rule, path) && !rule.pattern.startsWith("/srv(") && mayMatchInside(rule.pattern, path)
+        ? [at]
+        : [],
+    ),
+    placed,
+  });
 const run = (script: Script): string => runScript(script, rewrite).toString();
 /** As the engine carries out what is done together. */
 const together = (...steps: Step[]): void => {
@@ -127,11 +129,32 @@ test("another semanage that has the store is waited for", () => {
   expect(local()).toEqual([line("/srv/a(/.*)?", image)]);
 });
 
-test("a rule with quotes cannot be moved: that is an error, and nothing is changed", () => {
-  const before = [line("/srv/a/it's"), line("/y")];
+test("a rule of ours that stands behind those for something inside is put before them", () => {
+  put(line("/x"), line("/srv/a/b-d(/.*)?"), line("/srv/a(/.*)?", other), line("/y"));
+  together(setRule("/srv/a", image, rules(), false));
+  expect(local()).toEqual([line("/x"), line("/srv/a(/.*)?", image), line("/srv/a/b-d(/.*)?"), line("/y")]);
+});
+
+/** What `semanage import` of 3.5 and later looks for in a line, to take it into its first transaction. */
+test("every line is of the kind that semanage takes into one transaction", () => {
+  put(line("/srv/a/b(/.*)?"), line("/srv/a/x", "<<none>>"));
+  together(setRule("/srv/a", image, rules()));
+  const asked = readFileSync(join(folder, "asked"), "utf8").trim().split("\n");
+  expect(asked).toHaveLength(5);
+  expect(asked.filter((one) => !one.includes("-d"))).toEqual([]);
+});
+
+test("a rule with single quotes is moved", () => {
+  put(line("/srv/a/it's"), line("/y"));
+  together(setRule("/srv/a", image, rules()));
+  expect(local()).toEqual([line("/srv/a(/.*)?", image), line("/srv/a/it's"), line("/y")]);
+});
+
+test("a rule with double quotes cannot be moved: that is an error, and nothing is changed", () => {
+  const before = [line('/srv/a/"it"'), line("/y")];
   put(...before);
   expect(() => {
     together(setRule("/srv/a", image, rules()));
-  }).toThrow(/cannot be moved: \/srv\/a\/it's/);
+  }).toThrow(/cannot be moved: \/srv\/a\/"it"/);
   expect(local()).toEqual(before);
 });
