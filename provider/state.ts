@@ -41,7 +41,7 @@ export function specOf(args: Properties): ShareSpec {
 }
 
 /** Names of outputs that are no arguments. */
-const ownOutputs = [
+export const ownOutputs = [
   "status",
   "statusReason",
   "layers",

@@ -24,7 +24,10 @@ export const layers = [
 export type Layer = (typeof layers)[number];
 
 /** What a look found of a layer; `unknown` where its place could not be looked at. */
-export type LayerState = "ok" | "missing" | "differs" | "unknown" | "unmanaged";
+export const layerStates = ["ok", "missing", "differs", "unknown", "unmanaged"] as const;
+
+/** One of {@link layerStates}. */
+export type LayerState = (typeof layerStates)[number];
 
 /**
  * One thing to be looked up, by a read-only script, once per look however many ask for it.

@@ -1,20 +1,41 @@
 import { effectiveOptions } from "../concerns/guest-mount";
-import { clears, type PowerPlan } from "../concerns/domain-power";
+import { clears, type PowerPlan, powerReasons } from "../concerns/domain-power";
 import { guestMounts } from "../concerns/mounts";
 import { type Bindings, seenBy } from "../engine/binding";
 import { type Drift, type Json, type Layer, layers, type LayerState } from "../engine/concern";
+import type { ErrorCode } from "../errors";
 import type { Mount } from "../formats/mountinfo";
 import type { ShareSpec } from "../spec";
 import type { Observation } from "./observe";
 
 /** What a share amounts to; the words are part of the contract (outputs `status`). */
-export type Status =
-  "active" | "pendingPowerCycle" | "pendingGuest" | "pendingRemount" | "off" | "domainMissing" | "incomplete";
+export const statuses = [
+  "active",
+  "pendingPowerCycle",
+  "pendingGuest",
+  "pendingRemount",
+  "off",
+  "domainMissing",
+  "incomplete",
+] as const;
 
-/** Status and the code of its reason; `asDeclared` when there is nothing to say. */
+/** One of {@link statuses}. */
+export type Status = (typeof statuses)[number];
+
+/** Why a share has its status, where that is no error; `asDeclared` when there is nothing to say. */
+export const statusReasons = [
+  "asDeclared",
+  ...powerReasons,
+  "notMounted",
+  "mountDiffers",
+  "mountBusy",
+  "domainMissing",
+] as const;
+
+/** A status and the code of its reason. */
 export interface StatusAndReason {
   readonly status: Status;
-  readonly statusReason: string;
+  readonly statusReason: (typeof statusReasons)[number] | ErrorCode;
 }
 
 /** Of a layer with several things the first of these that one of them has. */
