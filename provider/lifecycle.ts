@@ -101,7 +101,7 @@ export async function read(
 ): Promise<{ readonly outputs: Properties; readonly inputs: Properties } | undefined> {
   const declared = argumentsIn(outputs);
   const spec = specOf(declared);
-  const bindings = bind(concerns, spec, []);
+  const bindings = bind(concerns, spec, [], "drift");
   const machines = machinesOf(spec, uuidIn(outputs));
   const says = progress.teller(spec.tag);
   for (const text of unverifiedKeys(machines)) says.warn(text);
@@ -117,7 +117,7 @@ export async function read(
     ...one.notes,
     ...Object.entries(one.args).map(([path, value]) => `${path} is ${JSON.stringify(value)} (${layer})`),
   ]);
-  for (const note of notes) says.warn(note);
+  for (const note of new Set(notes)) says.warn(note);
   if (observation.guestState.kind === "unreachable") says.warn(observation.guestState.problem.what);
   if (power.kind === "pending") says.warn(power.says);
   const states = Object.fromEntries(Object.entries(drift).map(([layer, one]) => [layer, one.state]));

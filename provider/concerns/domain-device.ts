@@ -4,6 +4,7 @@ import {
   type Context,
   type Facts,
   type Json,
+  type Needed,
   type Refusal,
   type Step,
 } from "../engine/concern";
@@ -34,6 +35,10 @@ interface DeviceSeen {
   readonly mounts?: readonly Mount[];
 }
 
+const restoreNeeds = { persistent: "must" } as const;
+/** Of who else writes a refresh says what it can see. */
+const driftNeeds = { info: "must", persistent: "must", exports: "may", near: "may", mounts: "may" } as const;
+
 /** The device that stood under the tag at first contact, as the XML that libvirt takes; null: none. */
 type DeviceBefore = {
   readonly [key: string]: Json;
@@ -52,7 +57,13 @@ type DeviceBefore = {
  * `tagTaken`, `secondWriter`.
  * Source: libvirt 9.0 formatdomain.html#filesystems, virsh(1).
  */
-export const domainDevice: Concern<DeviceWant, DeviceSeen, DeviceBefore> = {
+export const domainDevice: Concern<
+  DeviceWant,
+  DeviceSeen,
+  DeviceBefore,
+  typeof restoreNeeds,
+  typeof driftNeeds
+> = {
   layer: "device",
   place: "host",
   up: "host",
@@ -75,6 +86,7 @@ export const domainDevice: Concern<DeviceWant, DeviceSeen, DeviceBefore> = {
       ? { exports: hostExports, near: exportsNear(want.device.source), mounts: hostMounts }
       : {}),
   }),
+  needs: { restore: restoreNeeds, drift: driftNeeds },
 
   plan(want, seen, _before, known, context = alone) {
     const refuse = [
@@ -163,7 +175,7 @@ export function wantedDevice(spec: {
 }
 
 /** The domain goes by its UUID; that it is not called as the program calls it is said. */
-function renamed(want: DeviceWant, { info }: DeviceSeen): string[] {
+function renamed(want: DeviceWant, { info }: Pick<DeviceSeen, "info">): string[] {
   if (!info || info.name === want.domain || info.uuid === want.domain.toLowerCase()) return [];
   const other =
     info.namesake === undefined ? "" : `; ${want.domain} is another domain now (${info.namesake})`;
@@ -171,7 +183,11 @@ function renamed(want: DeviceWant, { info }: DeviceSeen): string[] {
 }
 
 /** Needs to be known by the tags that the share has or had: its own device is no second writer. */
-function otherWriters(want: DeviceWant, seen: DeviceSeen, context: Context): Refusal[] {
+function otherWriters(
+  want: DeviceWant,
+  seen: Needed<DeviceSeen, Pick<typeof driftNeeds, "info" | "exports" | "near" | "mounts">>,
+  context: Context,
+): Refusal[] {
   if (!seen.exports || !seen.mounts) return [];
   const { source, tag } = want.device;
   return secondWriters(

@@ -1,4 +1,12 @@
-import { asWanted, type Concern, type Fact, type Facts, type Json, type Refusal } from "../engine/concern";
+import {
+  asWanted,
+  type Concern,
+  type Fact,
+  type Facts,
+  type Json,
+  type Needed,
+  type Refusal,
+} from "../engine/concern";
 import { putInPlace } from "../formats/put-in-place";
 import { sh } from "../formats/shell";
 import { distribution, kernelRelease } from "./guest-facts";
@@ -15,6 +23,9 @@ interface KernelSeen {
   readonly distribution: readonly string[];
   readonly bootFile: string | undefined;
 }
+
+const restoreNeeds = { bootFile: "must" } as const;
+const driftNeeds = { nineP: "must", bootFile: "must", release: "may", distribution: "may" } as const;
 
 type KernelBefore = { readonly [key: string]: Json; readonly bootFile: string | null };
 
@@ -57,7 +68,13 @@ const loadedAtBoot: Fact<string | undefined> = {
  * Refuses with `guestKernelLacks9p`.
  * Source: systemd 252 modules-load.d(5); Linux 6.1 fs/9p/Kconfig.
  */
-export const guestKernel: Concern<Record<string, never>, KernelSeen, KernelBefore> = {
+export const guestKernel: Concern<
+  Record<string, never>,
+  KernelSeen,
+  KernelBefore,
+  typeof restoreNeeds,
+  typeof driftNeeds
+> = {
   layer: "modules",
   place: "guest",
   up: "guestBoot",
@@ -66,6 +83,7 @@ export const guestKernel: Concern<Record<string, never>, KernelSeen, KernelBefor
   want: (spec) => spec.guest && {},
   identity: () => bootFile,
   facts: (): Facts<KernelSeen> => ({ nineP, release: kernelRelease, distribution, bootFile: loadedAtBoot }),
+  needs: { restore: restoreNeeds, drift: driftNeeds },
 
   plan(_want, seen) {
     if (seen.nineP === "absent") return { refuse: [lacks9p(seen)], steps: [] };
@@ -130,11 +148,12 @@ chmod 0644 -- ${`${bootFile}.new`}
 ${putInPlace(sh`${`${bootFile}.new`}`, sh`${bootFile}`, sh`/etc/modules-load.d`)}`;
 }
 
-function lacks9p(seen: KernelSeen): Refusal {
+function lacks9p(seen: Needed<KernelSeen, typeof driftNeeds>): Refusal {
+  const { release = "", distribution: ids = [] } = seen;
   return {
     code: "guestKernelLacks9p",
-    what: `kernel ${seen.release} has no 9p over virtio`,
-    remedy: remedyFor(seen.release, seen.distribution),
+    what: `${`kernel ${release}`.trim()} has no 9p over virtio`,
+    remedy: remedyFor(release, ids),
   };
 }
 

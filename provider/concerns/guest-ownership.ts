@@ -33,6 +33,9 @@ interface OwnershipSeen {
   readonly live: Domain | undefined;
 }
 
+const restoreNeeds = {} as const;
+const driftNeeds = { root: "must", ids: "must", mounts: "must" } as const;
+
 /**
  * Owner, group and mode of the share's root as the guest sees it.
  *
@@ -42,7 +45,13 @@ interface OwnershipSeen {
  *
  * Refuses with `unknownUser`.
  */
-export const guestOwnership: Concern<OwnershipWant, OwnershipSeen, Json> = {
+export const guestOwnership: Concern<
+  OwnershipWant,
+  OwnershipSeen,
+  Json,
+  typeof restoreNeeds,
+  typeof driftNeeds
+> = {
   layer: "guestOwnership",
   place: "guest",
   up: "guestLive",
@@ -68,6 +77,7 @@ export const guestOwnership: Concern<OwnershipWant, OwnershipSeen, Json> = {
     mounts: guestMounts,
     live: liveDomain,
   }),
+  needs: { restore: restoreNeeds, drift: driftNeeds },
 
   plan(want, seen) {
     const uid = idOf(want.owner, "passwd", seen.ids);
@@ -125,7 +135,7 @@ export const guestOwnership: Concern<OwnershipWant, OwnershipSeen, Json> = {
   },
 };
 
-function isMounted(want: OwnershipWant, seen: OwnershipSeen): boolean {
+function isMounted(want: OwnershipWant, seen: Pick<OwnershipSeen, "mounts">): boolean {
   const at = mountAt(seen.mounts, want.mountPoint);
   return at?.type === "9p" && at.source === want.tag;
 }

@@ -12,6 +12,8 @@ interface PolicySeen {
 
 type PolicyBefore = { readonly [key: string]: Json; readonly loaded: boolean } | null;
 
+const restoreNeeds = { loaded: "must" } as const;
+
 const moduleName = "virtio9p_new_files";
 
 /**
@@ -40,7 +42,12 @@ done`,
  * `selinux.newFiles: inherit`: the policy module by which a guest can use the files it made after the next start
  * of its QEMU. It holds for the whole host, and goes with the last share that wants it.
  */
-export const hostSelinuxPolicy: ConcernOfMany<Record<string, never>, PolicySeen, PolicyBefore> = {
+export const hostSelinuxPolicy: ConcernOfMany<
+  Record<string, never>,
+  PolicySeen,
+  PolicyBefore,
+  typeof restoreNeeds
+> = {
   layer: "selinux",
   name: () => "selinux policy",
   place: "host",
@@ -56,6 +63,7 @@ export const hostSelinuxPolicy: ConcernOfMany<Record<string, never>, PolicySeen,
       : [],
   identity: () => moduleName,
   facts: (): Facts<PolicySeen> => ({ state: selinuxState, newRange: rangeOfNewFiles, loaded: moduleLoaded }),
+  needs: { restore: restoreNeeds, drift: { state: "must", newRange: "must", loaded: "must" } },
   plan: (_want, seen) => ({ steps: isNeeded(seen) ? [load] : [] }),
   remember: (_want, seen) => (isNeeded(seen) || seen.loaded ? { loaded: seen.loaded } : null),
   restore: (_want, before, seen) => ({

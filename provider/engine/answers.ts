@@ -1,6 +1,6 @@
 import { type Problem, ShareError } from "../errors";
 import { lines, type Script, sh } from "../formats/shell";
-import type { Tool } from "./concern";
+import type { Fact, Tool } from "./concern";
 import { factsIn, keyOf, type Look, type LookAsk, type Machine, numbered, type WriteAsk } from "./asks";
 import { packagesOf } from "./programs";
 import type { Report } from "./script";
@@ -23,19 +23,25 @@ export function orOwnError<T>(work: () => T): Answer<T> {
   }
 }
 
-function toolsOf(asks: readonly LookAsk[]): readonly Tool[] {
-  const tools = asks.flatMap(({ facts }) => [...facts.values()].flatMap((fact) => fact.tools ?? []));
+function toolsOf(facts: readonly Fact<unknown>[]): readonly Tool[] {
+  const tools = facts.flatMap((fact) => fact.tools ?? []);
   return [...new Map(tools.map((tool) => [tool.program, tool])).values()];
+}
+
+/** The programs without which nothing is looked up for a share. */
+function neededBy({ machine, facts }: LookAsk): readonly string[] {
+  const needed = [...facts.values()].filter(({ mayFail }) => mayFail !== true);
+  return [...machine.programs, ...toolsOf(needed).map((tool) => tool.program)];
 }
 
 /**
  * The part of a script, named `tools`, that prints the programs that are not there. Nothing else is done for a share
- * that needs one of them: a script without its programs does what nobody wrote.
+ * that needs one of them: a script without its programs does what nobody wrote. A fact that may fail fails alone.
  */
 export function toolCheck(asks: readonly LookAsk[]): Script {
   const sets = new Map<string, { readonly programs: readonly string[]; readonly askers: number[] }>();
   asks.forEach((ask, index) => {
-    const programs = [...ask.machine.programs, ...toolsOf([ask]).map((tool) => tool.program)];
+    const programs = neededBy(ask);
     const key = programs.join(" ");
     const known = sets.get(key);
     if (known) known.askers.push(index);
@@ -52,74 +58,90 @@ ${lines(
     ({ programs, askers }) => sh`if lacks ${programs}; then drop ${numbered(askers, asks)}; fi`,
   ),
 )}
+lacks ${toolsOf(asks.flatMap(({ facts }) => [...facts.values()])).map((tool) => tool.program)} || :
 mark end tools 0`;
 }
 
-/** Throws `toolMissing` for what one share needs of them, with the packages that bring it. */
-export function checkTools({ machine, facts }: LookAsk, report: Report | undefined): void {
-  const known = new Map(toolsOf([{ machine, facts }]).map((tool) => [tool.program, tool.packages]));
+/** What is not installed of what one share needs, with the packages that bring it; undefined: nothing. */
+function missingTools({ machine, facts }: LookAsk, report: Report | undefined): MissingTools | undefined {
+  const known = new Map(toolsOf([...facts.values()]).map((tool) => [tool.program, tool.packages]));
   const printed = report?.stdout.toString("utf8").split("\n") ?? [];
   const missing = [...new Set(printed)].filter(
     (program) => known.has(program) || machine.programs.includes(program),
   );
-  if (missing.length === 0) return;
+  if (missing.length === 0) return undefined;
   const remedies = missing.map((program) => {
     const [debian, fedora] = known.get(program) ?? packagesOf(program);
     return `${program}: package ${debian}${debian === fedora ? "" : ` (Debian, Ubuntu) or ${fedora} (Fedora, EL)`}`;
   });
-  throw new ShareError({
+  const error = new ShareError({
     code: "toolMissing",
     layer: machine.place,
     machine: machine.transport.machine,
     what: `${missing.join(", ")} ${missing.length === 1 ? "is" : "are"} not installed`,
     remedy: `install ${remedies.join("; ")}`,
   });
+  return { programs: new Set(missing), error };
 }
 
-/** What one share asked for, out of what all did. */
+interface MissingTools {
+  readonly programs: ReadonlySet<string>;
+  readonly error: ShareError;
+}
+
+/**
+ * What one share asked for, out of what all did. Throws where a fact failed, unless that one may fail, and
+ * `toolMissing` where the machine itself lacks a program.
+ */
 export function readFacts(
-  { machine, facts }: LookAsk,
+  ask: LookAsk,
   asks: readonly LookAsk[],
   reports: ReadonlyMap<string, Report>,
   last: string,
 ): Look {
+  const { machine, facts } = ask;
   const values = new Map<string, unknown>();
   const raw = new Map<string, Buffer>();
+  const failures = new Map<string, ShareError>();
   const keys = [...factsIn(asks).keys()];
-  [...facts.values()].forEach((fact) => {
+  const missing = missingTools(ask, reports.get("tools"));
+  if (missing && neededBy(ask).some((program) => missing.programs.has(program))) throw missing.error;
+  for (const fact of facts.values()) {
     const report = reports.get(`fact-${keys.indexOf(keyOf(fact, machine))}`);
-    if (!report) throw lostReport(machine, fact.does, last);
-    if (report.status !== 0) {
-      throw new ShareError({
-        code: "lookFailed",
-        layer: machine.place,
-        machine: machine.transport.machine,
-        what: `reading state failed (exit ${report.status})`,
-        remedy: `mend what the answer names, and try again; ${seeScripts}`,
-        ...fact.failure,
-        tried: fact.does,
-        returned: report.stderr.toString("utf8"),
-      });
-    }
-    raw.set(fact.key, report.stdout);
-    try {
-      values.set(fact.key, fact.parse(report.stdout.toString("utf8"), report.stdout));
-    } catch (error) {
-      if (error instanceof ShareError) throw error;
-      throw new ShareError(
-        {
-          code: "lookFailed",
-          layer: machine.place,
-          machine: machine.transport.machine,
-          what: `the answer was not understood: ${(error as Error).message}`,
-          tried: fact.does,
-          remedy: `report this, with the version of what answered; ${seeScripts}`,
-        },
-        { cause: error },
-      );
-    }
-  });
-  return { values, raw };
+    const lacks = fact.tools?.some(({ program }) => missing?.programs.has(program)) === true;
+    const value = orOwnError(() => {
+      if (missing && lacks) throw missing.error;
+      if (!report) throw lostReport(machine, fact.does, last);
+      raw.set(fact.key, report.stdout);
+      return { is: valueOf(fact, machine, report) };
+    });
+    if (!(value instanceof ShareError)) values.set(fact.key, value.is);
+    else if (fact.mayFail === true && report) failures.set(fact.key, value);
+    else throw value;
+  }
+  return { values, raw, failures };
+}
+
+function valueOf(fact: Fact<unknown>, machine: Machine, report: Report): unknown {
+  const problem = { code: "lookFailed", layer: machine.place, machine: machine.transport.machine } as const;
+  if (report.status !== 0) {
+    throw new ShareError({
+      ...problem,
+      what: `reading state failed (exit ${report.status})`,
+      remedy: `mend what the answer names, and try again; ${seeScripts}`,
+      ...fact.failure,
+      tried: fact.does,
+      returned: report.stderr.toString("utf8"),
+    });
+  }
+  try {
+    return fact.parse(report.stdout.toString("utf8"), report.stdout);
+  } catch (error) {
+    if (error instanceof ShareError) throw error;
+    const what = `the answer was not understood: ${(error as Error).message}`;
+    const remedy = `report this, with the version of what answered; ${seeScripts}`;
+    throw new ShareError({ ...problem, what, tried: fact.does, remedy }, { cause: error });
+  }
 }
 
 /** Whoever holds the lock did not let go of it in time: nothing was written. */

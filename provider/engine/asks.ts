@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import { lines, type Script, sh } from "../formats/shell";
+import type { ShareError } from "../errors";
 import type { Transport } from "../transport/transport";
 import type { Fact, Place, Step } from "./concern";
 import { inTurn } from "./script";
@@ -32,6 +33,8 @@ export type FactSet = ReadonlyMap<string, Fact<unknown>>;
 export interface Look {
   readonly values: ReadonlyMap<string, unknown>;
   readonly raw: ReadonlyMap<string, Buffer>;
+  /** By key, why a fact that may fail has no value. */
+  readonly failures?: ReadonlyMap<string, ShareError>;
   /** How often this process had written to the machine before. */
   readonly writes?: number;
 }
@@ -98,7 +101,12 @@ export function keyOf(fact: Fact<unknown>, machine: Machine): string {
 
 /** What looks a fact up, with its domain found first where it is a domain's own. */
 export function scriptOf({ fact, machine }: Pick<Scoped, "fact" | "machine">): Script {
-  return fact.perDomain === true ? lines([machine.scope.enter, fact.script]) : fact.script;
+  const tools = fact.mayFail === true ? (fact.tools ?? []) : [];
+  return lines([
+    ...tools.map(({ program }) => sh`command -v ${program} >/dev/null || exit 127`),
+    ...(fact.perDomain === true ? [machine.scope.enter] : []),
+    fact.script,
+  ]);
 }
 
 /** Every fact that is asked for, under a name that says its place among them. */
@@ -185,7 +193,7 @@ function keysOf({ machine, facts, steps }: WriteAsk, what: "changes" | "addsTo")
 /** A test: the guards of one share's plan say what its look said. */
 export function standsAsSeen({ machine, facts, seen }: WriteAsk, guards: readonly string[]): Script {
   const tests = [...facts.values()]
-    .filter(({ guard }) => guard === true)
+    .filter(({ guard, key }) => guard === true && seen.failures?.has(key) !== true)
     .map(
       (fact) => `[ "$guard_${guards.indexOf(keyOf(fact, machine))}" = ${digest(seen.raw.get(fact.key))} ]`,
     );

@@ -1,5 +1,6 @@
+import type { Problem } from "../errors";
 import type { ShareSpec } from "../spec";
-import type { AnyConcern, Fact, Json } from "./concern";
+import type { AnyConcern, Fact, Json, Needs } from "./concern";
 import type { FactSet, Look } from "./asks";
 import { holdersInside, type RecordEntry, recordOf, type RecordPlace, whereRecorded } from "./record";
 
@@ -13,6 +14,8 @@ export interface Binding {
   readonly record: RecordPlace;
   /** What the concern asks of the machines, by its own names. */
   readonly facts: Readonly<Record<string, Fact<unknown>>>;
+  /** Those of them that it can do without. */
+  readonly spared: ReadonlySet<string>;
   /** Something larger that `spec` only has its own thing in: held where another share has it, never made. */
   readonly around: boolean;
 }
@@ -24,17 +27,22 @@ export interface Bindings {
   readonly around: readonly Binding[];
 }
 
-/** Every layer of `spec`, and every layer of `olds` that `spec` does not want in that identity. */
+/**
+ * Every layer of `spec`, and every layer of `olds` that `spec` does not want in that identity.
+ *
+ * `purpose`: what is wanted is to be made, or only to be compared with what is there.
+ */
 export function bind(
   concerns: readonly AnyConcern[],
   spec: ShareSpec | undefined,
   olds: readonly ShareSpec[],
+  purpose: "plan" | "drift" = "plan",
 ): Bindings {
-  const ensure = spec ? bindAll(concerns, spec) : [];
+  const ensure = spec ? bindAll(concerns, spec, purpose) : [];
   const around = spec ? bindAround(concerns, spec) : [];
   const taken = new Set([...ensure, ...around].map((binding) => keyOf(binding.record)));
   const release = olds
-    .flatMap((old) => [...bindAll(concerns, old), ...bindAround(concerns, old)])
+    .flatMap((old) => [...bindAll(concerns, old, "restore"), ...bindAround(concerns, old)])
     .filter((binding) => {
       const key = keyOf(binding.record);
       return !taken.has(key) && taken.add(key);
@@ -42,28 +50,51 @@ export function bind(
   return { ensure, release, around };
 }
 
-/** Every fact that the bindings ask for in one place, each once, records included. */
+/** Every fact that the bindings ask for in one place, each once, records included: without `more` and those nothing goes on. */
 export function factsOf(
   bindings: Bindings,
   place: "host" | "guest",
   more: readonly Fact<unknown>[] = [],
 ): FactSet {
-  const all = [...bindings.ensure, ...bindings.release, ...bindings.around].flatMap((binding) => [
-    ...Object.values(binding.facts),
+  const all = [...bindings.ensure, ...bindings.release, ...bindings.around];
+  const own = all.flatMap(({ facts }) => Object.values(facts));
+  const needed = all.flatMap((binding) => [
     recordOf(binding.record),
     ...(binding.around || binding.concern.around === undefined ? [] : [insideOf(binding)]),
   ]);
-  return new Map([...more, ...all].filter((fact) => fact.place === place).map((fact) => [fact.key, fact]));
+  const always = new Set([...more, ...needed].map(({ key }) => key));
+  return new Map(
+    [...more, ...own, ...needed]
+      .filter((fact) => fact.place === place)
+      .map((fact) => [fact.key, always.has(fact.key) ? fact : { ...fact, mayFail: true }]),
+  );
 }
 
-/** What a concern sees; undefined when a place that it asks was not looked at. */
+/** What a concern sees; undefined when a place that it asks was not looked at, or the look at what it needs failed. */
 export function seenBy(binding: Binding, host: Look, guest: Look | undefined): object | undefined {
   const entries = Object.entries(binding.facts).map(([name, fact]) => {
     const look = fact.place === "host" ? host : guest;
-    return [name, look?.values.has(fact.key) === true, look?.values.get(fact.key)] as const;
+    const found =
+      look?.values.has(fact.key) === true ||
+      (binding.spared.has(name) && look?.failures?.has(fact.key) === true);
+    return [name, found, look?.values.get(fact.key)] as const;
   });
   if (entries.some(([, found]) => !found)) return undefined;
   return Object.fromEntries(entries.map(([name, , value]) => [name, value]));
+}
+
+/** What a binding asked for and could not be looked at: what it needs, and what it can do without. */
+export function failuresOf(
+  binding: Binding,
+  host: Look,
+  guest: Look | undefined,
+): { readonly needed: readonly Problem[]; readonly spared: readonly Problem[] } {
+  const failed = Object.entries(binding.facts).flatMap(([name, fact]) => {
+    const error = (fact.place === "host" ? host : guest)?.failures?.get(fact.key);
+    return (error?.problems ?? []).map((problem) => [binding.spared.has(name), problem] as const);
+  });
+  const which = (spared: boolean) => failed.filter(([is]) => is === spared).map(([, problem]) => problem);
+  return { needed: which(false), spared: which(true) };
 }
 
 /** The record of a binding, as the look found it. */
@@ -90,13 +121,26 @@ export function wantsOf(concern: AnyConcern, spec: ShareSpec): readonly unknown[
   return want === undefined ? [] : [want];
 }
 
-function bindAll(concerns: readonly AnyConcern[], spec: ShareSpec): Binding[] {
+type Purpose = "plan" | "drift" | "restore";
+
+function bindAll(concerns: readonly AnyConcern[], spec: ShareSpec, purpose: Purpose): Binding[] {
   return concerns.flatMap((concern) =>
     wantsOf(concern, spec).map((want) => {
-      const facts = concern.facts(want) as Record<string, Fact<unknown>>;
-      return { ...placeOf(concern, want), want, spec, facts, around: false };
+      const own = asked(concern, want, purpose);
+      return { ...placeOf(concern, want), ...own, want, spec, around: false };
     }),
   );
+}
+
+/** The facts that a concern asks for: to make something all of them, else those that it says it needs for that. */
+function asked(concern: AnyConcern, want: unknown, purpose: Purpose): Pick<Binding, "facts" | "spared"> {
+  const facts = concern.facts(want) as Record<string, Fact<unknown>>;
+  if (purpose === "plan" || !concern.needs) return { facts, spared: new Set() };
+  const needs = concern.needs[purpose] as Needs<Record<string, unknown>>;
+  return {
+    facts: Object.fromEntries(Object.entries(facts).filter(([name]) => name in needs)),
+    spared: new Set(Object.keys(needs).filter((name) => needs[name] === "may")),
+  };
 }
 
 function placeOf(concern: AnyConcern, want: unknown): Pick<Binding, "concern" | "name" | "record"> {
@@ -111,11 +155,13 @@ function bindAround(concerns: readonly AnyConcern[], spec: ShareSpec): Binding[]
       .flatMap((want) => (concern.around?.(want) ?? []) as unknown[])
       .map((larger) => {
         const place = placeOf(concern, larger);
-        const facts = Object.entries(concern.facts(larger) as Record<string, Fact<unknown>>);
+        const { facts: all, spared } = asked(concern, larger, "restore");
+        const facts = Object.entries(all);
         return {
           ...place,
           want: larger,
           spec,
+          spared,
           facts: Object.fromEntries(facts.map(([name, fact]) => [name, whereRecorded(fact, place.record)])),
           around: true,
         };

@@ -53,6 +53,8 @@ export interface Fact<T> {
   readonly tools?: readonly Tool[];
   /** What a non-zero exit means, where it has a name of its own. */
   readonly failure?: Pick<Problem, "code" | "what" | "remedy">;
+  /** Its failure is not that of the whole look: it is kept there for whoever needs the fact. The engine sets it. */
+  readonly mayFail?: boolean;
 }
 
 /** What several facts are read out of: asked for once per look, and kept in a shell variable (without NULs). */
@@ -72,6 +74,22 @@ export interface Tool {
 
 /** The facts of a concern, by name. */
 export type Facts<Seen> = { readonly [K in keyof Seen]: Fact<Seen[K]> };
+
+/**
+ * The facts that restore or drift asks for, by name. One that it `must` have: where its look fails, the layer is unknown
+ * on refresh, and destroy is refused. One that it `may` have: where its look fails, it is undefined, with a warning.
+ */
+export type Needs<Seen> = { readonly [K in keyof Seen]?: "must" | "may" };
+
+/** What is seen of what is needed: nothing else was asked for. */
+export type Needed<Seen, N extends Needs<Seen>> = {
+  readonly [K in keyof Seen as Asked<K, N, "must">]: Seen[K];
+} & { readonly [K in keyof Seen as Asked<K, N, "may">]?: Seen[K] | undefined };
+
+type Asked<K, N, How> = K extends keyof N ? (N[K] extends How ? K : never) : never;
+
+/** A concern that needs all its facts for everything. */
+export type NeedsAll<Seen> = { readonly [K in keyof Seen]-?: "must" };
 
 /** A change, as data: it prints, it compares. */
 export interface Step {
@@ -171,7 +189,13 @@ export const alone: Context = { tags: new Set(), mountPoints: new Set(), others:
  * All functions are pure. `before` is what the record on the host says of first contact, undefined
  * when there is no record yet.
  */
-export interface Concern<Want, Seen extends object, Before extends Json> {
+export interface Concern<
+  Want,
+  Seen extends object,
+  Before extends Json,
+  RestoreNeeds extends Needs<Seen> = NeedsAll<Seen>,
+  DriftNeeds extends Needs<Seen> = NeedsAll<Seen>,
+> {
   readonly layer: Layer;
   /**
    * Where a layer has several things, that each have a record: under which name this one goes. Default: the
@@ -187,7 +211,10 @@ export interface Concern<Want, Seen extends object, Before extends Json> {
   want(spec: ShareSpec): Want | undefined;
   /** When this changes, the old one is restored and a new one ensured. */
   identity(want: Want): string;
+  /** What the way up asks for, all of which it must have. */
   facts(want: Want): Facts<Seen>;
+  /** What the way down and the refresh ask for; left out: the same as the way up. */
+  readonly needs?: { readonly restore: RestoreNeeds; readonly drift: DriftNeeds };
   /**
    * Larger things of the same kind, which this one lies in: where a share has one of them, it stays as it
    * is as long as this one stands.
@@ -197,23 +224,26 @@ export interface Concern<Want, Seen extends object, Before extends Json> {
   plan(want: Want, seen: Seen, before: Before | undefined, known: boolean, context?: Context): Plan;
   /** What first contact found, in the form of the record. */
   remember(want: Want, seen: Seen): Before;
-  restore(want: Want, before: Before, seen: Seen, context?: Context): Plan;
-  drift(want: Want, seen: Seen): Drift;
+  restore(want: Want, before: Before, seen: Needed<Seen, RestoreNeeds>, context?: Context): Plan;
+  drift(want: Want, seen: Needed<Seen, DriftNeeds>): Drift;
   /** What of it a later operation must find again, in a form of its own; undefined: nothing stands. */
   standing?(seen: Seen): Json | undefined;
 }
 
 /** A concern that a share may have several of: each is looked at, made, given back and recorded for itself. */
-export interface ConcernOfMany<Want, Seen extends object, Before extends Json> extends Omit<
-  Concern<Want, Seen, Before>,
-  "want"
-> {
+export interface ConcernOfMany<
+  Want,
+  Seen extends object,
+  Before extends Json,
+  RestoreNeeds extends Needs<Seen> = NeedsAll<Seen>,
+  DriftNeeds extends Needs<Seen> = NeedsAll<Seen>,
+> extends Omit<Concern<Want, Seen, Before, RestoreNeeds, DriftNeeds>, "want"> {
   wants(spec: ShareSpec): readonly Want[];
 }
 
 /** A concern whose types are known to itself alone: how the engine holds them all in one list. */
 // eslint-disable-next-line @typescript-eslint/no-explicit-any -- the existential type that TypeScript lacks
-export type AnyConcern = Concern<any, any, any> | ConcernOfMany<any, any, any>;
+export type AnyConcern = Concern<any, any, any, any, any> | ConcernOfMany<any, any, any, any, any>;
 
 /** A layer that is as it should be. */
 export const asWanted: Drift = { state: "ok", args: {}, notes: [] };

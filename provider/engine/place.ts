@@ -13,16 +13,7 @@ import {
   standsAsSeen,
   type WriteAsk,
 } from "./asks";
-import {
-  type Answer,
-  checkTools,
-  lockHeld,
-  lostReport,
-  orOwnError,
-  outcome,
-  readFacts,
-  toolCheck,
-} from "./answers";
+import { type Answer, lockHeld, lostReport, orOwnError, outcome, readFacts, toolCheck } from "./answers";
 import { letGo, lockHeldStatus } from "./machine-lock";
 import { compose, inTurn, parseReports, type Report, unfinished } from "./script";
 import { sections } from "./sections";
@@ -52,12 +43,7 @@ export async function look(asks: readonly [LookAsk, ...LookAsk[]]): Promise<Answ
   const output = await machine.transport.run(composed.text, { idleMs: idleOf(asks) });
   const reports = parseReports(composed.mark, output.stdout, output.stderr);
   const last = unfinished(composed.mark, output.stdout) ?? printable(output.stderr.toString("utf8"));
-  return asks.map((ask) =>
-    orOwnError(() => {
-      checkTools(ask, reports.get("tools"));
-      return readFacts(ask, asks, reports, last);
-    }),
-  );
+  return asks.map((ask) => orOwnError(() => readFacts(ask, asks, reports, last)));
 }
 
 /**

@@ -3,6 +3,7 @@ import {
   type BeforeCopy,
   type Binding,
   type Bindings,
+  failuresOf,
   holdersInsideOf,
   recordIn,
   seenBy,
@@ -22,6 +23,7 @@ import type { Problem } from "../errors";
 import type { Domain } from "../formats/domain-xml";
 import type { ShareSpec } from "../spec";
 import type { Machines, Observation } from "./observe";
+import { notLookedAt } from "./warnings";
 
 /** What is to be done: towards `spec`, away from `olds`. One function serves create, update and delete. */
 export interface Request {
@@ -79,6 +81,15 @@ export class Plans {
         ...refusal,
       })),
     );
+  }
+
+  /** What could not be looked at, and has to be known; each once, however many layers ask for it. */
+  unknown(): Problem[] {
+    const { ensure, release, around } = this.bindings;
+    const found = [...ensure, ...[...release, ...around].filter((binding) => this.#isToRestore(binding))]
+      .flatMap((binding) => this.#failures(binding).needed)
+      .map((problem) => [`${problem.machine} ${problem.what} ${problem.tried ?? ""}`, problem] as const);
+    return [...new Map(found).values()];
   }
 
   /** In the guest, what is wanted no more. */
@@ -169,13 +180,28 @@ export class Plans {
   /** Nothing when others hold it, or when we never changed it. */
   #restore(binding: Binding): Plan | undefined {
     const seen = this.#seen(binding);
-    const entry = recordIn(binding, this.observation.host);
-    const before = entry?.before ?? this.#copyOf(binding);
+    const before = this.#recorded(binding);
     const others = this.#otherHolders(binding);
     if (!seen || before === undefined || this.#mustWait(binding)) return undefined;
-    if (entry && entry.holders.length === others.length) return undefined;
+    if (recordIn(binding, this.observation.host)?.holders.length === others.length) return undefined;
     if (others.length > 0) return { steps: [], warnings: leftFor(binding, others) };
-    return binding.concern.restore(binding.want, before, seen, this.#context(undefined));
+    const plan = binding.concern.restore(binding.want, before, seen, this.#context(undefined));
+    const unseen = this.#failures(binding).spared.map(notLookedAt);
+    return unseen.length === 0 ? plan : { ...plan, warnings: [...unseen, ...(plan.warnings ?? [])] };
+  }
+
+  #recorded(binding: Binding): Json | undefined {
+    return recordIn(binding, this.observation.host)?.before ?? this.#copyOf(binding);
+  }
+
+  /** Whether this share is the one that gives it back, so that it has to be looked at. */
+  #isToRestore(binding: Binding): boolean {
+    const before = this.#recorded(binding);
+    return (before ?? null) !== null && this.#otherHolders(binding).length === 0;
+  }
+
+  #failures(binding: Binding): ReturnType<typeof failuresOf> {
+    return failuresOf(binding, this.observation.host, this.observation.guest);
   }
 
   /** The state's copy speaks of the newest old spec alone, and of its own things. */

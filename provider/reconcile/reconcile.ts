@@ -248,6 +248,7 @@ class Run {
     const [first, ...rest] = [
       ...twins(this.machines, this.claim, this.#observation),
       ...problems,
+      ...this.#plans().unknown(),
       ...this.#plans().problems(),
     ];
     if (first) throw new ShareError([first, ...rest]);
@@ -299,7 +300,9 @@ class Run {
     });
     this.#changed = before || written.kept > 0;
     took(written.look);
+    const [unknown, ...more] = written.stale === false ? this.#plans().unknown() : [];
     if (written.failed) this.#failure = new ShareError(written.failed);
+    else if (unknown) this.#failure = new ShareError([unknown, ...more]);
     return written.stale;
   }
 

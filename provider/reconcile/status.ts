@@ -1,12 +1,13 @@
 import { effectiveOptions } from "../concerns/guest-mount";
 import { clears, type PowerPlan, powerReasons } from "../concerns/domain-power";
 import { guestMounts } from "../concerns/mounts";
-import { type Bindings, seenBy } from "../engine/binding";
+import { type Bindings, failuresOf, seenBy } from "../engine/binding";
 import { type Drift, type Json, type Layer, layers, type LayerState } from "../engine/concern";
 import type { ErrorCode } from "../errors";
 import type { Mount } from "../formats/mountinfo";
 import type { ShareSpec } from "../spec";
 import type { Observation } from "./observe";
+import { notLookedAt } from "./warnings";
 
 /** What a share amounts to; the words are part of the contract (outputs `status`). */
 export const statuses = [
@@ -48,7 +49,11 @@ export function driftOf(bindings: Bindings, observation: Observation): Readonly<
       .filter((one) => one.concern.layer === layer)
       .map((binding): Drift => {
         const seen = seenBy(binding, observation.host, observation.guest);
-        return seen ? binding.concern.drift(binding.want, seen) : { state: "unknown", args: {}, notes: [] };
+        const { needed, spared } = failuresOf(binding, observation.host, observation.guest);
+        const unseen = [...needed, ...spared].map(notLookedAt);
+        if (!seen) return { state: "unknown", args: {}, notes: unseen };
+        const drift = binding.concern.drift(binding.want, seen);
+        return { ...drift, notes: [...unseen, ...drift.notes] };
       });
     const state = states.find((one) => drifts.some((drift) => drift.state === one)) ?? "unmanaged";
     return {

@@ -1,3 +1,4 @@
+import { type Problem, printable } from "../errors";
 import type { ShareSpec } from "../spec";
 import type { Machines } from "./observe";
 
@@ -17,4 +18,10 @@ export function leftInGuest([first]: readonly ShareSpec[]): string {
 
 export function secondCycle(domain: string): string {
   return `${domain} was power-cycled a second time in this operation, for its shares did not come together: pulumi up --parallel 64 lets them share one cycle, and so does not chaining them with dependsOn`;
+}
+
+/** A fact that could not be looked up, and that the rest goes on without. */
+export function notLookedAt({ tried, machine, what, returned = "" }: Problem): string {
+  const answer = returned === "" ? "" : `: ${printable(returned)}`;
+  return `could not ${tried ?? "look at all"} on ${machine}: ${what}${answer}`;
 }

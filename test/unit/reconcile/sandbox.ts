@@ -41,6 +41,8 @@ export class Sandbox {
   readonly steps: string[] = [];
   /** The next script that has this step, on the host or in the guest, is killed before it, once. */
   killBefore: { readonly place: "host" | "guest"; readonly step: number } | undefined;
+  /** Looks whose description this matches end with an error. */
+  failing: RegExp | undefined;
   #silentAt: readonly number[] = [];
   #guestScripts = 0;
 
@@ -210,7 +212,10 @@ records=${this.path("records")} listed=0 listing=''`,
     };
   }
 
-  #killed(place: "host" | "guest", script: string): string {
+  #killed(place: "host" | "guest", text: string): string {
+    const script = text.replace(/^# (.*)\nmark begin '?fact-\d+'?\n\( /gm, (found, does: string) =>
+      this.failing?.test(does) === true ? `${found}echo 'it is broken' >&2; exit 7\n` : found,
+    );
     const begin = `mark begin '0-step-${this.killBefore?.step ?? ""}'`;
     if (this.killBefore?.place !== place || !script.includes(begin)) return script;
     this.killBefore = undefined;
