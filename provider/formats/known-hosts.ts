@@ -28,6 +28,8 @@ export interface HostKey {
 /** What the files say of one host. */
 export interface KnownHost {
   readonly keys: readonly HostKey[];
+  /** Those of its name without a port, where none are known for this port, which is another than 22. */
+  readonly portless: readonly HostKey[];
   readonly revoked: readonly HostKey[];
   /** Whether a certificate authority vouches for it: keys that are signed by one are not supported here. */
   readonly byAuthority: boolean;
@@ -69,16 +71,25 @@ export function parseKnownHosts(text: string): KnownHostLine[] {
   });
 }
 
-/** What lines say of a host that is reached under this name at this port. */
+/**
+ * What lines say of a host that is reached under this name at this port. As ssh(1), a host at another port than 22 that
+ * has no line of its own is looked up without the port (OpenSSH 9.2 and 9.9, sshconnect.c `check_host_key`).
+ */
 export function knownHost(lines: readonly KnownHostLine[], host: string, port: number): KnownHost {
-  const name = port === 22 ? host.toLowerCase() : `[${host.toLowerCase()}]:${port}`;
-  const ours = lines.filter(({ patterns }) => isFor(patterns, name));
-  const keysOf = (marker: KnownHostLine["marker"]): HostKey[] =>
-    ours.filter((line) => line.marker === marker).map(({ key }) => key);
+  const name = host.toLowerCase();
+  const named = (one: string): readonly KnownHostLine[] =>
+    lines.filter(({ patterns }) => isFor(patterns, one));
+  const keysOf = (of: readonly KnownHostLine[], marker: KnownHostLine["marker"]): HostKey[] =>
+    of.filter((line) => line.marker === marker).map(({ key }) => key);
+  const ours = named(port === 22 ? name : `[${name}]:${port}`);
+  const keys = keysOf(ours, undefined);
+  const others = port === 22 || keys.length > 0 ? [] : named(name);
+  const all = [...ours, ...others];
   return {
-    keys: keysOf(undefined),
-    revoked: keysOf("revoked"),
-    byAuthority: ours.some(({ marker }) => marker === "cert-authority"),
+    keys,
+    portless: keysOf(others, undefined),
+    revoked: keysOf(all, "revoked"),
+    byAuthority: all.some(({ marker }) => marker === "cert-authority"),
   };
 }
 

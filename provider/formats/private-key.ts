@@ -1,21 +1,99 @@
 import { createPrivateKey, type KeyObject } from "node:crypto";
 
+/** A private key of a form or a kind that cannot be used here, with what to do about it. */
+export class UnusableKey extends Error {
+  override readonly name = "UnusableKey";
+  constructor(
+    message: string,
+    readonly remedy: string,
+  ) {
+    super(message);
+  }
+}
+
+const makeAnother = "make another key (ssh-keygen -t ed25519), and let it in there (ssh-copy-id)";
+
 /**
  * A private key in a form that every SSH implementation reads: what is PKCS #8 (`BEGIN PRIVATE KEY`, as
  * `tls.PrivateKey` gives Ed25519 keys) in that of its kind; everything else as it is, with one line end.
  *
- * Throws what node:crypto says, which never holds the key or its password. Source: RFC 5958; OpenSSH 9.2
- * PROTOCOL.key.
+ * Throws {@link UnusableKey}, or what node:crypto says, which never holds the key or its password. Source: RFC 5958;
+ * OpenSSH 9.2 PROTOCOL.key; PuTTY 0.75 manual, appendix C.
  */
 export function portableKey(text: string, password: string | undefined): string {
   const pem = `${text.trim().replaceAll("\r\n", "\n")}\n`;
+  if (pem.startsWith("PuTTY-User-Key-File-3")) {
+    throw new UnusableKey(
+      "it is in PuTTY's format 3",
+      "give it in OpenSSH's: puttygen KEY.ppk -O private-openssh -o KEY",
+    );
+  }
+  if (pem.startsWith("-----BEGIN OPENSSH PRIVATE KEY-----")) refuseUnusable(pem);
   if (!/^-----BEGIN (ENCRYPTED )?PRIVATE KEY-----/.test(pem)) return pem;
-  const key = createPrivateKey({ key: pem, ...(password === undefined ? {} : { passphrase: password }) });
-  const kind = key.asymmetricKeyType;
+  const key = decrypted(pem, password);
+  const kind = key.asymmetricKeyType ?? "unknown";
   if (kind === "rsa") return key.export({ format: "pem", type: "pkcs1" }).toString();
   if (kind === "ec") return key.export({ format: "pem", type: "sec1" }).toString();
   if (kind === "ed25519") return openssh(key);
-  throw new TypeError(`a key of the kind ${kind ?? "unknown"} is none of SSH`);
+  throw new UnusableKey(
+    kind === "dsa"
+      ? "it is a DSA key in PKCS #8, and OpenSSH takes no DSA keys by default since 7.0"
+      : `it is a key of the kind ${kind}, which SSH does not have`,
+    makeAnother,
+  );
+}
+
+function decrypted(pem: string, password: string | undefined): KeyObject {
+  const isEncrypted = pem.startsWith("-----BEGIN ENCRYPTED");
+  try {
+    return createPrivateKey({ key: pem, ...(password === undefined ? {} : { passphrase: password }) });
+  } catch (error) {
+    if (!isEncrypted) throw error;
+    throw new UnusableKey(
+      password === undefined ? "it is encrypted" : "privateKeyPassword does not decrypt it",
+      "give its password as privateKeyPassword",
+    );
+  }
+}
+
+/** Of OpenSSH's own format what the SSH library cannot use, though it begins to read it. */
+function refuseUnusable(pem: string): void {
+  const bytes = Buffer.from(pem.replace(/-----[^-]+-----/g, ""), "base64");
+  const magic = "openssh-key-v1\0";
+  if (!bytes.toString("latin1").startsWith(magic)) return;
+  const fields = fieldsOf(bytes.subarray(magic.length));
+  const cipher = fields[0]?.toString("latin1") ?? "";
+  // Behind the cipher, the kdf and its options stand the number of keys, 1, and the public key.
+  const shown = fieldsOf(bytes.subarray(magic.length + lengthOf(fields.slice(0, 3)) + 4))[0];
+  const type = shown && fieldsOf(shown)[0]?.toString("latin1");
+  if (type?.startsWith("sk-") === true) {
+    throw new UnusableKey(
+      `it is the handle of a security token (${type}), which only an agent can use`,
+      "add it to an agent (ssh-add), and give agentSocketPath in its place",
+    );
+  }
+  if (cipher.startsWith("chacha20")) {
+    throw new UnusableKey(
+      `it is encrypted with ${cipher}, which cannot be decrypted here`,
+      "encrypt it with another cipher: ssh-keygen -p -Z aes256-ctr -f KEY",
+    );
+  }
+}
+
+/** Fields behind their lengths, up to what is none. */
+function fieldsOf(bytes: Buffer): Buffer[] {
+  const fields: Buffer[] = [];
+  for (let at = 0; at + 4 <= bytes.length;) {
+    const end = at + 4 + bytes.readUInt32BE(at);
+    if (end > bytes.length) break;
+    fields.push(bytes.subarray(at + 4, end));
+    at = end;
+  }
+  return fields;
+}
+
+function lengthOf(fields: readonly Buffer[]): number {
+  return fields.reduce((sum, one) => sum + 4 + one.length, 0);
 }
 
 /** An Ed25519 key as ssh-keygen(1) writes it, without a password of its own: it never reaches a disk. */

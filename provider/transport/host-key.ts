@@ -62,7 +62,7 @@ async function byFiles(asked: Verification, where: Where, files: readonly string
   const texts = await Promise.all(files.map((file) => textOf(file, where)));
   const known = knownHost(texts.flatMap(parseKnownHosts), asked.host, asked.port);
   return {
-    prefer: known.keys.flatMap(algorithmsOf),
+    prefer: [...known.keys, ...known.portless].flatMap(algorithmsOf),
     judge: (bytes) => byKnownHosts(known, hostKeyOf(bytes), asked, where, files[0] ?? ""),
   };
 }
@@ -113,20 +113,27 @@ function byKnownHosts(
       remedy: "give the machine a new key; a revoked one proves nothing",
     });
   }
-  if (known.keys.some((key) => sameHostKey(key, shown))) return undefined;
+  if ([...known.keys, ...known.portless].some((key) => sameHostKey(key, shown))) return undefined;
   if (known.keys.length > 0) {
     return refusal(where, "hostKeyMismatch", {
-      what: `it shows the key ${fingerprint(shown)} (${shown.type}), and known_hosts has ${known.keys.map((key) => `${fingerprint(key)} (${key.type})`).join(", ")} for ${name}`,
+      what: `it shows the key ${fingerprint(shown)} (${shown.type}), and known_hosts has ${listed(known.keys)} for ${name}`,
       remedy: `find out why: it may be another machine, or one between. If it got a new key, take the old one out (ssh-keygen -R '${name}') and hostKey is "${formatHostKey(shown)}"`,
     });
   }
   const authority = known.byAuthority
     ? ` (known_hosts has a certificate authority for it: those are not supported)`
     : "";
+  const portless =
+    known.portless.length > 0 ? `, and for ${host} without a port it has ${listed(known.portless)}` : "";
   return refusal(where, "hostKeyUnknown", {
-    what: `its key is not known: ${fingerprint(shown)} (${shown.type}); neither hostKey is given nor has ${file} a line for ${name}${authority}`,
+    what: `its key is not known: ${fingerprint(shown)} (${shown.type}); hostKey is not given, and ${file} has no line for ${name}${portless}${authority}`,
     remedy: `compare the fingerprint at the machine itself (ssh-keygen -lf /etc/ssh/ssh_host_${fileOf(shown)}_key.pub); if it is the same, set hostKey to "${formatHostKey(shown)}"`,
   });
+}
+
+/** Sample: `SHA256:... (ssh-ed25519), SHA256:... (ssh-rsa)`. */
+function listed(keys: readonly HostKey[]): string {
+  return keys.map((key) => `${fingerprint(key)} (${key.type})`).join(", ");
 }
 
 function refusal(

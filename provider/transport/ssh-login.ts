@@ -1,6 +1,6 @@
 import type * as ssh2 from "ssh2";
 import { type Problem, ShareError } from "../errors";
-import { portableKey } from "../formats/private-key";
+import { portableKey, UnusableKey } from "../formats/private-key";
 import type { Where } from "./listener";
 
 /** How to log in: the part of `@pulumi/command`'s ConnectionArgs that one machine needs. */
@@ -145,9 +145,11 @@ function keyMethod(
     return { type: "publickey", named: `the key ${key.type}`, how: { type: "publickey", username, key } };
   } catch (error) {
     throw failure(where, {
-      what: `privateKey cannot be read: ${(error as Error).message}`,
+      what: `privateKey cannot be used: ${(error as Error).message}`,
       remedy:
-        "give the whole key as ssh-keygen or openssl wrote it, and privateKeyPassword if it is encrypted",
+        error instanceof UnusableKey
+          ? error.remedy
+          : "give the whole key as ssh-keygen or openssl wrote it, and privateKeyPassword if it is encrypted",
     });
   }
 }

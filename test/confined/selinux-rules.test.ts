@@ -43,6 +43,8 @@ exec /usr/sbin/semanage "$@"
 SEMANAGE
 chmod +x /usr/local/sbin/semanage
 /usr/sbin/semanage import <<'RULES'
+fcontext -a -f a -s system_u -t var_t -r s0 '/srv/odd(/.*)?'
+fcontext -a -f a -s system_u -t var_log_t -r s0 '/srv/odd/[^/]*(/.*)?/my-data(/.*)?'
 fcontext -a -f a -s system_u -t etc_t -r s0 '/srv/odd/a\\x20b/inner(/.*)?'
 fcontext -a -f d -s system_u -t var_log_t -r s0 '/srv/other'
 fcontext -a -e /srv/real /data
@@ -72,6 +74,7 @@ RULES`);
         expect.stringMatching(/:var_t:/),
       ]);
     expect(await labelOf("/srv/odd/a b/inner/x")).toMatch(/:etc_t:/);
+    expect(await labelOf("/srv/odd/a.b/x/my-data/y")).toMatch(/:var_log_t:/);
     await stack.must("preview", ["--refresh", "--expect-no-changes"]);
 
     const single = performance.now();

@@ -54,9 +54,16 @@ test.each<[string, Partial<Verification>, string, string, RegExp]>([
   [
     "a line for another port",
     { port: 2222 },
-    `kvm1 ${line(1)}`,
+    `[kvm1]:2223 ${line(1)}`,
     "hostKeyUnknown",
-    /a line for \[kvm1\]:2222/,
+    /has no line for \[kvm1\]:2222 \[/,
+  ],
+  [
+    "another key without a port",
+    { port: 2222 },
+    `kvm1 ${line(2)}`,
+    "hostKeyUnknown",
+    /no line for \[kvm1\]:2222, and for kvm1 without a port it has SHA256:\S{43} \(ssh-ed25519\) \[/,
   ],
   [
     "an authority",
