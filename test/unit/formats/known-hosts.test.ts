@@ -59,7 +59,12 @@ test.each<[string, string, number, number[]]>([
 test("revoked keys and certificate authorities are told apart from the host's own", () => {
   const text = `kvm1 ${one}\n@revoked * ${two}\n@cert-authority *.example ${three}\n@other kvm1 ${two}`;
   const lines = parseKnownHosts(text);
-  expect(knownHost(lines, "kvm1", 22)).toEqual({ keys: [key(1)], portless: [], revoked: [key(2)], byAuthority: false });
+  expect(knownHost(lines, "kvm1", 22)).toEqual({
+    keys: [key(1)],
+    portless: [],
+    revoked: [key(2)],
+    byAuthority: false,
+  });
   expect(knownHost(lines, "kvm2.example", 22)).toMatchObject({ keys: [], byAuthority: true });
 });
 
