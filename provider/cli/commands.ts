@@ -3,6 +3,7 @@ import { createReadStream, statSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { ShareError } from "../errors";
+import { countOf } from "../formats/count";
 import { DumpError, type Dumped, formatDumped, parseDump } from "../formats/attribute-dump";
 import { isAtOrBelow } from "../formats/path";
 import { shownName } from "../formats/shown-name";
@@ -48,7 +49,7 @@ export async function inspect(
     }
   }
   tally.end();
-  if (damaged > 0) tell(`${damaged} with damaged attributes`);
+  if (damaged > 0) tell(`${entriesOf(damaged)} with damaged attributes`);
   return status;
 }
 
@@ -68,7 +69,7 @@ export async function backup(path: string): Promise<number> {
     tally.add();
   }
   tally.end();
-  if (damaged > 0) tell(`${damaged} with damaged attributes`);
+  if (damaged > 0) tell(`${entriesOf(damaged)} with damaged attributes`);
   return status;
 }
 
@@ -107,8 +108,16 @@ export async function restore(path: string, file: string, options: ChangeOptions
       await writer.write(name, known);
     }
     const end = await writer.end();
-    const status = Math.max(complain(tally, end, "set"), complain(tally, left, "set, and were left out"));
-    if (others > 0) tell(`${others} attributes that are not a guest's were left out`);
+    const status = Math.max(
+      complain(tally, end, "set"),
+      complain(tally, left, left.said === 1 ? "set, and was left out" : "set, and were left out"),
+    );
+    if (others > 0)
+      tell(
+        others === 1
+          ? "1 attribute that is not a guest's was left out"
+          : `${others} attributes that are not a guest's were left out`,
+      );
     const failed = end.said + partly;
     summary(options, tally, { entries: tally.count, changed: set - end.said, failed });
     return status;
@@ -158,7 +167,11 @@ export async function change(
     }
   }
   if (unable > 0) {
-    tell(`${unable} are links, devices, fifos or sockets of the host, which cannot have attributes`);
+    tell(
+      unable === 1
+        ? "1 entry is a link, device, fifo or socket of the host, which cannot have attributes"
+        : `${unable} entries are links, devices, fifos or sockets of the host, which cannot have attributes`,
+    );
     if (options.recursive !== true) status = 1;
   }
   summary(options, tally, { entries: tally.count, changed, failed });
@@ -258,7 +271,9 @@ function listEnd(tally: Tally, end: ListEnd): number {
   tally.end();
   const some = elsewhere.slice(0, 5).join(", ") + (elsewhere.length > 5 ? ", ..." : "");
   tell(
-    `${elsewhere.length} other file systems, subvolumes or mounts begin there and were left out, to be given by themselves: ${some}`,
+    elsewhere.length === 1
+      ? `another file system, subvolume or mount begins there and was left out, to be given by itself: ${some}`
+      : `${elsewhere.length} other file systems, subvolumes or mounts begin there and were left out, to be given by themselves: ${some}`,
   );
   return 1;
 }
@@ -267,15 +282,23 @@ function complain(tally: Tally, { said, first }: Said, done: string): number {
   if (said === 0) return 0;
   tally.end();
   for (const line of first) tell(line);
-  tell(`${said} could not be ${done}${said > first.length ? `; the first ${first.length} are above` : ""}`);
+  tell(
+    `${entriesOf(said)} could not be ${done}${said > first.length ? `; the first ${first.length} are above` : ""}`,
+  );
   return 1;
 }
 
 function summary(options: ChangeOptions, tally: Tally, counts: Readonly<Record<string, number>>): void {
   tally.end();
-  const text = Object.entries(counts).map(([what, count]) => `${count} ${what}`);
+  const text = Object.entries(counts).map(([what, count]) =>
+    what === "entries" ? entriesOf(count) : `${count} ${what}`,
+  );
   if (options.json === true) process.stdout.write(`${JSON.stringify(counts)}\n`);
   else tell(text.join(", "));
+}
+
+function entriesOf(count: number): string {
+  return countOf(count, "entry", "entries");
 }
 
 /** `text`: a character for each byte. */

@@ -21,7 +21,8 @@ export class Tally {
   text(): string {
     const seconds = (performance.now() - this.#began) / 1000;
     const rate = Math.round(this.count / Math.max(seconds, 0.001));
-    return `${this.count.toLocaleString("en-US")} entries, ${rate.toLocaleString("en-US")}/s`;
+    const entries = `${this.count.toLocaleString("en-US")} ${this.count === 1 ? "entry" : "entries"}`;
+    return `${entries}, ${rate.toLocaleString("en-US")}/s`;
   }
 
   /** Takes the line away. */

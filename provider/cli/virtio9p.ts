@@ -14,6 +14,8 @@ const { version } = JSON.parse(readFileSync(join(__dirname, "../../package.json"
 };
 
 const command = new Command("virtio9p")
+  // Its parts have from it what it has when they are made.
+  .exitOverride()
   .description("looks at and changes what guests see of directories that they have over virtio-9p, mapped")
   .version(version)
   .showSuggestionAfterError()
@@ -86,9 +88,12 @@ async function end(work: Promise<number>): Promise<void> {
 
 // Who reads no more of a list (head) has all that he wants; a backup that is not read to its end is none.
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-  process.exit(error.code === "EPIPE" && process.argv[2] === "inspect" ? 0 : 2);
+  const isPipe = error.code === "EPIPE";
+  if (!isPipe) process.stderr.write(`virtio9p: standard output cannot be written: ${error.message}\n`);
+  process.exit(isPipe && process.argv[2] === "inspect" ? 0 : 2);
 });
-command.exitOverride();
+// What cannot be said must not end what is being done.
+process.stderr.on("error", () => undefined);
 command.parseAsync().catch((error: unknown) => {
   const code = (error as { exitCode?: number }).exitCode;
   if (code !== undefined) process.exitCode = code === 0 ? 0 : 2;

@@ -283,7 +283,7 @@ while [ "$(cut -d. -f1 /proc/uptime)" -lt "$end" ]; do
     echo 'agent answers'; break
   fi
   turn=$(( turn + 1 ))
-  if [ $(( turn % 20 )) = 0 ]; then echo 'waiting for the guest to boot' >&2; fi
+  if [ $(( turn % 8 )) = 0 ]; then echo 'waiting' >&2; fi
   sleep 0.5
 done`;
 }

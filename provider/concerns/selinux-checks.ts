@@ -1,4 +1,5 @@
 import type { Context, Refusal } from "../engine/concern";
+import { countOf } from "../formats/count";
 import { DirectoryTrees } from "../formats/directory-tree";
 import type { Domain } from "../formats/domain-xml";
 import {
@@ -373,7 +374,7 @@ export function rulesInside(want: SelinuxWant, seen: SelinuxSeen, type: string):
       const rule = seen.rules[at];
       return rule
         ? [
-            `the host's rule ${shown(rule)} goes on holding in ${path}, for ${entriesOf(count)}: QEMU may be denied there`,
+            `the host's rule ${shown(rule)} goes on holding in ${path}, for ${countOf(count, "entry", "entries")}: QEMU may be denied there`,
           ]
         : [];
     }),
@@ -382,10 +383,6 @@ export function rulesInside(want: SelinuxWant, seen: SelinuxSeen, type: string):
         `${from} is labelled as ${to} by an equivalence of the host: QEMU may be denied there`,
     ),
   ];
-}
-
-function entriesOf(count: number): string {
-  return count === 1 ? "1 entry" : `${count} entries`;
 }
 
 /** A tree that has other labels is not changed before that is written out. */

@@ -1,4 +1,5 @@
 import { printable, type Problem } from "../errors";
+import { countOf } from "../formats/count";
 import { lines, type Script, sh } from "../formats/shell";
 import {
   factsIn,
@@ -93,7 +94,7 @@ export async function write(asks: readonly [WriteAsk, ...WriteAsk[]]): Promise<A
           for (const ask of asks) ask.onStep?.("wait for another process that is at work here");
         told.add(verb);
       }
-      if (verb === "at" && last) last[0].onStep?.(`${last[1]}: ${name} entries`);
+      if (verb === "at" && last) last[0].onStep?.(`${last[1]}: ${countOf(Number(name), "entry", "entries")}`);
       const [, index, at] =
         (verb === "begin" || verb === "doing" ? /^(\d+)-step-(\d+)$/.exec(name) : null) ?? [];
       const ask = index === undefined || told.has(name) ? undefined : asks[Number(index)];

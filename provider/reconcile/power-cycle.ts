@@ -6,6 +6,7 @@ import { PowerGate } from "../engine/power-gate";
 import { type Problem, ShareError } from "../errors";
 import { type Script, sh } from "../formats/shell";
 import type { ShareSpec } from "../spec";
+import { PowerTale } from "./waiting";
 
 /** What one share needs of its domain's power cycle. */
 export interface PowerAsk {
@@ -19,7 +20,8 @@ export interface PowerAsk {
   readonly waitForAgent: boolean;
   /** Looked up in the same script, when the cycle is over. */
   readonly facts: FactSet;
-  readonly onLine: (line: string) => void;
+  /** Told what happens and what is waited for. */
+  readonly onStep: (does: string) => void;
 }
 
 /** How it ended, and what the host looks like now. */
@@ -44,11 +46,16 @@ export const powerGate = new PowerGate<PowerAsk, PowerAnswer>(async (asks) => {
   };
   const facts: FactSet = new Map(asks.flatMap((ask) => [...ask.facts]));
   const script = powerScript(job, preludeOf(first));
+  const tale = new PowerTale(first.domain.name, job, (does) => {
+    for (const ask of asks) ask.onStep(does);
+  });
   const { report, look } = await perform(
     { machine: first.machine, facts },
     `${job.kind} the domain`,
     script,
-    first.onLine,
+    (line) => {
+      tale.hear(line);
+    },
   );
   const count = (counts.get(first.domain.uuid) ?? 0) + 1;
   counts.set(first.domain.uuid, count);

@@ -21,6 +21,7 @@ import { type PowerAnswer, type PowerAsk, powerFailure, powerGate } from "./powe
 import { hostFacts, type Machines, type Observation, observe, observeGuest } from "./observe";
 import { Plans, type Request } from "./plans";
 import { refusals, twins } from "./refusals";
+import { toldWhile } from "./waiting";
 import { leftInGuest, secondCycle, unverifiedKeys } from "./warnings";
 
 /**
@@ -325,18 +326,21 @@ class Run {
       removable: this.request.spec !== undefined,
       waitForAgent: guestState.kind !== "notAsked" && this.machines.guestBy === "agent",
       facts: hostFacts(this.#bindings),
-      onLine: this.teller.step,
+      onStep: this.teller.step,
     };
     const { log, look, count } = await this.visit.ask(request);
     if (count === 2) this.#warn(secondCycle(info.name));
     this.#observation = { ...this.#observation, host: look };
     this.#failure = powerFailure(request, log);
-    if (!this.#failed() && guestState.kind !== "notAsked") await this.#waitForGuest(share.timeouts.bootMs);
+    if (!this.#failed() && guestState.kind !== "notAsked")
+      await this.#waitForGuest(info.name, share.timeouts.bootMs);
   }
 
   /** A guest that does not come back is seen, and said, by the look that follows. */
-  async #waitForGuest(bootMs: number): Promise<void> {
-    await this.machines.guestReady(bootMs).catch((error: unknown) => {
+  async #waitForGuest(domain: string, bootMs: number): Promise<void> {
+    if (this.machines.guestBy === "agent") return;
+    const wait = { domain, does: "waiting for the guest to answer over SSH", mostMs: bootMs };
+    await toldWhile(this.machines.guestReady(bootMs), wait, this.teller.step).catch((error: unknown) => {
       if (!(error instanceof ShareError) || error.code !== "guestUnreachable") throw error;
     });
   }

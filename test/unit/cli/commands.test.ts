@@ -63,11 +63,11 @@ find . -print0 | xargs -0 setfattr -h -x user.virtfs.$one -- 2>/dev/null || :; d
   test("says what is damaged, and is restored but for that", async () => {
     tree.bash("setfattr -n user.virtfs.uid -v 0x0100 tree/a");
     const { out, said, status } = await told(() => backup(tree.path));
-    expect([said, status]).toEqual(["virtio9p: 1 with damaged attributes\n", 0]);
+    expect([said, status]).toEqual(["virtio9p: 1 entry with damaged attributes\n", 0]);
     tree.bash("setfattr -x user.virtfs.uid tree/a; setfattr -x user.virtfs.uid tree/sub/b");
     const again = await restored(out);
     expect(again.said).toBe(
-      "virtio9p: ./a: user.virtfs.uid has 2 bytes, not 4\nvirtio9p: 1 could not be set, and were left out\nvirtio9p: 2 entries, 1 changed, 1 failed\n",
+      "virtio9p: ./a: user.virtfs.uid has 2 bytes, not 4\nvirtio9p: 1 entry could not be set, and was left out\nvirtio9p: 2 entries, 1 changed, 1 failed\n",
     );
     expect(again.status).toBe(1);
     expect(uids()).toBe("# file: tree/sub/b\nuser.virtfs.uid=0xe8030000");
@@ -104,7 +104,7 @@ describe("restore", () => {
     const { said, status } = await restored(dump.join("\n"), { json: true });
     expect(status).toBe(1);
     expect(said).toMatch(/setfattr: link\/x: .*\n.*setfattr: gone: No such file or directory\n/);
-    expect(said).toContain("2 could not be set\n");
+    expect(said).toContain("2 entries could not be set\n");
     expect(said).toContain("3 attributes that are not a guest's were left out");
     expect(tree.bash("getfattr -d outside/x")).toBe("");
     expect(tree.bash("getfattr -d -e hex --absolute-names tree/a")).toBe(
@@ -121,7 +121,7 @@ describe("a tree with another file system in it", () => {
     tree.bash("umount tree/m");
   });
   const left =
-    "virtio9p: 1 other file systems, subvolumes or mounts begin there and were left out, to be given by themselves: ./m\n";
+    "virtio9p: another file system, subvolume or mount begins there and was left out, to be given by itself: ./m\n";
 
   test("is listed and backed up without what the mount hides, and that is said", async () => {
     const { out, said, status } = await told(() => inspect([tree.path], { json: true }));
@@ -154,7 +154,7 @@ test("what cannot be changed is counted once for each entry", async () => {
     const { said, status } = await told(() => change([tree.path], { uid: 5, gid: 6 }, all));
     expect(status).toBe(1);
     expect(said.match(/setfattr: \.\/i\d+: Operation not permitted/g)).toHaveLength(10);
-    expect(said).toContain("15 could not be changed; the first 10 are above");
+    expect(said).toContain("15 entries could not be changed; the first 10 are above");
     expect(said).toContain("19 entries, 4 changed, 15 failed");
   } finally {
     tree.bash("chattr -i tree/i*");
