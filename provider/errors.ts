@@ -34,6 +34,8 @@ export const errorCodes = [
   "domainRenamed",
   "transientDomain",
   "qemuWithoutVirtio9p",
+  /** The emulator does not take what this libvirt writes for a read-only share. */
+  "readOnlyRefused",
   /** With such a path libvirt's AppArmor profile of the domain cannot be loaded, and it would not start. */
   "appArmorForbids",
   "sourceMissing",

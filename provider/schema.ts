@@ -79,6 +79,12 @@ const octal = (most: number) =>
     v.transform((value) => formatOctalMode(parseOctalMode(value) ?? 0)),
   );
 
+/** Of what a guest makes; libvirt drops a mode of zero, without a word (measured, 9.0). */
+const modeOfNew = v.pipe(
+  octal(0o777),
+  v.check((mode) => parseOctalMode(mode) !== 0, "must not be zero, which libvirt leaves out"),
+);
+
 /** A user or group: a name (useradd(8) 4.13, and the dots and `@` of directory services), or a number. */
 const principal = v.pipe(
   v.union(
@@ -233,8 +239,8 @@ export const share = v.strictObject({
   accessMode: v.optional(oneOf("mapped", "passthrough", "squash"), "mapped"),
   readOnly: v.optional(flag, false),
   multidevs: v.optional(oneOf("default", "remap", "forbid", "warn"), "default"),
-  fileMode: v.optional(octal(0o777)),
-  directoryMode: v.optional(octal(0o777)),
+  fileMode: v.optional(modeOfNew),
+  directoryMode: v.optional(modeOfNew),
   model: v.optional(oneOf("virtio", "virtio-transitional", "virtio-non-transitional"), "virtio"),
   otherWriters: v.optional(oneOf("refuse", "allow"), "refuse"),
   host: v.optional(

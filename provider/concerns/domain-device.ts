@@ -8,13 +8,38 @@ import {
   type Refusal,
   type Step,
 } from "../engine/concern";
-import { sh } from "../formats/shell";
-import { type Device9p, type Domain, formatDevice9p, sameDevice } from "../formats/domain-xml";
+import { type Script, sh } from "../formats/shell";
+import {
+  type Device9p,
+  type Domain,
+  elementOf,
+  formatChanged,
+  formatDevice9p,
+  type OtherFilesystem,
+  sameDevice,
+  withoutAddress,
+} from "../formats/domain-xml";
 import type { Mount } from "../formats/mountinfo";
 import { apparmorRefusals, apparmorWarnings, libvirtUnderApparmor } from "./apparmor-checks";
 import { hostMounts } from "./mounts";
-import { exportsNear, type HostExports, hostExports, secondWriters } from "./second-writer";
-import { type DomainInfo, domainInfo, emulatorHas9p, liveDomain, persistentDomain } from "./domain-facts";
+import {
+  exportsNear,
+  type HostExports,
+  hostExports,
+  otherSpellings,
+  secondWriters,
+  spelledAs,
+  unknownWriters,
+} from "./second-writer";
+import {
+  type DomainInfo,
+  domainInfo,
+  emulatorHas9p,
+  liveDomain,
+  persistentDomain,
+  type ReadOnlyForm,
+  readOnlyForm,
+} from "./domain-facts";
 
 interface DeviceWant {
   readonly domain: string;
@@ -29,20 +54,31 @@ interface DeviceSeen {
   readonly live: Domain | undefined;
   readonly has9p: boolean | undefined;
   readonly apparmor: boolean;
+  /** How else the domain spells the directory. */
+  readonly spellings: readonly string[];
+  /** Asked of what is read-only. */
+  readonly readOnlyForm?: ReadOnlyForm | undefined;
   /** Asked for the only writer. */
   readonly exports?: HostExports;
   readonly near?: string;
   readonly mounts?: readonly Mount[];
 }
 
-const restoreNeeds = { persistent: "must" } as const;
+const restoreNeeds = { persistent: "must", spellings: "may" } as const;
 /** Of who else writes a refresh says what it can see. */
-const driftNeeds = { info: "must", persistent: "must", exports: "may", near: "may", mounts: "may" } as const;
+const driftNeeds = {
+  info: "must",
+  persistent: "must",
+  spellings: "may",
+  exports: "may",
+  near: "may",
+  mounts: "may",
+} as const;
 
-/** The device that stood under the tag at first contact, as the XML that libvirt takes; null: none. */
+/** The device that stood under the tag at first contact, with its own XML where a release kept that; null: none. */
 type DeviceBefore = {
   readonly [key: string]: Json;
-  readonly device: { readonly [K in keyof Device9p]: Json } | null;
+  readonly device: { readonly [K in keyof Device9p]?: Json } | null;
 };
 
 /**
@@ -54,7 +90,7 @@ type DeviceBefore = {
  * taken out and put in.
  *
  * Refuses with `unknownDomain`, `domainRenamed`, `transientDomain`, `qemuWithoutVirtio9p`, `appArmorForbids`,
- * `tagTaken`, `secondWriter`.
+ * `tagTaken`, `secondWriter`, `readOnlyRefused`.
  * Source: libvirt 9.0 formatdomain.html#filesystems, virsh(1).
  */
 export const domainDevice: Concern<
@@ -82,6 +118,8 @@ export const domainDevice: Concern<
     live: liveDomain,
     has9p: emulatorHas9p,
     apparmor: libvirtUnderApparmor,
+    spellings: otherSpellings(want.device.source),
+    ...(want.device.readOnly ? { readOnlyForm } : {}),
     ...(want.onlyWriter
       ? { exports: hostExports, near: exportsNear(want.device.source), mounts: hostMounts }
       : {}),
@@ -95,37 +133,41 @@ export const domainDevice: Concern<
       ...otherWriters(want, seen, context),
     ];
     if (refuse.length > 0) return { refuse, steps: [] };
-    const same = (seen.persistent?.devices9p ?? []).filter((device) => device.tag === want.device.tag);
-    const other = seen.persistent?.otherFilesystems.find((filesystem) => filesystem.tag === want.device.tag);
-    const stranger =
-      other ?? (known ? undefined : same.find((device) => device.source !== want.device.source));
-    if (stranger) {
+    const same = devicesOf(want, seen).filter((device) => device.tag === want.device.tag);
+    const other = takenBy(want, seen);
+    const stranger = known ? undefined : same.find((device) => device.source !== want.device.source);
+    if (other ?? stranger) {
+      const who = other ? describe(other) : (stranger?.source ?? "");
       return {
         refuse: [
           {
             code: "tagTaken",
-            what: `the tag ${want.device.tag} is taken in ${seen.info?.name ?? want.domain} by ${stranger.source}; this share would give it to ${want.device.source}`,
+            what: `the tag ${want.device.tag} is taken in ${seen.info?.name ?? want.domain} by ${who}; this share would give it to ${want.device.source}`,
             remedy: "choose another tag, or remove that device",
           },
         ],
         steps: [],
       };
     }
-    const [only] = same;
-    if (same.length === 1 && only && sameDevice(only, want.device)) return { steps: [] };
+    const [first] = same;
+    const warnings = unknownWriters(want.device.source, seen.exports, seen.info?.uuid);
+    if (same.length === 1 && first && sameDevice(first, want.device)) return { steps: [], warnings };
+    const trouble = readOnlyTrouble(want, seen);
+    if (trouble.refuse.length > 0) return { refuse: trouble.refuse, steps: [] };
+    const xml = first ? formatChanged(first, want.device) : formatDevice9p(want.device);
     return {
-      steps: [...same.map(detachStep), attachStep(want.device)],
-      warnings: apparmorWarnings(want.device, seen.apparmor),
+      steps: [...same.map(detachStep), attachStep({ ...want.device, xml })],
+      warnings: [...warnings, ...apparmorWarnings(want.device, seen.apparmor), ...trouble.warnings],
     };
   },
 
   remember(want, seen) {
-    const found = seen.persistent?.devices9p.find((device) => device.tag === want.device.tag);
+    const found = devicesOf(want, seen).find((device) => device.tag === want.device.tag);
     return { device: found ? toJson(found) : null };
   },
 
   restore(old, before, seen) {
-    const now = seen.persistent?.devices9p.find((device) => device.tag === old.device.tag);
+    const now = devicesOf(old, seen).find((device) => device.tag === old.device.tag);
     const then = before.device === null ? undefined : fromJson(before.device);
     if (!seen.persistent || (now && then ? sameDevice(now, then) : now === then)) return { steps: [] };
     // Whoever put another source under our tag meanwhile owns it now.
@@ -139,15 +181,23 @@ export const domainDevice: Concern<
   },
 
   drift(want, seen) {
-    const now = seen.persistent?.devices9p.find((device) => device.tag === want.device.tag);
+    const now = devicesOf(want, seen).find((device) => device.tag === want.device.tag);
     if (!seen.persistent) return { state: "unknown", args: {}, notes: [] };
-    const notes = [...renamed(want, seen), ...otherWriters(want, seen, alone).map(({ what }) => what)];
+    const other = takenBy(want, seen);
+    const notes = [
+      ...renamed(want, seen),
+      ...otherWriters(want, seen, alone).map(({ what }) => what),
+      ...unknownWriters(want.device.source, seen.exports, seen.info?.uuid),
+      ...(other
+        ? [`${seen.persistent.name} has the tag ${want.device.tag} for ${describe(other)}, too`]
+        : []),
+    ];
     if (!now) {
       const missing = `${seen.persistent.name} has no filesystem ${want.device.tag}`;
       return { state: "missing", args: {}, notes: [missing, ...notes] };
     }
     const args = differences(want.device, now);
-    return { state: Object.keys(args).length === 0 ? "ok" : "differs", args, notes };
+    return { state: Object.keys(args).length === 0 && !other ? "ok" : "differs", args, notes };
   },
 };
 
@@ -172,6 +222,41 @@ export function wantedDevice(spec: {
     directoryMode: spec.directoryMode,
     model: spec.model,
   };
+}
+
+/** What its definition declares, with the share's own spelling of its directory. */
+function devicesOf(
+  want: DeviceWant,
+  { persistent, spellings }: Needed<DeviceSeen, typeof restoreNeeds>,
+): readonly Device9p[] {
+  return persistent ? spelledAs(want.device.source, spellings, persistent).devices9p : [];
+}
+
+/** What has the tag and is no `<filesystem>` over 9p: the guest could not tell the two apart. */
+function takenBy(
+  { device }: DeviceWant,
+  { persistent }: Pick<DeviceSeen, "persistent">,
+): OtherFilesystem | undefined {
+  return persistent?.otherFilesystems.find(({ tag }) => tag === device.tag);
+}
+
+/** `a virtiofs device (/v)`. */
+function describe({ driver, source }: OtherFilesystem): string {
+  const what = driver === "9p" ? "a 9p device on QEMU's command line" : `a ${driver} device`;
+  return source === "" ? what : `${what} (${source})`;
+}
+
+/** That it is refused is known before anything is changed; that it is complained of is said once, with the change. */
+function readOnlyTrouble(want: DeviceWant, { readOnlyForm: form, info }: DeviceSeen) {
+  if (!form || form.says === "") return { refuse: [], warnings: [] };
+  const name = info?.name ?? want.domain;
+  if (form.refused && form.says.includes("readonly")) {
+    const what = `the emulator of ${name} refuses what this libvirt writes for a read-only share, and would not start: ${form.says}`;
+    const remedy = "use a newer libvirt, which writes readonly=on, or another QEMU for this domain";
+    return { refuse: [{ code: "readOnlyRefused" as const, what, remedy }], warnings: [] };
+  }
+  const says = `the emulator of ${name} complains of what this libvirt writes for a read-only share, in the domain's log, and starts all the same: ${form.says}`;
+  return { refuse: [], warnings: [says] };
 }
 
 /** The domain goes by its UUID; that it is not called as the program calls it is said. */
@@ -242,17 +327,29 @@ const xmlFile = "/dev/stdin";
 function attachStep(device: Device9p): Step {
   return {
     does: `declare ${device.tag} (${device.source}, ${device.accessMode}${device.readOnly ? ", read-only" : ""}) in the domain`,
-    run: sh`printf %s ${formatDevice9p(device)} | vsh attach-device "$domain" ${xmlFile} --config`,
-    undo: sh`printf %s ${formatDevice9p(device)} | vsh detach-device "$domain" ${xmlFile} --config`,
+    run: attach(elementOf(device)),
+    undo: detach(elementOf(device)),
   };
 }
 
 function detachStep(device: Device9p): Step {
   return {
     does: `take ${device.tag} (${device.source}) out of the domain`,
-    run: sh`printf %s ${formatDevice9p(device)} | vsh detach-device "$domain" ${xmlFile} --config`,
-    undo: sh`printf %s ${formatDevice9p(device)} | vsh attach-device "$domain" ${xmlFile} --config`,
+    run: detach(elementOf(device)),
+    undo: attach(elementOf(device)),
   };
+}
+
+/** At its own address, or, where another device has that by now, at one that libvirt chooses. */
+function attach(xml: string): Script {
+  const anywhere = withoutAddress(xml);
+  const at = (element: string): Script =>
+    sh`printf %s ${element} | vsh attach-device "$domain" ${xmlFile} --config`;
+  return anywhere === undefined ? at(xml) : sh`${at(xml)} || ${at(anywhere)}`;
+}
+
+function detach(xml: string): Script {
+  return sh`printf %s ${xml} | vsh detach-device "$domain" ${xmlFile} --config`;
 }
 
 /** What the machine has where it differs, by argument. */
@@ -271,11 +368,11 @@ function differences(want: Device9p, now: Device9p): Record<string, Json> {
   );
 }
 
-function toJson(device: Device9p): { [K in keyof Device9p]: Json } {
+function toJson(device: Device9p): { [K in keyof Device9p]?: Json } {
   return { ...device, fileMode: device.fileMode ?? null, directoryMode: device.directoryMode ?? null };
 }
 
-function fromJson(device: { readonly [K in keyof Device9p]: Json }): Device9p {
+function fromJson(device: { readonly [K in keyof Device9p]?: Json }): Device9p {
   return {
     ...(device as unknown as Device9p),
     fileMode: (device.fileMode as string | null) ?? undefined,

@@ -110,8 +110,12 @@ fi`,
   },
 };
 
-/** A test: the domain shows whom its QEMU runs as. */
-const hasOwnLabel = sh`[ -n "$domain" ] && vsh dumpxml "$domain" | grep -q "<seclabel [^>]*model='dac'"`;
+/**
+ * A test: the domain shows whom its QEMU runs as. libvirt writes its labels behind the devices, and nothing that the
+ * domain's owner wrote comes after these: what looks like a label in `<metadata>` does not count.
+ */
+const hasOwnLabel = sh`[ -n "$domain" ] && vsh dumpxml "$domain" |
+  awk '/^  <\/devices>$/ { found = 0 } /^  <seclabel [^>]*model=.dac./ { found = 1 } END { exit !found }'`;
 
 /**
  * Whom libvirt runs QEMU as by default: the DAC baselabel of its capabilities, by domain type.
@@ -134,6 +138,13 @@ printf '%s\n' "$capabilities"`,
 };
 
 /**
+ * Sets `$emulator`. It stands at the head of the devices, behind all that the domain's owner may have written in
+ * `<metadata>`: the last one is libvirt's own.
+ */
+const findEmulator = sh`emulator=$(vsh dumpxml --inactive "$domain" | sed -n 's:^    <emulator>\(.*\)</emulator>$:\1:p' |
+  tail -n 1 | sed 's/&lt;/</g; s/&gt;/>/g; s/&amp;/\&/g')`;
+
+/**
  * Whether the domain's emulator has virtio-9p at all; RHEL's has not, and libvirt does not say so.
  *
  * Undefined: there is no domain, or its definition names no emulator.
@@ -145,9 +156,50 @@ export const emulatorHas9p: Fact<boolean | undefined> = {
   does: "ask the domain's emulator for virtio-9p",
   tools: [virsh],
   script: sh`[ -n "$domain" ] || exit 0
-emulator=$(vsh dumpxml --inactive "$domain" | sed -n 's:.*<emulator>\(.*\)</emulator>.*:\1:p')
+${findEmulator}
 if [ -n "$emulator" ] && [ -x "$emulator" ]; then
   "$emulator" -device help 2>&1 | grep -c 'name "virtio-9p-' || :
 fi`,
   parse: (output) => (output.trim() === "" ? undefined : Number(output) > 0),
+};
+
+/** How an emulator takes what libvirt writes for a read-only share. */
+export interface ReadOnlyForm {
+  readonly refused: boolean;
+  /** What it says: `-fsdev local,...,readonly: warning: short-form boolean option 'readonly' deprecated`; empty: nothing. */
+  readonly says: string;
+}
+
+const probeHead =
+  "<domain type='qemu'><name>virtio9p-probe</name><memory>65536</memory><os><type>hvm</type></os><devices>";
+const probeTail =
+  "<filesystem type='mount'><source dir='/'/><target dir='probe'/><readonly/></filesystem></devices></domain>";
+
+/**
+ * What the domain's emulator says of the `-fsdev` that this libvirt writes for a read-only share: libvirt up to 9.10, at
+ * least, writes `readonly` in the short form, of which QEMU complains since 6.0 and which it may drop. Both are asked, for
+ * distributions change either. Nothing is started: QEMU only reads its arguments (`-version`).
+ *
+ * Undefined: libvirt does not tell, or there is no emulator.
+ * Source: libvirt 9.10 src/qemu/qemu_command.c (`qemuBuildFSStr`); QEMU 9.2 docs/about/deprecated.rst.
+ */
+export const readOnlyForm: Fact<ReadOnlyForm | undefined> = {
+  key: "read-only form",
+  place: "host",
+  perDomain: true,
+  does: "ask the domain's emulator how it takes a read-only share",
+  tools: [virsh],
+  script: sh`[ -n "$domain" ] || exit 0
+${findEmulator}
+[ -n "$emulator" ] && [ -x "$emulator" ] || exit 0
+written=$(printf '%s\n' ${probeHead} "<emulator>$(printf %s "$emulator" | sed 's/&/\&amp;/g; s/</\&lt;/g')</emulator>" ${probeTail} |
+  vsh domxml-to-native qemu-argv --xml /dev/stdin 2>/dev/null | grep -o 'local,[^ ]*readonly[^ ]*' | head -n 1)
+[ -n "$written" ] || exit 0
+status=0
+says=$("$emulator" -fsdev "$written" -version 2>&1 >/dev/null) || status=$?
+printf '%s\n' "$status" "$says"`,
+  parse(output) {
+    const [status = "", ...says] = output.trim().split("\n");
+    return status === "" ? undefined : { refused: status !== "0", says: says.join(" ") };
+  },
 };

@@ -1,53 +1,113 @@
 import type { Context, Fact, Gathering, Refusal, Tool } from "../engine/concern";
 import { DirectoryTrees } from "../formats/directory-tree";
 import { type DomainExport, parseDomainExports } from "../formats/domain-exports";
+import { type Domain, plainPath } from "../formats/domain-xml";
 import type { Mount } from "../formats/mountinfo";
-import { sh } from "../formats/shell";
+import { comment, sh } from "../formats/shell";
 import { virsh } from "./domain-facts";
 
 /** Who else can write to a share's tree: what has to be seen for it, and what is refused. */
 
 const awk: Tool = { program: "awk", packages: ["mawk", "gawk"] };
 
-/** Every export of every domain, its source without links. */
-export type HostExports = readonly (DomainExport & { readonly realPath: string })[];
+/** Another domain whose definition could not be read, and why: what it exports is not known. */
+export interface UnreadableDomain {
+  /** Its name; its UUID where libvirt does not tell that either. */
+  readonly domain: string;
+  readonly uuid: string;
+  readonly why: string;
+}
+
+type HostExport = DomainExport & { readonly realPath: string };
+
+/** Every export of every domain, its source without links; and the domains that it says nothing of. */
+export type HostExports = readonly HostExport[] & {
+  readonly unreadable?: readonly UnreadableDomain[];
+};
 
 /**
- * Every `<filesystem>` of every domain of this libvirt, live and persistent: a line each, where its source
- * really leads and its XML, `/srv/a<TAB><domain><name>web1</name>...</domain>`.
+ * The definitions of all domains of this libvirt, persistent and live, in which a `<filesystem>` or arguments for
+ * QEMU may stand, each behind a line with the script's own mark, which no definition can guess:
  *
- * 200 domains a command: an argument has 128 KiB at most. A domain that went while it was asked is dropped;
- * one that is listed before and after, and of which nothing came, makes it an error, as a definition does that
- * was cut off and a libvirt that stopped answering: the output then has the line `<cut off>`. Only when that was
- * so three times, for whoever defines a domain anew may undefine it first. A line end or a tab in a real path is
- * shown as `?` or `&#10;`; no share has such a path.
+ * ```
+ * /srv/real<TAB>/srv/link<TAB>1bc66943-7fd0-4114-bc1e-3f6e6a962a47     <filesystem type='mount'>&#10;...
+ * MARK persistent 1bc66943-7fd0-4114-bc1e-3f6e6a962a47
+ * <domain type='kvm'>
+ * ...
+ * MARK unreadable 1bc66943-7fd0-4114-bc1e-3f6e6a962a48
+ * error: internal error
+ * MARK names
+ * 1bc66943-7fd0-4114-bc1e-3f6e6a962a47 web1
+ * ```
+ *
+ * What a definition means is read out of its XML, in TypeScript. The shell only finds what looks like a directory in
+ * it, so that the host can say where that really leads, and what looks like a device, so that a later look can tell
+ * whether something changed: lines of somebody's metadata may be among them, and do no harm.
+ *
+ * 200 domains a command: an argument has 128 KiB at most. A domain that gives nothing is asked again for itself. One
+ * that went meanwhile is dropped. A libvirt that does not answer leaves `unanswered`.
  */
 const exportsOfAll: Gathering = {
   variable: "exports",
-  script: sh`for turn in 1 2 3; do
-domains=$(vsh list --all --uuid) || { printf '\t<cut off>\n'; exit; }
-exports=$({
-    printf '%s\n' "$domains" | xargs -n 200 | sed 's/[^ ][^ ]*/dumpxml --inactive &; dumpxml &;/g' |
-      while IFS= read -r commands; do vsh "$commands" 2>/dev/null </dev/null; done
-    printf '%s\n' '<still>'
-    vsh list --all --uuid && printf '%s\n' '<asked>' "$domains"
-  } | awk '/^<still>/ { part = 1 } /^<asked>/ { part = 2 }
-    part == 1 { still[$1] = 1; next }
-    part == 2 { if (NF && $1 in still && !($1 in came)) missing = 1; asked = 1; next }
-    /^<domain / { open = 1; head = / id=/ ? "<domain id=\"live\">" : "<domain>" } /^<\/domain>/ { open = 0; came[id] = 1 }
-    /^  <name>/ { name = $0 }
-    /^  <uuid>/ { uuid = $0; id = $0; gsub(/ *<\/?uuid> */, "", id) }
-    /^    <filesystem / { xml = ""; inside = 1 }
-    inside && !/<alias |<address / { xml = xml $0 "&#10;" }
-    /^    <\/filesystem>/ { inside = 0; if (xml ~ /<source dir=/) print head name uuid xml "</domain>" }
-    END { if (open || missing || !asked) print "<cut off>" }' | sort -u)
-case $exports in (*'<cut off>'*) sleep 1;; (*) break;; esac
-done
-printf '%s\n' "$exports" |
-  sed "s/.*<source dir='\([^']*\)'.*/\1/; s/&lt;/</g; s/&gt;/>/g; s/&quot;/\"/g; s/&apos;/'/g; s/&amp;/\&/g; s/^$/?/" |
-  xargs -r -d '\n' readlink -z -m -- | tr '\n\t\000' '??\n' | paste - /dev/fd/3 3<<EXPORTS
-$exports
-EXPORTS`,
+  script: sh`dump() { # KIND COMMAND, of the domains on standard input
+  xargs -n 200 | sed "s/[^ ][^ ]*/echo $mark $1 & .; $2 &;/g" |
+    while IFS= read -r commands; do [ -z "$commands" ] || vsh "$commands" 2>/dev/null </dev/null; done
+}
+names=$(vsh list --all --uuid --name) && running=$(vsh list --uuid) || { echo "$mark unanswered"; exit; }
+documents=$({
+    printf '%s\n' "$names" | sed "s/^\([^ ]*\).*/$mark listed \1 ./"
+    printf '%s\n' "$names" | cut -d ' ' -f 1 | dump persistent 'dumpxml --inactive'
+    printf '%s\n' "$running" | dump live dumpxml
+    ${comment("virsh -q ends an echo without a line end")}
+  } | sed -E "s/$mark ([a-z]+ [^ ]*) \./\n$mark \1\n/g" | awk -v mark="$mark" '
+  function flush() {
+    if (n && kind == "persistent") came[id] = 1
+    if (n && (wanted || first !~ /^<domain / || last !~ /^<\/domain>$/)) {
+      print mark, kind, id
+      for (i = 1; i <= n; i++) print text[i]
+    }
+    n = wanted = 0
+  }
+  index($0, mark " ") == 1 { flush(); kind = $2; id = $3; if (kind == "listed") all[++count] = id; next }
+  $0 == "" { next }
+  { if (!n) first = $0; text[++n] = last = $0 }
+  /<filesystem|<qemu:commandline/ { wanted = 1 }
+  END {
+    flush()
+    for (i = 1; i <= count; i++) if (all[i] != "" && !(all[i] in came)) print mark, "missing", all[i]
+  }')
+missing=$(printf '%s\n' "$documents" | sed -n "s/^$mark missing //p")
+if [ -n "$missing" ]; then
+  documents=$(printf '%s\n' "$documents" | grep -v "^$mark missing " || :
+    for id in $missing; do
+      text=$(vsh dumpxml --inactive "$id" 2>/dev/null) || { sleep 0.2; text=$(vsh dumpxml --inactive "$id" 2>/dev/null) || :; }
+      if [ -n "$text" ]; then printf '%s\n' "$mark persistent $id" "$text"
+      else
+        still=$(vsh list --all --uuid) || { echo "$mark unanswered"; break; }
+        case $still in *"$id"*) printf '%s\n' "$mark unreadable $id"; vsh dumpxml --inactive "$id" 2>&1 >/dev/null || :;; esac
+      fi
+    done)
+fi
+rows=$(printf '%s\n' "$documents" | awk -v mark="$mark" '
+  function flush() { for (i = 1; i <= n; i++) print path[i] "\t" id " " devices; n = 0; devices = "" }
+  function take(found) {
+    gsub(/&lt;/, "<", found); gsub(/&gt;/, ">", found); gsub(/&quot;/, "\"", found); gsub(/&apos;/, "\047", found)
+    gsub(/&amp;/, "\\&", found)
+    if (found ~ /^\// && found !~ /\t/) path[++n] = found
+  }
+  index($0, mark " ") == 1 { flush(); id = $3; next }
+  /<filesystem |<source dir=|<target dir=|<readonly\/>|<qemu:arg / { line = $0; gsub(/\t/, "\\&#9;", line); devices = devices line "&#10;" }
+  match($0, /<source dir=\047[^\047]*/) { take(substr($0, RSTART + 13, RLENGTH - 13)) }
+  match($0, /<qemu:arg value=\047[^\047]*/) {
+    value = "," substr($0, RSTART + 17, RLENGTH - 17)
+    gsub(/,,/, "\001", value)
+    if (sub(/.*,path=/, "", value)) { sub(/,.*/, "", value); gsub(/\001/, ",", value); take(value) }
+  }
+  END { flush() }' | sort -u)
+printf '%s\n' "$rows" | sed 's/\t.*//' | xargs -r -d '\n' readlink -z -m -- | tr '\n\t\000' '??\n' | paste - /dev/fd/3 3<<ROWS
+$rows
+ROWS
+printf '%s\n' "$documents" "$mark names" "$names"`,
 };
 
 /** All of them: whether two are one directory is told by the host's mounts. */
@@ -57,21 +117,52 @@ export const hostExports: Fact<HostExports> = {
   does: "see what other domains export",
   gathers: exportsOfAll,
   tools: [virsh, awk],
-  script: sh`printf '%s\n' "$exports"
-case $exports in *'<cut off>'*) echo 'libvirt ended, or left a domain out, while its domains were read' >&2; exit 1;; esac`,
+  script: sh`printf '%s\n' "$mark" "$exports"
+case $exports in *"$mark unanswered"*) echo 'libvirt stopped answering while its domains were read' >&2; exit 1;; esac`,
   failure: {
     code: "lookFailed",
     what: "what other domains export cannot be seen whole",
-    remedy: "try again; virsh list --all, and virsh dumpxml of each domain that it names, must answer",
+    remedy: "try again; virsh list --all must answer",
   },
-  parse: (output) =>
-    output
-      .split("\n")
-      .map((line) => line.split("\t"))
-      .flatMap(([realPath = "", ...xml]) =>
-        parseDomainExports(xml.join("\t")).map((one) => ({ ...one, realPath })),
-      ),
+  parse: parseExports,
 };
+
+function parseExports(output: string): HostExports {
+  const [first = ""] = output.split("\n", 1);
+  const [rows = "", ...parts] = output.slice(first.length).split(`\n${first} `);
+  const realPaths = new Map(
+    rows.split("\n").map((row) => {
+      const [real = "", path = ""] = row.split("\t");
+      return [path, real] as const;
+    }),
+  );
+  const documents = parts.map((part) => {
+    const [head = ""] = part.split("\n", 1);
+    const [kind = "", uuid = ""] = head.split(" ");
+    return { kind, uuid, text: part.slice(head.length + 1) };
+  });
+  const names = new Map(
+    documents
+      .filter(({ kind }) => kind === "names")
+      .flatMap(({ text }) => text.split("\n"))
+      .map((line) => [line.slice(0, line.indexOf(" ")), line.slice(line.indexOf(" ") + 1).trim()] as const),
+  );
+  const unreadable = new Map<string, UnreadableDomain>();
+  const exports = documents
+    .filter(({ kind }) => kind !== "names")
+    .flatMap(({ kind, uuid, text }) => {
+      try {
+        if (kind !== "unreadable") return parseDomainExports(text);
+        throw new Error(text.trim());
+      } catch (error) {
+        const why = error instanceof Error ? error.message : String(error);
+        unreadable.set(uuid, { domain: names.get(uuid) ?? uuid, uuid, why });
+        return [];
+      }
+    })
+    .map((one) => ({ ...one, realPath: realPaths.get(one.source) ?? one.source }));
+  return unreadable.size === 0 ? exports : Object.assign(exports, { unreadable: [...unreadable.values()] });
+}
 
 /** The same, where SELinux is enabled; elsewhere empty. */
 export const hostExportsOnSelinux: Fact<HostExports> = {
@@ -92,9 +183,9 @@ export function exportsNear(path: string): Fact<string> {
     gathers: exportsOfAll,
     guard: true,
     tools: [virsh, awk],
-    script: sh`printf '%s\n' "$exports" | sed 's/<domain id="live">/<domain>/' | sort -u | own=${path} awk -F '\t' '
-  $1 != "" && (index($1 "/", ENVIRON["own"] "/") == 1 || index(ENVIRON["own"] "/", $1 "/") == 1 || $1 == "/") ||
-  $2 == "<cut off>"'`,
+    script: sh`printf '%s\n' "$exports" | own=${path} awk -v mark="$mark" -F '\t' '
+  index($0, mark " ") == 1 { exit }
+  $1 != "" && (index($1 "/", ENVIRON["own"] "/") == 1 || index(ENVIRON["own"] "/", $1 "/") == 1 || $1 == "/")'`,
     parse: (output) => output,
   };
 }
@@ -122,14 +213,25 @@ export function secondWriters(
   context: Context,
 ): Refusal[] {
   const trees = new DirectoryTrees(seen.mounts);
+  const isOwn = (one: HostExport): boolean =>
+    one.uuid === seen.domainUuid &&
+    one.onCommandLine !== true &&
+    (context.tags.has(one.tag) || (trees.isSame(own.source, one.realPath) && isGoing(one, seen.exports)));
   const declared = seen.exports
-    .filter((one) => !one.readOnly && !(one.uuid === seen.domainUuid && context.tags.has(one.tag)))
-    .map((one) => ({ path: one.realPath, who: `${one.domain} (${one.driver}, ${one.tag}, ${one.source})` }));
+    .filter((one) => !one.readOnly && !isOwn(one))
+    .map((one) => ({
+      path: one.realPath,
+      who: `${one.domain} (${one.driver}${one.onCommandLine ? " on QEMU's command line" : ""}, ${one.tag}, ${one.source})`,
+    }));
+  const names = new Map([
+    [seen.domainUuid, own.domain],
+    ...seen.exports.map((one) => [one.uuid, one.domain] as const),
+  ]);
   const coming = context.others
     .filter(({ spec }) => !spec.readOnly)
     .map(({ name, spec }) => ({
       path: spec.source,
-      who: `${spec.domain} (the share ${name ?? spec.tag} of this program, ${spec.source})`,
+      who: `${names.get(spec.domain.toLowerCase()) ?? spec.domain} (the share ${name ?? spec.tag} of this program, ${spec.source})`,
     }));
   const found = [...declared, ...coming]
     .map((one) => ({ ...one, how: relation(trees, own.source, one.path) }))
@@ -143,6 +245,59 @@ export function secondWriters(
         "give one of the two readOnly: true, or share another directory; otherWriters: allow lets both write. A resource that was renamed keeps its tag, or needs an alias",
     },
   ];
+}
+
+/** A device that the running QEMU still has, and that the domain's definition has no more: the next power cycle takes it. */
+function isGoing(one: HostExport, exports: HostExports): boolean {
+  const stays = exports.some(
+    (other) =>
+      other.uuid === one.uuid && !other.live && other.tag === one.tag && other.realPath === one.realPath,
+  );
+  return one.live && !stays;
+}
+
+/** What is not known of other domains, and so is not held against a share. */
+export function unknownWriters(
+  source: string,
+  exports: HostExports | undefined,
+  own: string | undefined,
+): string[] {
+  return (exports?.unreadable ?? [])
+    .filter(({ uuid }) => uuid !== own)
+    .map(
+      ({ domain, why }) =>
+        `the definition of ${domain} cannot be read (${why}): whether it exports ${source} too is not known`,
+    );
+}
+
+/**
+ * How else the domain's definition, live or persistent, spells the directory of a share: with slashes more, or through
+ * a link. Empty where the directory is not there.
+ */
+export function otherSpellings(source: string): Fact<readonly string[]> {
+  return {
+    key: `other spellings of ${source}`,
+    place: "host",
+    perDomain: true,
+    does: `see how the domain's definition spells ${source}`,
+    gathers: exportsOfAll,
+    tools: [virsh, awk],
+    script: sh`[ -n "$domain" ] || exit 0
+printf '%s\n' "$exports" | awk -v mark="$mark" -v id="$domain" -F '\t' '
+  index($0, mark " ") == 1 { exit }
+  index($3, id " ") == 1 { print $2 }' |
+  while IFS= read -r path; do
+    if [ "$path" != ${source} ] && [ "$path" -ef ${source} ]; then printf '%s\n' "$path"; fi
+  done`,
+    parse: (output) => output.split("\n").filter((path) => path !== ""),
+  };
+}
+
+/** A domain whose devices have the share's own spelling of its directory. */
+export function spelledAs(source: string, spellings: readonly string[] | undefined, domain: Domain): Domain {
+  const others = new Set(spellings?.map(plainPath));
+  const devices9p = domain.devices9p.map((one) => (others.has(one.source) ? { ...one, source } : one));
+  return { ...domain, devices9p };
 }
 
 function relation(trees: DirectoryTrees, own: string, other: string): string | undefined {

@@ -12,38 +12,40 @@ import { childOf, type XmlElement } from "./xml-element";
  * Source: libvirt 9.0 formatdomain.html#devices.
  */
 export function keyOfDevice(device: XmlElement): string {
-  const identity = (identities[device.name] ?? identityByAttributes)(device);
+  const identity = (identities.get(device.name) ?? identityByAttributes)(device);
   return [device.name, ...identity.filter((part) => part !== undefined && part !== "")].join(" ");
 }
 
 type Identity = (device: XmlElement) => readonly (string | undefined)[];
 
-const identities: Readonly<Partial<Record<string, Identity>>> = {
-  channel: identityOfCharacterDevice,
-  console: identityOfCharacterDevice,
-  controller: ({ attributes }) => [attributes["type"], attributes["index"]],
-  disk: (device) => [attributeOf(device, "target", "dev")],
-  filesystem: (device) => [filesystemDriver(device), attributeOf(device, "target", "dir")],
-  graphics: ({ attributes }) => [attributes["type"]],
-  hostdev: (device) => [device.attributes["type"], ...identityOfHostDevice(device)],
-  input: (device) => [
-    device.attributes["type"],
-    device.attributes["bus"],
-    attributeOf(device, "source", "evdev") ?? attributeOf(device, "source", "dev"),
-  ],
-  interface: (device) => [attributeOf(device, "mac", "address")?.toLowerCase()],
-  lease: (device) => [childOf(device, "lockspace")?.text, childOf(device, "key")?.text],
-  memory: (device) => [
-    device.attributes["model"],
-    childOf(childOf(device, "target"), "size")?.text,
-    childOf(childOf(device, "target"), "node")?.text,
-    childOf(childOf(device, "source"), "path")?.text,
-  ],
-  parallel: identityOfCharacterDevice,
-  serial: identityOfCharacterDevice,
-  shmem: ({ attributes }) => [attributes["name"]],
-  video: (device) => [attributeOf(device, "model", "type")],
-};
+const identities = new Map<string, Identity>(
+  Object.entries<Identity>({
+    channel: identityOfCharacterDevice,
+    console: identityOfCharacterDevice,
+    controller: ({ attributes }) => [attributes["type"], attributes["index"]],
+    disk: (device) => [attributeOf(device, "target", "dev")],
+    filesystem: (device) => [filesystemDriver(device), attributeOf(device, "target", "dir")],
+    graphics: ({ attributes }) => [attributes["type"]],
+    hostdev: (device) => [device.attributes["type"], ...identityOfHostDevice(device)],
+    input: (device) => [
+      device.attributes["type"],
+      device.attributes["bus"],
+      attributeOf(device, "source", "evdev") ?? attributeOf(device, "source", "dev"),
+    ],
+    interface: (device) => [attributeOf(device, "mac", "address")?.toLowerCase()],
+    lease: (device) => [childOf(device, "lockspace")?.text, childOf(device, "key")?.text],
+    memory: (device) => [
+      device.attributes["model"],
+      childOf(childOf(device, "target"), "size")?.text,
+      childOf(childOf(device, "target"), "node")?.text,
+      childOf(childOf(device, "source"), "path")?.text,
+    ],
+    parallel: identityOfCharacterDevice,
+    serial: identityOfCharacterDevice,
+    shmem: ({ attributes }) => [attributes["name"]],
+    video: (device) => [attributeOf(device, "model", "type")],
+  }),
+);
 
 /** Enough for what a domain has once, or several times alike: sound, rng, watchdog, redirdev, tpm, panic, vsock. */
 function identityByAttributes({ attributes }: XmlElement): readonly (string | undefined)[] {

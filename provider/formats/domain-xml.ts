@@ -1,27 +1,38 @@
 import { keyOfDevice } from "./device-key";
 import { formatOctalMode, parseOctalMode } from "./octal-mode";
-import { childOf, childrenOf, escapeAttribute, parseXml, textOf, type XmlElement } from "./xml-element";
+import { parseCommandLineDevices } from "./qemu-command-line";
+import {
+  childOf,
+  childrenOf,
+  escapeAttribute,
+  formatXml,
+  parseXml,
+  textOf,
+  type XmlElement,
+} from "./xml-element";
 
 /** A virtio-9p export of a domain in canonical form: libvirt's defaults filled in, address and alias left out. */
 export interface Device9p {
-  /** The host directory. */
+  /** The host directory, without doubled or trailing slashes. */
   readonly source: string;
   /** What the guest mounts. */
   readonly tag: string;
-  /** libvirt's default: passthrough. */
-  readonly accessMode: (typeof accessModes)[number];
+  /** `mapped`, `passthrough` (libvirt's default), `squash`; as it is written where a later libvirt has more. */
+  readonly accessMode: string;
   readonly readOnly: boolean;
-  readonly multidevs: (typeof multidevs)[number];
+  readonly multidevs: string;
   /** Of files that the guest makes: four octal digits; undefined leaves it to QEMU (0600). */
   readonly fileMode: string | undefined;
   /** Of directories that the guest makes: four octal digits; undefined leaves it to QEMU (0700). */
   readonly directoryMode: string | undefined;
-  readonly model: (typeof models)[number];
+  readonly model: string;
+  /** Its whole element as libvirt has it, with what has no place above; undefined: it is not there yet. */
+  readonly xml?: string;
 }
 
-/** A `<filesystem>` that is not 9p. */
+/** A `<filesystem>` that is not 9p, or a 9p device past libvirt, by arguments for QEMU itself. */
 export interface OtherFilesystem {
-  /** The driver of a `type='mount'` (`virtiofs`, `mtp`), otherwise the type (`template`, `ram`). */
+  /** `9p` on QEMU's command line. The driver of a `type='mount'` (`virtiofs`, `mtp`), otherwise the type (`template`, `ram`). */
   readonly driver: string;
   /** Directory, file, device, socket or name; empty where there is none. */
   readonly source: string;
@@ -79,7 +90,7 @@ export interface DacLabel {
  *   <readonly/>
  * </filesystem>
  * ```
- * Throws an Error when it is not a whole `<domain>`, or has a 9p attribute with a value that is not known here.
+ * Throws an Error when it is not a whole `<domain>`.
  *
  * Source: libvirt 9.0 formatdomain.html (#filesystems, #security-label, #channel) and dumps of that version.
  */
@@ -99,7 +110,15 @@ export function parseDomain(xml: string): Domain {
     selinuxLabel: parseSelinuxLabel(domain),
     agentChannel: parseAgentChannel(devices),
     devices9p: filesystems.filter(is9p).map(parseDevice9p),
-    otherFilesystems: filesystems.filter((filesystem) => !is9p(filesystem)).map(parseOtherFilesystem),
+    otherFilesystems: [
+      ...filesystems.filter((filesystem) => !is9p(filesystem)).map(parseOtherFilesystem),
+      ...parseCommandLineDevices(domain).map(({ source, tag, readOnly }) => ({
+        driver: "9p",
+        source,
+        tag,
+        readOnly,
+      })),
+    ],
     deviceKeys: (devices?.children ?? []).filter(({ name }) => name !== "emulator").map(keyOfDevice),
     hasBlockJob: childrenOf(devices, "disk").some((disk) => childOf(disk, "mirror") !== undefined),
   };
@@ -142,9 +161,9 @@ export function sameDevice(a: Device9p, b: Device9p): boolean {
  */
 export function formatDevice9p(device: Device9p): string {
   const attributes = [
-    ` type='mount' accessmode='${device.accessMode}'`,
-    device.model === "virtio" ? "" : ` model='${device.model}'`,
-    device.multidevs === "default" ? "" : ` multidevs='${device.multidevs}'`,
+    ` type='mount' accessmode='${escapeAttribute(device.accessMode)}'`,
+    device.model === "virtio" ? "" : ` model='${escapeAttribute(device.model)}'`,
+    device.multidevs === "default" ? "" : ` multidevs='${escapeAttribute(device.multidevs)}'`,
     device.fileMode === undefined ? "" : ` fmode='${escapeAttribute(device.fileMode)}'`,
     device.directoryMode === undefined ? "" : ` dmode='${escapeAttribute(device.directoryMode)}'`,
   ];
@@ -155,6 +174,44 @@ export function formatDevice9p(device: Device9p): string {
     ...(device.readOnly ? ["  <readonly/>"] : []),
     "</filesystem>",
   ].join("\n");
+}
+
+/**
+ * The element of a device, as it is or as it is made: libvirt's own text where there is one, so that what this package
+ * knows nothing of comes back too (`<driver wrpolicy>`, `<alias>`, `<address>`, `<idmap>`, limits).
+ */
+export function elementOf(device: Device9p): string {
+  return device.xml ?? formatDevice9p(device);
+}
+
+/** The element that makes `wanted` of a device that is there: what this package knows nothing of stays as it is. */
+export function formatChanged(present: Device9p, wanted: Device9p): string {
+  const [old, own] = [parseXml(elementOf(present)), parseXml(formatDevice9p(wanted))];
+  const kept = Object.entries(old.attributes).filter(([name]) => !ownAttributes.has(name));
+  const inside = old.children.filter(
+    // Another model may need another kind of slot.
+    ({ name }) => !ownElements.has(name) && !(name === "address" && present.model !== wanted.model),
+  );
+  return formatXml({
+    ...own,
+    attributes: { ...own.attributes, ...Object.fromEntries(kept) },
+    children: [...inside, ...own.children],
+  });
+}
+
+const ownAttributes = new Set(["type", "accessmode", "model", "multidevs", "fmode", "dmode"]);
+const ownElements = new Set(["source", "target", "readonly"]);
+
+/** An element without its address, for the case that another device took its slot meanwhile; undefined: it has none. */
+export function withoutAddress(xml: string): string | undefined {
+  const element = parseXml(xml);
+  const children = element.children.filter(({ name }) => name !== "address");
+  return children.length === element.children.length ? undefined : formatXml({ ...element, children });
+}
+
+/** A path without doubled slashes, `.` and a slash at its end; `..` stays, for a link may stand before it. */
+export function plainPath(path: string): string {
+  return path.replace(/(\/\.?)+(?=\/)/g, "").replace(/(.)\/\.?$/, "$1");
 }
 
 /**
@@ -174,10 +231,6 @@ export function parseDacBaselabel(capabilitiesXml: string, domainType: string): 
     .find((label) => label.attributes["type"] === domainType);
   return baselabel && parseDacLabel(baselabel.text);
 }
-
-const accessModes = ["mapped", "passthrough", "squash"] as const;
-const multidevs = ["default", "remap", "forbid", "warn"] as const;
-const models = ["virtio", "virtio-transitional", "virtio-non-transitional"] as const;
 
 function parseRoot(xml: string, name: string): XmlElement {
   let root: XmlElement;
@@ -235,27 +288,18 @@ function driverOf(filesystem: XmlElement): string {
 }
 
 function parseDevice9p(filesystem: XmlElement): Device9p {
-  const {
-    accessmode = "passthrough",
-    multidevs: devices = "default",
-    model = "virtio",
-  } = filesystem.attributes;
+  const { accessmode = "passthrough", multidevs = "default", model = "virtio" } = filesystem.attributes;
   return {
-    source: childOf(filesystem, "source")?.attributes["dir"] ?? "",
+    source: plainPath(childOf(filesystem, "source")?.attributes["dir"] ?? ""),
     tag: childOf(filesystem, "target")?.attributes["dir"] ?? "",
-    accessMode: oneOf(accessModes, accessmode, "accessmode"),
+    accessMode: accessmode,
     readOnly: childOf(filesystem, "readonly") !== undefined,
-    multidevs: oneOf(multidevs, devices, "multidevs"),
+    multidevs,
     fileMode: canonicalMode(filesystem.attributes["fmode"]),
     directoryMode: canonicalMode(filesystem.attributes["dmode"]),
-    model: oneOf(models, model, "model"),
+    model,
+    xml: formatXml(filesystem),
   };
-}
-
-function oneOf<T extends string>(known: readonly T[], value: string, attribute: string): T {
-  const found = known.find((candidate) => candidate === value);
-  if (found !== undefined) return found;
-  throw new Error(`a <filesystem> has ${attribute}='${value}', known are ${known.join(", ")}`);
 }
 
 function canonicalMode(text: string | undefined): string | undefined {

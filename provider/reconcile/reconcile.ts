@@ -8,12 +8,14 @@ import {
   powerFacts,
 } from "../concerns/domain-power";
 import { wantedDevice } from "../concerns/domain-device";
+import { otherSpellings, spelledAs } from "../concerns/second-writer";
 import { type BeforeCopy, bind, type Bindings, factsOf } from "../engine/binding";
 import type { Json, Step } from "../engine/concern";
 import type { FactSet, Look, Machine } from "../engine/asks";
 import type { Visit } from "../engine/power-gate";
 import { write } from "../engine/wave";
 import { ShareError } from "../errors";
+import type { Domain } from "../formats/domain-xml";
 import type { ShareSpec } from "../spec";
 import { withDenials } from "./denials";
 import { beginClaim, type Claim, endClaim, othersInFlight } from "./claims";
@@ -29,9 +31,12 @@ import { leftInGuest, secondCycle, unverifiedKeys } from "./warnings";
  * the tag but what the definition still declares (it stood there before us).
  */
 export function powerOf(host: Look, share: ShareSpec, spec: ShareSpec | undefined): PowerPlan {
-  const seen = Object.fromEntries(
+  const found = Object.fromEntries(
     Object.entries(powerFacts).map(([name, fact]) => [name, host.values.get(fact.key)]),
   ) as unknown as PowerSeen;
+  const spellings = host.values.get(otherSpellings(share.source).key) as readonly string[] | undefined;
+  const spelled = (domain: Domain | undefined) => domain && spelledAs(share.source, spellings, domain);
+  const seen = { ...found, live: spelled(found.live), persistent: spelled(found.persistent) };
   // Nobody who gives a share up wants its domain started.
   if (!spec && !seen.live) return planOff(seen, share.tag);
   const declared = seen.persistent?.devices9p.find((device) => device.tag === share.tag);

@@ -19,6 +19,7 @@ case $1 in
     exit;;
 esac
 case $1 in
+  echo) shift; printf %s "$*";;
   list) case $* in *--name*) echo '${uuid} web1';; *) echo '${uuid}';; esac;;
   dominfo) printf '%s\\n' 'UUID: ${uuid}' 'Name: web1' 'State: shut off' 'Persistent: yes' 'Managed save: no';;
   domstate) echo 'shut off';;

@@ -9,6 +9,7 @@ export function runScript(script: Script, rewrite: (text: string) => string = (t
   return execFileSync("/bin/sh", ["-c", `set -e\numask 077\n${rewrite(script.text)}`], {
     env: { ...process.env, LC_ALL: "C" },
     stdio: ["ignore", "pipe", "pipe"],
+    maxBuffer: 1 << 26,
   });
 }
 

@@ -181,6 +181,10 @@ describe("one argument that cannot be", () => {
     ["readOnly", { readOnly: "yes" }, "must be true or false"],
     ["readOnly", { readOnly: null }, "must be true or false"],
     ["fileMode", { fileMode: "1644" }, 'must be an octal mode, such as "0750", of at most 0777'],
+    ...["0", "000", "0000"].flatMap((mode): [string, Record<string, unknown>, string][] => [
+      ["fileMode", { fileMode: mode }, "must not be zero, which libvirt leaves out"],
+      ["directoryMode", { directoryMode: mode }, "must not be zero, which libvirt leaves out"],
+    ]),
     ["fileMode", { fileMode: 644 }, 'must be octal text, such as "0750"'],
     ["directoryMode", { directoryMode: "rwx" }, 'must be an octal mode, such as "0750", of at most 0777'],
     ["host", { host: "kvm1" }, "must be an object"],

@@ -1,5 +1,6 @@
 import { domainDevice, wantedDevice } from "../../../provider/concerns/domain-device";
-import type { Device9p } from "../../../provider/formats/domain-xml";
+import { type Device9p, formatDevice9p, plainPath } from "../../../provider/formats/domain-xml";
+import { escapeAttribute } from "../../../provider/formats/xml-element";
 import { device, domainOf, info, specOf } from "../sample";
 import { does } from "../shell-machine";
 
@@ -11,6 +12,7 @@ const seenOf = (devices: readonly Device9p[], more: Partial<Seen> = {}): Seen =>
   live: undefined,
   has9p: true,
   apparmor: false,
+  spellings: [],
   ...more,
 });
 const none = { device: null };
@@ -108,12 +110,57 @@ describe("plan", () => {
           otherFilesystems: [{ driver: "virtiofs", source: "/v", tag: "foobar", readOnly: false }],
         }),
       }),
-      "the tag foobar is taken in web1 by /v; this share would give it to /foo/bar",
+      "the tag foobar is taken in web1 by a virtiofs device (/v); this share would give it to /foo/bar",
       "choose another tag, or remove that device",
     ],
   ])("refuses with %s", (code, seen, what, remedy) => {
     const refused = { refuse: [{ code, what, remedy }], steps: [] };
     expect(domainDevice.plan(want, seen, undefined, false)).toEqual(refused);
+  });
+
+  test.each([
+    ["/srv/x", "a 9p device on QEMU's command line (/srv/x)"],
+    ["", "a 9p device on QEMU's command line"],
+  ])("a device on QEMU's command line has the tag, with the source %j", (source, named) => {
+    const other = { driver: "9p", source, tag: "foobar", readOnly: false };
+    const seen = seenOf([device], { persistent: domainOf([device], { otherFilesystems: [other] }) });
+    expect(domainDevice.plan(want, seen, none, true).refuse).toMatchObject([
+      { code: "tagTaken", what: expect.stringContaining(`by ${named};`) as string },
+    ]);
+    expect(domainDevice.drift(want, seen)).toMatchObject({
+      state: "differs",
+      notes: [`web1 has the tag foobar for ${named}, too`],
+    });
+  });
+
+  test.each<[string, Partial<Seen>]>([
+    ["with a slash more", {}],
+    ["through a link", { spellings: ["/link/bar/"] }],
+  ])("a device that spells the directory otherwise is adopted, and given back as it was: %s", (_, more) => {
+    const source = more.spellings?.[0] ?? "/foo//bar/";
+    const xml = formatDevice9p({ ...device, source });
+    const seen = seenOf([{ ...device, source: plainPath(source), xml }], more);
+    expect(domainDevice.plan(want, seen, undefined, false)).toEqual({ steps: [], warnings: [] });
+    expect(domainDevice.drift(want, seen)).toEqual({ state: "ok", args: {}, notes: [] });
+    const before = domainDevice.remember(want, seen);
+    const changed = seenOf([{ ...device, readOnly: true }]);
+    expect(domainDevice.restore(want, before, changed).steps.at(-1)?.run.text).toContain(
+      escapeAttribute(source),
+    );
+  });
+
+  test.each([
+    [{ refused: false, says: "warning: short-form boolean option 'readonly' deprecated" }, "complains of"],
+    [{ refused: true, says: "Invalid parameter 'readonly'" }, "refuses"],
+  ])("an emulator that %j", (readOnlyForm, verb) => {
+    const readOnly = { ...want, device: { ...device, readOnly: true } };
+    const plan = domainDevice.plan(readOnly, seenOf([], { readOnlyForm }), undefined, false);
+    const said = readOnlyForm.refused ? plan.refuse?.map(({ what }) => what) : plan.warnings;
+    expect(said).toEqual([expect.stringContaining(`the emulator of web1 ${verb}`)]);
+    expect(plan.steps).toHaveLength(readOnlyForm.refused ? 0 : 1);
+    expect(
+      domainDevice.plan(readOnly, seenOf([readOnly.device], { readOnlyForm }), undefined, true).warnings,
+    ).toEqual([]);
   });
 
   test("what was found at first contact says nothing of whose another source's device is", () => {
@@ -154,6 +201,34 @@ describe("remember and restore", () => {
     const before = domainDevice.remember(want, seenOf(then));
     expect(JSON.parse(JSON.stringify(before))).toEqual({ device: then[0] ? json(then[0]) : null });
     expect(does(domainDevice.restore(want, before, seenOf(now)))).toEqual(steps);
+  });
+
+  test("a device comes back with all that libvirt had of it, also when its removal is undone", () => {
+    const xml =
+      "<filesystem type='mount'>\n  <driver type='path' wrpolicy='immediate' iommu='on'/>\n  <source dir='/foo/bar'/>\n  <target dir='foobar'/>\n  <address type='pci' slot='0x07'/>\n</filesystem>";
+    const found = { ...device, accessMode: "passthrough", xml };
+    const before = domainDevice.remember(want, seenOf([found]));
+    const record = JSON.parse(JSON.stringify(before)) as typeof before;
+    const [out, back] = domainDevice.restore(
+      want,
+      record,
+      seenOf([{ ...device, xml: formatDevice9p(device) }]),
+    ).steps;
+    expect([out?.run.text, back?.run.text]).toEqual([
+      expect.stringContaining("accessmode="),
+      expect.stringContaining("wrpolicy="),
+    ]);
+    // Its address first, and without it where another device has that by now.
+    expect(back?.run.text.split(" || ").map((text) => text.includes("<address"))).toEqual([true, false]);
+    const [takenOut, declared] = domainDevice.plan(want, seenOf([found]), undefined, true).steps;
+    expect(takenOut?.undo?.text).toContain("wrpolicy=");
+    expect(declared?.run.text).toContain("wrpolicy=");
+  });
+
+  test("a record that an earlier release wrote, without the XML, gives the device back by its values", () => {
+    const before = { device: json({ ...device, readOnly: true }) };
+    const [, back] = domainDevice.restore(want, before, seenOf([device])).steps;
+    expect(back?.run.text).toContain("<readonly/>");
   });
 
   test("of a domain that is gone there is nothing to give back", () => {

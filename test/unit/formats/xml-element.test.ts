@@ -56,3 +56,49 @@ test("escapes by name where there is one", () => {
 test.each(["", "no xml", "<a>", "<a><b></a>", "<a x='1></a>", "<a/><b/>"])("refuses %j", (xml) => {
   expect(() => parseXml(xml)).toThrow();
 });
+
+describe("all that a domain's metadata may hold", () => {
+  const names = [
+    "constructor",
+    "prototype",
+    "__proto__",
+    "hasOwnProperty",
+    "toString",
+    "x:__proto__",
+    "\u{10400}",
+    "é-\u{20000}.1",
+  ];
+
+  test.each(names)("an element and an attribute called %s", (name) => {
+    const { children } = parseXml(`<a><${name} ${name}='v &lt;'><${name}/>t</${name}></a>`);
+    expect(children.map(({ name: is, text }) => [is, text])).toEqual([[name, "t"]]);
+    expect(Object.entries(children[0]?.attributes ?? {})).toEqual([[name, "v <"]]);
+    expect(childrenOf(children[0], name)).toHaveLength(1);
+    expect(({} as Record<string, unknown>)["v"]).toBeUndefined();
+  });
+
+  test.each([0, 1, 17, 300, 5000])("%i levels", (levels) => {
+    let at = parseXml(`<a>${"<b>".repeat(levels)}x${"</b>".repeat(levels)}</a>`);
+    for (let level = 0; level < levels; level += 1) at = at.children[0] ?? at;
+    expect(at.text).toBe("x");
+  });
+
+  test.each([
+    ["<?it's an instruction?>", ""],
+    ['<?a "?>"?>', '"?>'],
+    ["<!-- it's a > comment < -->", ""],
+    ["<![CDATA[<domain><name>it's</name>]]]]><![CDATA[>]]>", "<domain><name>it's</name>]]>"],
+    ["<![CDATA[<!-- no comment -->]]>", "<!-- no comment -->"],
+    ["<!-- <![CDATA[ no data ]]> -->", ""],
+    ["<![CDATA[&amp;]]>&amp;", "&amp;&"],
+    ["]] >", "]] >"],
+  ])("%s", (written, text) => {
+    expect(parseXml(`<a>${written}<b/></a>`)).toMatchObject({ text, children: [{ name: "b" }] });
+  });
+
+  test("a value of a megabyte, and ten thousand elements", () => {
+    const value = "v".repeat(1 << 20);
+    const root = parseXml(`<a x='${value}'>${"<b y='1'>t</b>\n".repeat(10_000)}</a>`);
+    expect([root.attributes["x"]?.length, root.children.length]).toEqual([1 << 20, 10_000]);
+  });
+});

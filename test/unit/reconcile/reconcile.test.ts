@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { mkdirSync, renameSync, statSync, unlinkSync } from "node:fs";
+import { mkdirSync, renameSync, statSync, symlinkSync, unlinkSync } from "node:fs";
 import { isDeepStrictEqual } from "node:util";
 import type { ShareSpec } from "../../../provider/spec";
 import { device } from "../sample";
@@ -93,6 +93,43 @@ describe("what was there before is adopted, and left as it was", () => {
     const created = await box.run({ spec });
     await box.run(undone(created, spec));
     expect(JSON.stringify(box.snapshot())).toBe(JSON.stringify(before));
+  });
+
+  test("a device with a driver, an alias and an address comes back to the letter, and live ones are no difference", async () => {
+    const xml = `<filesystem type='mount' accessmode='passthrough'>
+  <driver type='path' wrpolicy='immediate' iommu='on' ats='on'/>
+  <source dir='${box.path("srv/a")}//'/>
+  <target dir='foobar'/>
+  <alias name='ua-mine'/>
+  <address type='pci' domain='0x0000' bus='0x02' slot='0x07' function='0x0'/>
+</filesystem>
+`;
+    box.write("persistent/foobar", xml);
+    box.powerCycle();
+    const spec = box.spec({ accessMode: "passthrough" });
+    const adopted = await box.run({ spec });
+    expect([adopted.power.kind, box.log, box.read("persistent/foobar")]).toEqual(["none", [], xml]);
+    const next = box.spec();
+    const changed = await box.run(again(adopted, spec, next));
+    expect(box.read("persistent/foobar")).toContain("wrpolicy='immediate' iommu='on'");
+    expect(box.read("persistent/foobar")).toContain("accessmode='mapped'");
+    await box.run(undone(changed, next));
+    expect(box.read("persistent/foobar").trim()).toBe(xml.trim());
+  });
+
+  test("a device that spells the directory through a link", async () => {
+    symlinkSync("a", box.path("srv/link"));
+    const theirs = { ...device, source: box.path("srv/link") };
+    box.declare(theirs);
+    box.powerCycle();
+    const before = box.read("persistent/foobar");
+    const spec = box.spec();
+    const adopted = await box.run({ spec });
+    expect([adopted.failure, adopted.power.kind, box.log]).toEqual([undefined, "none", []]);
+    const readOnly = box.spec({ readOnly: true });
+    const changed = await box.run(again(adopted, spec, readOnly));
+    await box.run(undone(changed, readOnly));
+    expect(box.read("persistent/foobar")).toBe(before);
   });
 
   test("destroy does not start a domain that is off", async () => {

@@ -256,7 +256,7 @@ umount() {
     return sh`log() { printf '%s\n' "$*" >> ${this.#log}; }
 tag() { sed -n "s/.*<target dir='\([^']*\)'.*/\1/p"; }
 xml() {
-  printf '%s\n' "<domain type='kvm'>" '  <name>web1</name>' ${`  <uuid>${uuid}</uuid>`} '  <devices>'
+  printf '%s\n' "<domain type='kvm'$([ "$1" != live ] || echo " id='1'")>" '  <name>web1</name>' ${`  <uuid>${uuid}</uuid>`} '  <devices>'
   for __device in ${this.path()}/"$1"/*; do
     [ ! -e "$__device" ] || while IFS= read -r __line; do printf '    %s\n' "$__line"; done < "$__device"
   done
@@ -267,9 +267,11 @@ xml() {
 vsh() {
   case "$1 $*" in
     list*) echo ${uuid};;
-    'dumpxml --inactive '*';'*) xml persistent; xml live;;
+    *';'*) printf '%s\n' "$1" | tr ';' '\n' | while read -r one; do [ -z "$one" ] || vsh $one; done;;
+    echo*) shift; printf %s "$*";;
     dominfo*) printf 'UUID: %s\nName: web1\nState: %s\nPersistent: yes\nManaged save: no\n' ${uuid} "$(cat ${this.path("state")})";;
     domstate*) cat ${this.path("state")};;
+    domxml-to-native*) echo 'local,id=fsdev-fs0,path=/,readonly';;
     domjobinfo*) echo 'Job type: None';;
     capabilities*) echo '<capabilities><host/></capabilities>';;
     dumpxml*--inactive*) xml persistent;;

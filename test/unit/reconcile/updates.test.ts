@@ -1,5 +1,5 @@
 import { statSync } from "node:fs";
-import { again, box, guest, status, undone } from "./bench";
+import { again, box, codes, guest, status, undone } from "./bench";
 
 /** A share whose arguments change: what was there for the former ones goes, and nothing else. */
 
@@ -77,6 +77,33 @@ describe("updates", () => {
     expect(box.read("guest/etc/fstab").match(/ 9p /g)).toHaveLength(1);
     await box.run(undone(updated, next));
     expect(box.snapshot()).toEqual(before);
+  });
+
+  test("another tag without power, then another argument, then power: its own former device is no second writer", async () => {
+    const one = box.spec({ tag: "one" });
+    const created = await box.run({ spec: one });
+    box.powerCycle();
+    const two = box.spec({ tag: "two" });
+    const renamed = await box.run(again(created, one, two));
+    expect([renamed.failure, renamed.power]).toMatchObject([undefined, { reason: "deviceNotLive" }]);
+    const other = box.spec({ tag: "two", fileMode: "0640" });
+    const changed = await box.run(again(renamed, two, other));
+    const restarted = box.spec({ tag: "two", fileMode: "0640", power: "restart" });
+    const last = await box.run(again(changed, other, restarted));
+    expect([last.failure, last.power.kind, status(last)]).toEqual([undefined, "none", "active"]);
+    expect([box.has("live/one"), box.has("live/two")]).toEqual([false, true]);
+    await box.run(undone(last, restarted));
+  });
+
+  test("a new share of what a destroyed one still has live, under another tag", async () => {
+    const one = box.spec({ tag: "one" });
+    const created = await box.run({ spec: one });
+    box.powerCycle();
+    await box.run(undone(created, one));
+    const two = box.spec({ tag: "two" });
+    const next = await box.run({ spec: two });
+    expect([next.failure, next.power]).toMatchObject([undefined, { reason: "deviceNotLive" }]);
+    expect(await codes(box.run({ spec: box.spec({ tag: "three" }) }))).toEqual(["secondWriter"]);
   });
 
   test("unmounted by somebody: it is mounted again, and until then it is not active", async () => {

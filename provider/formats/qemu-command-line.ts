@@ -1,0 +1,96 @@
+import { childrenOf, type XmlElement } from "./xml-element";
+
+/** A 9p device that a domain has by arguments for QEMU itself, past libvirt's `<filesystem>`. */
+export interface CommandLineDevice {
+  readonly tag: string;
+  /** Empty: it has no directory of its own (`proxy`, `synth`), or its `-fsdev` is missing. */
+  readonly source: string;
+  readonly readOnly: boolean;
+  /** In libvirt's words: `mapped`, `passthrough`, `squash`; QEMU's `mapped-file` as it is. */
+  readonly accessMode: string;
+}
+
+/**
+ * Reads the 9p devices out of `<qemu:commandline>`, which libvirt passes on as it stands:
+ *
+ * ```
+ * <qemu:commandline>
+ *   <qemu:arg value='-fsdev'/>
+ *   <qemu:arg value='local,id=fs0,path=/srv/a,,b,security_model=mapped-xattr,readonly=on'/>
+ *   <qemu:arg value='-device'/>
+ *   <qemu:arg value='virtio-9p-pci,fsdev=fs0,mount_tag=data'/>
+ *   <qemu:arg value='-virtfs'/>
+ *   <qemu:arg value='local,path=/srv/c,mount_tag=more,security_model=none'/>
+ * </qemu:commandline>
+ * ```
+ * Source: QEMU 7.2 qemu(1) (`-fsdev`, `-virtfs`, `-device`, `-set`), util/qemu-option.c, system/vl.c.
+ */
+export function parseCommandLineDevices(domain: XmlElement): CommandLineDevice[] {
+  const words = childrenOf(domain, "qemu:commandline")
+    .flatMap((line) => childrenOf(line, "qemu:arg"))
+    .map(({ attributes }) => attributes["value"] ?? "");
+  const options = words.map((word, index): [string, string] => [
+    word.replace(/^--?/, "-"),
+    words[index + 1] ?? "",
+  ]);
+  const of = (option: string, firstKey: string): Settings[] =>
+    options.filter(([name]) => name === option).map(([, value]) => settingsIn(value, firstKey));
+  const [fsdevs, devices] = [of("-fsdev", "fsdriver"), of("-device", "driver")];
+  for (const [, value] of options.filter(([name]) => name === "-set")) {
+    const [, group, id, key, text] = /^(fsdev|device)\.([^.]+)\.([^=]+)=(.*)$/s.exec(value) ?? [];
+    const set = (group === "fsdev" ? fsdevs : devices).find((one) => one.get("id") === id);
+    if (key !== undefined && text !== undefined) set?.set(key, text);
+  }
+  const exported = devices
+    .filter((device) => /^virtio-9p(-|$)/.test(device.get("driver") ?? ""))
+    .map((device) =>
+      deviceOf(
+        device,
+        fsdevs.find((fsdev) => fsdev.get("id") === device.get("fsdev")),
+      ),
+    );
+  return [...exported, ...of("-virtfs", "fsdriver").map((one) => deviceOf(one, one))];
+}
+
+type Settings = Map<string, string>;
+
+function deviceOf(device: Settings, fsdev: Settings | undefined): CommandLineDevice {
+  const model = fsdev?.get("security_model") ?? "";
+  return {
+    tag: device.get("mount_tag") ?? "",
+    source: fsdev?.get("fsdriver") === "local" ? (fsdev.get("path") ?? "") : "",
+    readOnly: /^(on|yes|true|y)$/.test(fsdev?.get("readonly") ?? "off"),
+    accessMode: { none: "squash", "mapped-xattr": "mapped" }[model] ?? model,
+  };
+}
+
+/**
+ * `local,id=fs0,path=/srv/a,,b,readonly`: a comma in a value is doubled, the first may stand without its key, a key
+ * alone is `on`, and one behind `no` is `off`. Of a key that is there twice the last holds. Since QEMU 6.2 a device may
+ * be JSON, too: `{"driver":"virtio-9p-pci","fsdev":"fs0"}`.
+ */
+function settingsIn(text: string, firstKey: string): Settings {
+  if (text.trimStart().startsWith("{")) return jsonSettings(text);
+  const parts = text.match(/(?:[^,]|,,)+/g) ?? [];
+  return new Map(
+    parts
+      .map((part) => part.replaceAll(",,", ","))
+      .map((part, index): [string, string] => {
+        const at = part.indexOf("=");
+        if (at !== -1) return [part.slice(0, at), part.slice(at + 1)];
+        if (index === 0) return [firstKey, part];
+        return part.startsWith("no") ? [part.slice(2), "off"] : [part, "on"];
+      }),
+  );
+}
+
+/** What is no JSON QEMU does not start with. */
+function jsonSettings(text: string): Settings {
+  try {
+    const settings = JSON.parse(text) as Readonly<Record<string, unknown>>;
+    return new Map(Object.entries(settings).map(([key, value]) => [key, String(value)]));
+  } catch (error) {
+    if (error instanceof SyntaxError) return new Map();
+    throw error;
+  }
+}
