@@ -1,6 +1,7 @@
 import {
   mkdirSync,
   mkdtempSync,
+  readFileSync,
   realpathSync,
   renameSync,
   rmSync,
@@ -12,6 +13,7 @@ import { join } from "node:path";
 import { exportsNear, hostExports, type HostExports } from "../../../provider/concerns/second-writer";
 import type { Fact } from "../../../provider/engine/concern";
 import { comment, lines, sh } from "../../../provider/formats/shell";
+import { escapeAttribute } from "../../../provider/formats/xml-element";
 import { runScript } from "../shell-machine";
 
 /** In a real shell, over the definitions that a `vsh` of the test prints. */
@@ -202,6 +204,26 @@ test.each([0, 1, 17, 300])("%i domains", (count) => {
     Array.from({ length: count }, (_, index) => [`web${index}`, `/srv/${index}`]),
   );
 });
+
+test.each(["<cut off>", "-x", "a  b", "web1 (9p)", "12", "\u{1f4be}", "$(touch /x)", "a;b"])(
+  "a domain called %j",
+  (name) => {
+    define("1", filesystem("/srv/a", "one"));
+    const file = join(folder, `${uuid("1")}.xml`);
+    writeFileSync(
+      file,
+      readFileSync(file, "utf8").replace("web1", () => escapeAttribute(name)),
+    );
+    define("2", "", "", "");
+    const listed = sh`printf '%s\n' ${`${uuid("1")} ${name}`} ${`${uuid("2")} other ${name}`}`;
+    const found = looked(hostExports, listed);
+    expect(found.map(({ domain, source }) => [domain, source])).toEqual([
+      [name, "/srv/a"],
+      [name, "/srv/a"],
+    ]);
+    expect(found.unreadable?.map(({ domain }) => domain)).toEqual([`other ${name}`]);
+  },
+);
 
 describe("what a domain's metadata says is nobody's export", () => {
   const pasted = `<domain type='kvm'><name>inner</name><uuid>${uuid("9")}</uuid>
