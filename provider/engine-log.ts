@@ -2,7 +2,7 @@ import { createRequire } from "node:module";
 import type * as grpc from "@grpc/grpc-js";
 import type * as services from "@pulumi/pulumi/proto/engine_grpc_pb";
 import type * as messages from "@pulumi/pulumi/proto/engine_pb";
-import type { Display } from "./progress";
+import type { Display, Kind } from "./progress";
 
 /** Milliseconds for one line: the engine is a process of this machine, and answers in one or two. */
 const lineMs = 500;
@@ -55,12 +55,12 @@ function connect(program: string, address: string): Line {
   };
 }
 
-function send(line: Line, urn: string, kind: "step" | "warning", text: string): Promise<void> {
+function send(line: Line, urn: string, kind: Kind, text: string): Promise<void> {
   const { LogRequest, LogSeverity } = line.messages;
   const request = new LogRequest();
   request.setUrn(urn);
   request.setMessage(text);
-  request.setSeverity(kind === "step" ? LogSeverity.INFO : LogSeverity.WARNING);
+  request.setSeverity(kind === "warning" ? LogSeverity.WARNING : LogSeverity.INFO);
   request.setEphemeral(kind === "step");
   return new Promise((resolve, reject) => {
     line.client.log(request, line.noMetadata, { deadline: Date.now() + lineMs }, (error) => {

@@ -91,7 +91,45 @@ export async function update(
   const machines = machinesOf({ ...spec, guest: spec.guest ?? former }, uuidIn(olds));
   const guestGoes = spec.guest === undefined && former?.connection !== undefined;
   const request = { ...fromState(olds), spec, name: nameOf(inputs), guestGoes };
-  return finish(id, inputs, spec, await reconcile(machines, request, progress.teller(spec.tag)), olds);
+  const says = progress.teller(spec.tag);
+  const outcome = await reconcile(machines, request, says);
+  const outputs = finish(id, inputs, spec, outcome, olds);
+  const { observation, bindings, power } = outcome;
+  const still = new Set(warningsOf(observation, driftOf(bindings, observation), power));
+  const repaired = foundHere.get(keyOf(olds))?.filter((text) => !still.has(text)) ?? [];
+  if (repaired.length > 0) says.note(`repaired since the refresh found it: ${repaired.join("; ")}`);
+  foundHere.delete(keyOf(olds));
+  return outputs;
+}
+
+/**
+ * What a refresh of this process has warned of, by share. In `pulumi up --refresh` those warnings stand in the output when
+ * the update has repaired what they say; a refresh does not know whether an update follows.
+ */
+const foundHere = new Map<string, readonly string[]>();
+
+function keyOf(outputs: Properties): string {
+  return `${uuidIn(outputs)}/${String(outputs["tag"])}`;
+}
+
+/** What a person is told of a share that is not as it should be. */
+function warningsOf(
+  observation: Observation,
+  drift: ReturnType<typeof driftOf>,
+  power: Outcome["power"],
+): readonly string[] {
+  const { guestState } = observation;
+  const notes = Object.entries(drift).flatMap(([layer, one]) => [
+    ...one.notes,
+    ...Object.entries(one.args).map(([path, value]) => `${path} is ${JSON.stringify(value)} (${layer})`),
+  ]);
+  return [
+    ...new Set([
+      ...notes,
+      ...(guestState.kind === "unreachable" ? [guestState.problem.what] : []),
+      ...(power.kind === "pending" ? [power.says] : []),
+    ]),
+  ];
 }
 
 /** One look at everything. Undefined: nothing of ours is left on the host. */
@@ -113,13 +151,9 @@ export async function read(
   const held = bindings.ensure.some((one) => recordIn(one, observation.host)?.holders.includes(holder));
   if (!observation.info && !held) return undefined;
   const power = powerOf(observation.host, spec, spec);
-  const notes = Object.entries(drift).flatMap(([layer, one]) => [
-    ...one.notes,
-    ...Object.entries(one.args).map(([path, value]) => `${path} is ${JSON.stringify(value)} (${layer})`),
-  ]);
-  for (const note of new Set(notes)) says.warn(note);
-  if (observation.guestState.kind === "unreachable") says.warn(observation.guestState.problem.what);
-  if (power.kind === "pending") says.warn(power.says);
+  const found = warningsOf(observation, drift, power);
+  for (const text of found) says.warn(text);
+  foundHere.set(keyOf(outputs), found);
   const states = Object.fromEntries(Object.entries(drift).map(([layer, one]) => [layer, one.state]));
   const seen = {
     ...outputs,

@@ -2,13 +2,16 @@ import { printable } from "./errors";
 import { parseLogLevel } from "./formats/log-level";
 import type { Teller } from "./reconcile/reconcile";
 
+/** What a line is. */
+export type Kind = "step" | "warning" | "note";
+
 /** Something that can show a line in the row that one resource has in Pulumi's own output. */
 export interface Display {
   /**
-   * `step`: shown until the next one, and gone when the call is done. `warning`: stays in the diagnostics.
+   * `step`: shown until the next one, and gone when the call is done. `warning` and `note` stay in the diagnostics.
    * Resolves with what kept it from being shown, if anything did. Never rejects: it is a courtesy.
    */
-  show(urn: string, kind: "step" | "warning", text: string): Promise<Error | undefined>;
+  show(urn: string, kind: Kind, text: string): Promise<Error | undefined>;
 }
 
 /** Milliseconds that the end of a call may wait for all that was not shown yet: as long as one line may take. */
@@ -41,7 +44,7 @@ export class Progress {
   }
 
   /** Tells of the share that has this tag. */
-  teller(tag: string): Teller {
+  teller(tag: string): Teller & { readonly note: (text: string) => void } {
     return {
       step: (does) => {
         if (this.#verbose) say(`${tag}: ${does}`);
@@ -53,6 +56,11 @@ export class Progress {
           say(`${tag}: warning: ${text}`);
         });
       },
+      note: (text) => {
+        this.#tell("note", `${tag}: ${text}`, () => {
+          say(`${tag}: ${text}`);
+        });
+      },
     };
   }
 
@@ -62,7 +70,7 @@ export class Progress {
     await this.#told;
   }
 
-  #tell(kind: "step" | "warning", text: string, otherwise: () => void): void {
+  #tell(kind: Kind, text: string, otherwise: () => void): void {
     if (!this.#display && !this.#told) {
       otherwise();
       return;

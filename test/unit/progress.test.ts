@@ -31,7 +31,7 @@ const display = (...answers: readonly (number | undefined)[]): Display => {
   };
 };
 
-type Line = ["step" | "warn", string];
+type Line = ["step" | "warn" | "note", string];
 const tell = async (progress: Progress, lines: readonly Line[]): Promise<string[]> => {
   const teller = progress.teller("foobar");
   for (const [kind, text] of lines) teller[kind](text);
@@ -125,4 +125,12 @@ test("an unknown VIRTIO9P_LOG is said once in a process", () => {
   expect(said).toEqual([
     'err virtio9p: warning: VIRTIO9P_LOG is "script", and must be one of steps, scripts: did you mean scripts?\n',
   ]);
+});
+
+test("a note stays, with the tag, and is no warning", async () => {
+  expect(await tell(new Progress(urn, display(1)), [["note", "repaired"]])).toEqual([
+    "note foobar: repaired",
+  ]);
+  said = [];
+  expect(await tell(new Progress(), [["note", "repaired"]])).toEqual(["err foobar: repaired\n"]);
 });
