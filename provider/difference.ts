@@ -1,6 +1,7 @@
 import { needsUpdate } from "./reconcile/status";
 import { hasUnknown, hostIdentity, type ShareSpec } from "./spec";
 import { argumentsIn, canonicalText, type Properties, split } from "./state";
+import { current } from "./state-migrations";
 
 /** What lies between the state and the program. Pure: nothing is looked at. */
 
@@ -11,7 +12,8 @@ export interface Difference {
   readonly deleteBeforeReplace: boolean;
 }
 
-export function diff(outputs: Properties, news: Properties): Difference {
+export function diff(stored: Properties, news: Properties): Difference {
+  const outputs = current(stored);
   const { args } = split(news);
   const replaces = replacing(outputs, args);
   const differs = [...new Set([...Object.keys(argumentsIn(outputs)), ...Object.keys(args)])].some((key) => {
@@ -29,7 +31,8 @@ export function diff(outputs: Properties, news: Properties): Difference {
 
 /** Whether the state shows something that an update by the same arguments would do. */
 export function hasWork(outputs: Properties, power: ShareSpec["power"]): boolean {
-  const leftOver = "__former" in outputs && (outputs["__former"] as readonly unknown[]).length > 0;
+  const former = outputs["__former"];
+  const leftOver = Array.isArray(former) && former.length > 0;
   return needsUpdate(outputs, power) || (leftOver && (power === "restart" || power === "force"));
 }
 

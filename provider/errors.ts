@@ -95,6 +95,10 @@ export const errorCodes = [
   "domainStartFailed",
   "startedWithoutDevice",
   "recordUnreadable",
+  /** Pulumi's state does not say which share it is. */
+  "stateUnreadable",
+  /** A later release wrote the state, or a record on the host. */
+  "laterRelease",
   /** Of the command: a running domain has what is to be changed; only root may change it. */
   "domainRuns",
   "rootNeeded",

@@ -22,6 +22,7 @@ import { checkArguments, type Failure, type ShareSpec, withoutUndefined } from "
 import {
   argumentsIn,
   beforeOf,
+  declaredIn,
   formerIn,
   fromState,
   hiddenInputs,
@@ -33,6 +34,7 @@ import {
   uuidIn,
   withoutConnections,
 } from "./state";
+import { current, stateVersion } from "./state-migrations";
 import { rotated, withWayOut } from "./way-out";
 
 /**
@@ -80,14 +82,15 @@ export async function create(
 
 export async function update(
   id: string,
-  olds: Properties,
+  stored: Properties,
   inputs: Properties,
   progress = new Progress(),
 ): Promise<Properties> {
+  const olds = current(stored);
   const spec = specOf(inputs);
   if (onlyTheWayThereDiffers(olds, inputs) && !hasWork(olds, spec.power)) return { ...olds, ...inputs };
   // What is taken out of a guest that is declared no more goes out by the way that there was.
-  const former = specOf(argumentsIn(olds)).guest;
+  const former = declaredIn(olds).guest;
   const machines = machinesOf({ ...spec, guest: spec.guest ?? former }, uuidIn(olds));
   const guestGoes = spec.guest === undefined && former?.connection !== undefined;
   const request = { ...fromState(olds), spec, name: nameOf(inputs), guestGoes };
@@ -134,11 +137,12 @@ function warningsOf(
 
 /** One look at everything. Undefined: nothing of ours is left on the host. */
 export async function read(
-  outputs: Properties,
+  stored: Properties,
   progress = new Progress(),
 ): Promise<{ readonly outputs: Properties; readonly inputs: Properties } | undefined> {
+  const outputs = current(stored);
   const declared = argumentsIn(outputs);
-  const spec = specOf(declared);
+  const spec = declaredIn(outputs);
   const bindings = bind(concerns, spec, [], "drift");
   const machines = machinesOf(spec, uuidIn(outputs));
   const says = progress.teller(spec.tag);
@@ -175,8 +179,9 @@ export async function read(
   };
 }
 
-export async function remove(outputs: Properties, progress = new Progress()): Promise<void> {
-  const spec = specOf(argumentsIn(outputs));
+export async function remove(stored: Properties, progress = new Progress()): Promise<void> {
+  const outputs = current(stored);
+  const spec = declaredIn(outputs);
   const machines = machinesOf(spec, uuidIn(outputs));
   const says = progress.teller(spec.tag);
   const former = fromState(outputs);
@@ -227,6 +232,7 @@ function finish(
     fstabEntry: entry ? formatFstabEntry(entry) : "",
     mountOptions: mountOptionsIn(observation, spec),
     before: outcome.before,
+    __version: stateVersion,
     __former: outcome.former.map(withoutConnections),
     __stood: { ...stoodBefore, ...outcome.standing },
   }) as Properties;

@@ -107,7 +107,7 @@ export function withoutUndefined(value: unknown): unknown {
 }
 
 /** Owner and group are QEMU's where it is to write and the guest's own owners are kept in attributes. */
-function withDependentDefaults(spec: ShareSpec): ShareSpec {
+export function withDependentDefaults(spec: ShareSpec): ShareSpec {
   const takesOver = spec.accessMode === "mapped" && !spec.readOnly;
   const owner = spec.directory.owner ?? (takesOver ? "qemu" : undefined);
   const group = spec.directory.group ?? (takesOver ? "qemu" : undefined);
@@ -186,7 +186,8 @@ function toFailure(issue: v.BaseIssue<unknown>): Failure {
   return { property, reason: issue.expected === "Object" ? "must be an object" : "is required" };
 }
 
-function unwrapped(schema: unknown): unknown {
+/** The schema of a value that may be left out. */
+export function unwrapped(schema: unknown): unknown {
   return (schema as { wrapped?: unknown } | undefined)?.wrapped ?? schema;
 }
 

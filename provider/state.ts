@@ -3,6 +3,7 @@ import type { Json } from "./engine/concern";
 import { ShareError } from "./errors";
 import type { Request } from "./reconcile/plans";
 import { parseSpec, type ShareSpec } from "./spec";
+import { storedSpec } from "./stored-spec";
 
 /** What Pulumi's state keeps of a share: the user's arguments, its outputs, and what is only ours. Pure. */
 
@@ -12,10 +13,21 @@ export type Properties = Readonly<Record<string, unknown>>;
 /** What the state says of a share: what it wanted, what first contact found, what stood. */
 export function fromState(outputs: Properties): Omit<Request, "spec"> {
   return {
-    olds: [specOf(argumentsIn(outputs)), ...formerIn(outputs)],
+    olds: [declaredIn(outputs), ...formerIn(outputs)],
     before: beforeOf(outputs),
-    stood: (outputs["__stood"] ?? {}) as Record<string, Json>,
+    stood: objectIn(outputs, "__stood") as Record<string, Json>,
   };
+}
+
+/** What the state says that was wanted, whichever release wrote it. Throws `stateUnreadable`. */
+export function declaredIn(outputs: Properties): ShareSpec {
+  return storedSpec(argumentsIn(outputs), urnIn(outputs));
+}
+
+/** Of what only we write a state may have none, or one that somebody has spoilt. */
+function objectIn(outputs: Properties, key: string): Properties {
+  const value = outputs[key];
+  return typeof value === "object" && value !== null && !Array.isArray(value) ? (value as Properties) : {};
 }
 
 /** The resource's name: the last part of its URN, `urn:pulumi:prod::kvm::...Virtio9pShare::foobar`. */
@@ -67,10 +79,13 @@ export function split(properties: Properties): {
   };
 }
 
+/** Of the keys with two underscores, those that only outputs have. */
+const ownHidden: readonly string[] = ["__former", "__stood", "__version"];
+
 /** What the class hands in for itself; what we keep for ourselves in the outputs is no input. */
 export function hiddenInputs(outputs: Properties): Properties {
   return Object.fromEntries(
-    Object.entries(split(outputs).hidden).filter(([key]) => key !== "__former" && key !== "__stood"),
+    Object.entries(split(outputs).hidden).filter(([key]) => !ownHidden.includes(key)),
   );
 }
 
@@ -85,12 +100,16 @@ export function argumentsIn(outputs: Properties): Properties {
 
 /** What first contact found, by layer. */
 export function beforeOf(outputs: Properties): BeforeCopy {
-  return (outputs["before"] ?? {}) as Record<string, Json>;
+  const found = Object.entries(objectIn(outputs, "before") as Record<string, Json>);
+  return Object.fromEntries(found.filter(([, value]) => typeof value === "object" && !Array.isArray(value)));
 }
 
 /** What is still to be given back: specs that the share had before, without their connections. */
 export function formerIn(outputs: Properties): readonly ShareSpec[] {
-  return ((outputs["__former"] as readonly Properties[] | undefined) ?? []).map(specOf);
+  const found = outputs["__former"];
+  return (Array.isArray(found) ? (found as readonly Properties[]) : []).map((one) =>
+    storedSpec(one, urnIn(outputs)),
+  );
 }
 
 /** A former spec without its ways there: only the current one's may stand in the state, and there as secrets. */

@@ -36,12 +36,17 @@ export function withWayOut(urn: string | undefined): (error: unknown) => never {
     const error = rotated(thrown);
     const [first, ...rest] = error instanceof ShareError ? error.problems : [];
     if (!first || first.layer === "guest" || !hostUnreachable.has(first.code)) throw error;
-    const command =
-      urn === undefined
-        ? "pulumi state delete, with the URN that pulumi stack --show-urns shows"
-        : sh`pulumi state delete ${urn}`.text;
-    const wayOut = `to give it up without touching the host: ${command}`;
+    const wayOut = stateDelete(urn);
     const remedy = first.remedy === undefined ? wayOut : `${first.remedy}; ${wayOut}`;
     throw new ShareError([{ ...first, remedy }, ...rest], { cause: error });
   };
+}
+
+/** How to take a share out of the state alone. */
+export function stateDelete(urn: string | undefined): string {
+  const command =
+    urn === undefined
+      ? "pulumi state delete, with the URN that pulumi stack --show-urns shows"
+      : sh`pulumi state delete ${urn}`.text;
+  return `to give it up without touching the host: ${command}`;
 }

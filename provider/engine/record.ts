@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { ShareError } from "../errors";
 import type { Fact, Json, Layer, Step } from "./concern";
+import { later, type Migration, migrated } from "./migration";
 import { putInPlace } from "../formats/put-in-place";
 import { lines, type Script, sh } from "../formats/shell";
 
@@ -32,8 +33,16 @@ export interface RecordPlace {
   readonly scope: "host" | "domain";
 }
 
-/** The form of the records that this release writes and reads. */
-const version = 2;
+/** The first form of a record that a release has written. */
+const firstVersion = 2;
+
+/** From each form of a record to the next; a release that re-forms one adds its own at the end. */
+const migrations: readonly Migration<StoredRecord>[] = [];
+
+/** The form of the records that this release writes. */
+const version = firstVersion + migrations.length;
+
+type StoredRecord = Omit<RecordEntry, "holders">;
 
 /**
  * Shell variables of the host's prelude: `$records`, root-only, outlives a boot; and of a domain's scope:
@@ -60,6 +69,7 @@ export function recordOf(at: RecordPlace): Fact<RecordEntry | undefined> {
       if (output === "") return undefined;
       const entry = parse(output);
       if (!entry) throw unreadable(at);
+      if (entry === later) throw fromLater(at);
       return entry;
     },
   };
@@ -97,7 +107,7 @@ export function recordedOnHost(layer: Layer): Fact<readonly string[]> {
     script: sh`for file in "$records"/host/${layer}-*.json; do
   ${unlessGone(sh`"$file"`, sh`head -n 1 -- "$file"`)}
 done`,
-    parse: (output) => output.split("\n").flatMap((line) => parse(line)?.identity ?? []),
+    parse: (output) => output.split("\n").flatMap((line) => readable(line)?.identity ?? []),
   };
 }
 
@@ -110,7 +120,7 @@ export function recordsOnHost(
     key: `records of ${layer}`,
     parse: (output) =>
       output.split("\n").flatMap((line) => {
-        const record = parse(line);
+        const record = readable(line);
         return record ? [{ identity: record.identity, before: record.before }] : [];
       }),
   };
@@ -245,21 +255,39 @@ function pathOf(at: RecordPlace): Script {
   return sh`${folderOf(at)}/${name}`;
 }
 
-function parse(text: string): RecordEntry | undefined {
+/** Undefined: it is no record; `later`: one of a later release. */
+export function parse(text: string, chain = migrations): RecordEntry | typeof later | undefined {
   const [first = "", ...rest] = text.split("\n");
   try {
-    const entry = JSON.parse(first) as RecordEntry & { readonly version: number };
-    if (entry.version !== version) return undefined;
-    const { layer, identity, before } = entry;
-    return { layer, identity, before, holders: holdersIn(rest) };
+    const entry = JSON.parse(first) as Partial<StoredRecord & { readonly version: number }> | null;
+    const { layer, identity, before } = entry ?? {};
+    if (typeof entry?.version !== "number" || entry.version < firstVersion) return undefined;
+    if (layer === undefined || identity === undefined || before === undefined) return undefined;
+    const found = migrated({ layer, identity, before }, entry.version, chain, firstVersion);
+    return found === later ? later : { ...found, holders: holdersIn(rest) };
   } catch (error) {
     if (error instanceof SyntaxError) return undefined;
     throw error;
   }
 }
 
+function readable(line: string): RecordEntry | undefined {
+  const entry = parse(line);
+  return entry === later ? undefined : entry;
+}
+
 function holdersIn(lines: readonly string[]): string[] {
   return lines.filter((line) => line !== "").map((line) => JSON.parse(line) as string);
+}
+
+function fromLater(at: RecordPlace): ShareError {
+  return new ShareError({
+    code: "laterRelease",
+    layer: at.layer,
+    machine: "the KVM host",
+    what: `a later release of pulumi-virtio9p wrote the record of ${named(at)} in /var/lib/virtio9p`,
+    remedy: "install that release or a later one",
+  });
 }
 
 function unreadable(at: RecordPlace): ShareError {
@@ -267,7 +295,7 @@ function unreadable(at: RecordPlace): ShareError {
     code: "recordUnreadable",
     layer: at.layer,
     machine: "the KVM host",
-    what: `the record of ${named(at)} in /var/lib/virtio9p cannot be read by this release`,
-    remedy: "use the release that wrote it, or look into that file: it says what was there before the share",
+    what: `the record of ${named(at)} in /var/lib/virtio9p is damaged`,
+    remedy: "look into that file: it says what was there before the share",
   });
 }

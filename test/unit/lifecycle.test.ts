@@ -30,6 +30,7 @@ const outputsOf = (args: Properties = {}, more: Properties = {}): Properties => 
   mountOptions: "",
   before: {},
   __former: [],
+  __version: 1,
   ...more,
 });
 

@@ -5,6 +5,8 @@ import type { Properties } from "../../../provider/state";
 import { useMachines } from "./life-machines";
 import { Sandbox } from "./sandbox";
 
+let operations = 0;
+
 /**
  * Whole lives of shares in a sandbox, by Pulumi's own calls. Each call is an operation of its own, as if made by
  * another process.
@@ -12,14 +14,12 @@ import { Sandbox } from "./sandbox";
  * A test file that uses it begins with `jest.mock("PATH/provider/reconcile/machines", () => jest.requireActual("PATH/life-machines"))`.
  */
 export class Life {
-  readonly box = new Sandbox();
   /** Of the last call. */
   warnings: string[] = [];
   outputs: Properties = {};
-  #operations = 0;
   #id = "";
 
-  constructor() {
+  constructor(readonly box = new Sandbox()) {
     useMachines(() => this.machines());
   }
 
@@ -28,7 +28,7 @@ export class Life {
   }
 
   machines(): Machines {
-    return { ...this.box.machines(), key: `${this.box.folder} ${this.#operations}` };
+    return { ...this.box.machines(), key: `${this.box.folder} ${operations}` };
   }
 
   /** Arguments whose directory and mount point lie in the sandbox, as check gives them to create and update. */
@@ -68,7 +68,7 @@ export class Life {
   }
 
   async #call<T>(work: (told: Progress) => Promise<T>): Promise<T> {
-    this.#operations += 1;
+    operations += 1;
     this.warnings = [];
     const told = {
       teller: () => ({ step: () => undefined, warn: (text: string) => this.warnings.push(text) }),

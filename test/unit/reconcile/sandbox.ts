@@ -36,7 +36,6 @@ const unanswered = new ShareError({
  * in files, and the guest's system paths lie below that directory.
  */
 export class Sandbox {
-  readonly folder = mkdtempSync(join(tmpdir(), "virtio9p-sandbox-"));
   readonly warnings: string[] = [];
   readonly steps: string[] = [];
   /** The next script that has this step, on the host or in the guest, is killed before it, once. */
@@ -47,9 +46,9 @@ export class Sandbox {
   #guestScripts = 0;
 
   /** What was asked of libvirt and of the guest since the beginning, but for questions. */
-  readonly #log = this.path("log");
+  readonly #log: string;
 
-  constructor() {
+  constructor(readonly folder = mkdtempSync(join(tmpdir(), "virtio9p-sandbox-"))) {
     chmodSync(this.folder, 0o755);
     for (const name of ["records", "persistent", "live", "srv", "guest/etc", "guest/mnt", "guest/sysfs"]) {
       mkdirSync(this.path(name), { recursive: true });
@@ -58,6 +57,7 @@ export class Sandbox {
     writeFileSync(this.path("guest/mountinfo"), "1 0 8:1 / / rw - ext4 /dev/vda1 rw\n");
     writeFileSync(this.path("guest/etc/fstab"), "# the guest's own\nUUID=1 / ext4 defaults 0 1\n");
     writeFileSync(this.path("guest/filesystems"), "nodev\t9p\n");
+    this.#log = this.path("log");
     writeFileSync(this.#log, "");
   }
 

@@ -1,0 +1,30 @@
+import { later, type Migration, migrated } from "./engine/migration";
+import { ShareError } from "./errors";
+import { type Properties, urnIn } from "./state";
+import { stateDelete } from "./way-out";
+
+/**
+ * From each form of the state to the next; a release that renames or re-forms an argument or an output adds one at the
+ * end, and snapshots of what it writes (test/upgrade/README.md).
+ */
+const migrations: readonly Migration<Properties>[] = [
+  // 0.1.0 wrote no version; nothing in it has another name or form now.
+  (outputs) => outputs,
+];
+
+/** The outputs of the state in the form of this release, with its `__version`. Throws `laterRelease`. */
+export function current(outputs: Properties, chain = migrations): Properties {
+  const version = outputs["__version"];
+  const found = migrated(outputs, typeof version === "number" ? version : 0, chain);
+  if (found !== later) return { ...found, __version: chain.length };
+  throw new ShareError({
+    code: "laterRelease",
+    layer: "arguments",
+    machine: "Pulumi's state",
+    what: `a later release of pulumi-virtio9p wrote the state of this share (form ${String(version)}; this release knows ${chain.length})`,
+    remedy: `install that release or a later one; ${stateDelete(urnIn(outputs))}`,
+  });
+}
+
+/** The form that this release writes. */
+export const stateVersion = migrations.length;
