@@ -60,6 +60,8 @@ export const errorCodes = [
   /** Something has to be written where the file system is read-only, full, or over a quota. */
   "fileSystemReadOnly",
   "fileSystemFull",
+  /** A file in the guest that has to be written is immutable, a mount of its own, or not ours to write. */
+  "fileProtected",
   "unknownUser",
   "seLinuxNotAvailable",
   "seLinuxTypeUnknown",

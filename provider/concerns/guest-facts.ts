@@ -1,27 +1,75 @@
 import type { Fact, Tool } from "../engine/concern";
+import { mountPointInMountinfo, sourcesInMountinfo } from "../formats/mountinfo";
+import { editFstab } from "./fstab-edits";
 import { type Script, sh } from "../formats/shell";
 
 /** What several concerns ask about the guest; each is looked up once per look. */
 
 /**
- * A test, for `if` in a guest's script: is something mounted at this very path?
+ * Shell functions of every script in a guest.
  *
- * By mountinfo and not by mountpoint(1), which busybox may lack, and which would look at a mount that
- * may hang. In mountinfo white space and backslashes of a path are octal escapes; awk's -v takes one
- * level of backslashes away.
+ * `seen_at PATH` walks to a path through /proc/self/mountinfo as `mountHolding` of formats/mountinfo.ts does, and
+ * prints what one sees mounted there, sample: `45 / 9p foobar` (st_dev, root, type, source); nothing where one sees no mount. Not mountpoint(1):
+ * busybox may lack it, and it would look at a mount that may hang. The path goes in by the environment, for awk's -v
+ * would undo the kernel's escapes.
+ *
+ * `enter_share` goes into the root of a share and sets an automount off. It fails where that is not the share: known by
+ * the number of the device (st_dev), which each mount of 9p has for itself. What `.` is then, nobody can change.
  */
+export const guestPrelude: Script = sh`seen_at() { # PATH, as mountinfo has it
+  at=$1 awk 'BEGIN { at = ENVIRON["at"] }
+{ known[$1] }
+$5 == "/" || $5 == at || index(at, $5 "/") == 1 {
+  id[++n] = $1; parent[n] = $2; point[n] = $5
+  for (i = 7; i <= NF && $i != "-"; i++);
+  split($3, d, ":")
+  shown[n] = sprintf("%.0f %s %s %s", d[1] * 256 + d[2] % 256 + (d[2] - d[2] % 256) * 4096, $4, $(i + 1), $(i + 2))
+}
+END {
+  for (turn = 1; turn <= n; turn++) {
+    first = 0
+    for (m = 1; m <= n; m++) {
+      if (m in passed || (here ? parent[m] != id[here] : parent[m] in known && parent[m] != id[m])) continue
+      if (!first || length(point[m]) <= length(point[first])) first = m
+    }
+    if (!first) break
+    passed[here = first]
+  }
+  if (here && point[here] == at) print shown[here]
+}' /proc/self/mountinfo
+}
+is_mounted_below() { at=$1 awk 'index($5, ENVIRON["at"] "/") == 1 { found = 1 } END { exit !found }' /proc/self/mountinfo; }
+is_mounted() { [ -n "$(seen_at "$1")" ]; }
+is_automount() { case $(seen_at "$1") in *' / autofs '*) return 0;; esac; return 1; }
+is_share() { # PATH TAG TAG-OF-OLDER-KERNELS
+  case $(seen_at "$1") in *" / 9p $2" | *" / 9p $3") return 0;; esac; return 1
+}
+enter_share() { # DIRECTORY, and as is_share
+  cd -P -- "$1/." || return 1
+  case $(seen_at "$2") in "$(stat -c %d .) / 9p $3" | "$(stat -c %d .) / 9p $4") return 0;; esac
+  printf '%s\n' "$1 is not the share in the guest, and is left as it is" >&2
+  return 1
+}
+${editFstab}`;
+
+/** A test, for `if` in a guest's script: does one see a mount at this very path? */
 export function isMountedAt(path: string): Script {
-  return sh`awk -v at=${escapedForAwk(path)} '$5 == at { found = 1 } END { exit !found }' /proc/self/mountinfo`;
+  return sh`is_mounted ${mountPointInMountinfo(path)}`;
 }
 
-/** The same, for a 9p file system on top of what else is mounted there. */
-export function isShareMountedAt(path: string): Script {
-  return sh`awk -v at=${escapedForAwk(path)} '$5 == at { found = / - 9p / } END { exit !found }' /proc/self/mountinfo`;
+/** The same, for a 9p file system of this tag, all of it. */
+export function isShareMountedAt(path: string, tag: string): Script {
+  return sh`is_share ${[mountPointInMountinfo(path), ...sourcesInMountinfo(tag)]}`;
 }
 
-/** A path as mountinfo has it, for a variable of awk. */
-export function escapedForAwk(path: string): string {
-  return path.replace(/[\s\\]/g, (one) => `\\\\${one.charCodeAt(0).toString(8).padStart(3, "0")}`);
+/** The same, for an automount that waits. */
+export function isAutomountAt(path: string): Script {
+  return sh`is_automount ${mountPointInMountinfo(path)}`;
+}
+
+/** For the beginning of a step that changes a share's root: makes it `.`, or ends the step. */
+export function enterShare(path: string, tag: string): Script {
+  return sh`enter_share ${[path, mountPointInMountinfo(path), ...sourcesInMountinfo(tag)]}`;
 }
 
 /** `uname -r`, sample: `6.1.0-40-amd64`. */

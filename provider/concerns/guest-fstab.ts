@@ -1,27 +1,43 @@
-import { asWanted, type Concern, type Fact, type Facts, type Json, type Step } from "../engine/concern";
-import { putInPlace } from "../formats/put-in-place";
-import { type Script, sh } from "../formats/shell";
+import { asWanted, type Concern, type Fact, type Facts, type Json, type Refusal } from "../engine/concern";
+import { sh } from "../formats/shell";
 import {
-  addLine,
-  applySplice,
+  bytesOf,
   formatFstabEntry,
   type FstabEntry,
   type FstabLine,
+  mountPointOf,
   parseFstab,
-  removeLine,
-  replaceLine,
-  type Splice,
 } from "../formats/fstab";
+import { type Mount } from "../formats/mountinfo";
 import { formatMountOptions, isExtraOption, type MountOptions, parseMountOptions } from "../mount-options";
 import type { ShareSpec } from "../spec";
+import { addLine, replaceLine, takeLine } from "./fstab-edits";
+import { notReplaceable, type Obstacle, obstacleTo } from "./guest-files";
+import { guestMounts } from "./mounts";
+import { unitsOf } from "./mount-units";
 
 interface FstabSeen {
   /** `/etc/fstab` as latin1, a character a byte; undefined: no such file. */
   readonly fstab: string | undefined;
+  /** Files of units that systemd has for the mount point. */
+  readonly units?: readonly string[];
+  /** What keeps the file from being replaced. */
+  readonly obstacle?: Obstacle | undefined;
+  readonly mounts?: readonly Mount[];
 }
 
-/** The line that stood at the mount point, and whether there was an fstab at all. */
-type FstabBefore = { readonly [key: string]: Json; readonly line: string | null; readonly fstab: boolean };
+/**
+ * The line that stood at the mount point, and whether there was an fstab at all. `base64`: the line's bytes, where they
+ * are no UTF-8.
+ */
+type FstabBefore = {
+  readonly [key: string]: Json;
+  readonly line: string | null;
+  readonly fstab: boolean;
+};
+
+const restoreNeeds = { fstab: "must", obstacle: "may", mounts: "may" } as const;
+const driftNeeds = { fstab: "must", units: "may" } as const;
 
 const fstab: Fact<string | undefined> = {
   key: "fstab",
@@ -40,7 +56,13 @@ const fstab: Fact<string | undefined> = {
  *
  * Refuses with `mountPointTaken`. Source: fstab(5) of util-linux 2.38.
  */
-export const guestFstab: Concern<FstabEntry, FstabSeen, FstabBefore> = {
+export const guestFstab: Concern<
+  FstabEntry,
+  FstabSeen,
+  FstabBefore,
+  typeof restoreNeeds,
+  typeof driftNeeds
+> = {
   layer: "fstab",
   place: "guest",
   up: "guestBoot",
@@ -48,77 +70,120 @@ export const guestFstab: Concern<FstabEntry, FstabSeen, FstabBefore> = {
   scope: "domain",
   want: (spec) => fstabEntryOf(spec),
   identity: (want) => want.mountPoint,
-  facts: (): Facts<FstabSeen> => ({ fstab }),
+  facts: (want): Facts<FstabSeen> => ({
+    fstab,
+    units: unitsOf(want.mountPoint),
+    obstacle: obstacleTo("/etc/fstab"),
+    mounts: guestMounts,
+  }),
+  needs: { restore: restoreNeeds, drift: driftNeeds },
 
   plan(want, seen, _before, known) {
-    const text = seen.fstab ?? "";
-    const lines = linesAt(text, want.mountPoint);
+    const lines = linesAt(seen.fstab ?? "", want.mountPoint);
     const [first, second] = lines;
     const other = lines.find(({ entry }) => !isOurs(entry, want));
     // Ours under a former tag is a 9p line; what is not 9p was put there by somebody else, whatever stood there before.
     const stranger = second ? (other ?? second) : known && other?.entry.type === "9p" ? undefined : other;
-    if (stranger) {
-      return {
-        refuse: [
-          {
-            code: "mountPointTaken",
-            what: `${want.mountPoint} is taken in the guest's fstab by "${stranger.text}"; this share would mount ${want.source} there`,
-            remedy: "choose another mount point, or take that line out",
-          },
-        ],
-        steps: [],
-      };
-    }
-    if (first && sameEntry(first.entry, want)) return { steps: [] };
     const line = formatFstabEntry(want);
-    const splice = first ? replaceLine(text, first, line) : addLine(text, line);
+    const unit = seen.units?.[0];
+    const isDone = first !== undefined && first.differs === undefined && sameEntry(first.entry, want);
+    const refusal =
+      (stranger && taken(want, stranger)) ??
+      (first?.differs === undefined ? undefined : readDifferently(want, first)) ??
+      (unit !== undefined && !first ? overridden(want, unit) : undefined) ??
+      (isDone ? undefined : notReplaceable("/etc/fstab", seen));
+    if (refusal) return { refuse: [refusal], steps: [] };
+    const warnings = unit === undefined ? {} : { warnings: [overridden(want, unit).what] };
+    if (isDone) return { steps: [], ...warnings };
+    const at = `the line of ${want.mountPoint}`;
     return {
-      steps: [edit(`${first ? "set" : "add"} the line of ${want.mountPoint} in fstab`, text, splice)],
+      steps: [
+        first
+          ? replaceLine(`set ${at} in fstab`, first.bytes, bytesOf(line))
+          : addLine(`add ${at} in fstab`, bytesOf(line), seen.fstab !== undefined),
+      ],
+      ...warnings,
     };
   },
 
   remember(want, seen) {
+    const [line] = linesAt(seen.fstab ?? "", want.mountPoint);
+    const isText = line === undefined || bytesOf(line.text) === line.bytes;
     return {
-      line: linesAt(seen.fstab ?? "", want.mountPoint)[0]?.text ?? null,
+      line: line?.text ?? null,
       fstab: seen.fstab !== undefined,
+      ...(isText ? {} : { base64: Buffer.from(line.bytes, "latin1").toString("base64") }),
     };
   },
 
   restore(old, before, seen, context) {
-    const text = seen.fstab ?? "";
     const tags = context?.tags ?? new Set();
-    const line = linesAt(text, old.mountPoint).find(
+    const line = linesAt(seen.fstab ?? "", old.mountPoint).find(
       ({ entry }) => isOurs(entry, old) || (entry.type === "9p" && tags.has(entry.source)),
     );
-    if (!line || line.text === before.line) return { steps: [] };
-    const splice = before.line === null ? removeLine(text, line) : replaceLine(text, line, before.line);
-    if (!before.fstab && applySplice(text, splice) === "") {
-      return {
-        steps: [
-          {
-            does: "remove fstab, which was not there before",
-            run: sh`rm -f -- /etc/fstab`,
-            changes: [fstab.key],
-          },
-        ],
-      };
-    }
-    const does = before.line === null ? "take the line of" : "give back the line of";
-    return { steps: [edit(`${does} ${old.mountPoint} in fstab`, text, splice)] };
+    const former = formerBytes(before);
+    if (!line || line.bytes === former) return { steps: [] };
+    const refusal = notReplaceable("/etc/fstab", seen);
+    if (refusal) return { refuse: [refusal], steps: [] };
+    return {
+      steps: [
+        former === undefined
+          ? takeLine(`take the line of ${old.mountPoint} in fstab`, line.bytes, before.fstab)
+          : replaceLine(`give back the line of ${old.mountPoint} in fstab`, line.bytes, former),
+      ],
+    };
   },
 
   drift(want, seen) {
-    const line = linesAt(seen.fstab ?? "", want.mountPoint).find(({ entry }) => isOurs(entry, want));
+    const lines = linesAt(seen.fstab ?? "", want.mountPoint);
+    const line = lines.find(({ entry }) => isOurs(entry, want));
     if (!line)
       return { state: "missing", args: {}, notes: [`the guest's fstab has no line for ${want.mountPoint}`] };
-    if (sameEntry(line.entry, want)) return asWanted;
+    const others = [
+      ...lines.filter((one) => one !== line).map((one) => taken(want, one).what),
+      ...(line.differs === undefined ? [] : [readDifferently(want, line).what]),
+      ...(seen.units ?? []).map((unit) => overridden(want, unit).what),
+    ];
+    if (sameEntry(line.entry, want))
+      return others.length === 0 ? asWanted : { state: "differs", args: {}, notes: others };
     return {
       state: "differs",
       args: argumentsThatDiffer(line.entry, want),
-      notes: [`the guest's fstab has "${line.text}", wanted is "${formatFstabEntry(want)}"`],
+      notes: [`the guest's fstab has "${line.text}", wanted is "${formatFstabEntry(want)}"`, ...others],
     };
   },
 };
+
+function taken(want: FstabEntry, line: FstabLine): Refusal {
+  return {
+    code: "mountPointTaken",
+    what: `${want.mountPoint} is taken in the guest's fstab by "${line.text}"; this share would mount ${want.source} there`,
+    remedy: "choose another mount point, or take that line out",
+  };
+}
+
+function readDifferently(want: FstabEntry, line: FstabLine): Refusal {
+  return {
+    code: "mountPointTaken",
+    what: `the guest's fstab has "${line.text}" for ${want.mountPoint}, and ${line.differs ?? ""}`,
+    remedy: "put that line right, or take it out",
+  };
+}
+
+function overridden(want: FstabEntry, unit: string): Refusal {
+  return {
+    code: "mountPointTaken",
+    what: `the guest has ${unit} for ${want.mountPoint}, which systemd takes instead of a line in fstab, or beside it`,
+    remedy: "remove that file, or choose another mount point",
+  };
+}
+
+/** The bytes of the line that stood there; undefined: none did. */
+function formerBytes(before: FstabBefore): string | undefined {
+  if (before.line === null) return undefined;
+  const { base64 } = before;
+  return typeof base64 === "string" ? Buffer.from(base64, "base64").toString("latin1") : bytesOf(before.line);
+}
 
 /** The entry that a spec asks for; undefined when the guest is left alone. */
 export function fstabEntryOf(spec: ShareSpec): FstabEntry | undefined {
@@ -134,7 +199,7 @@ export function fstabEntryOf(spec: ShareSpec): FstabEntry | undefined {
 }
 
 function linesAt(text: string, mountPoint: string): FstabLine[] {
-  return parseFstab(text).filter(({ entry }) => (entry.mountPoint.replace(/\/+$/, "") || "/") === mountPoint);
+  return parseFstab(text).filter(({ entry }) => mountPointOf(entry) === mountPoint);
 }
 
 function isOurs(entry: FstabEntry, want: FstabEntry): boolean {
@@ -165,54 +230,4 @@ function argumentsThatDiffer(line: FstabEntry, want: FstabEntry): Readonly<Recor
       .filter((key) => sorted(seen[key]) !== sorted(wanted[key]))
       .map((key) => [`guest.options.${key}`, seen[key] ?? null]),
   );
-}
-
-/**
- * Writes the edit beside the file and renames it over.
- *
- * What is appended goes to wherever the file ends by then, so that shares which add their lines in one
- * script do not keep each other out; any other edit goes by its offset.
- */
-function edit(does: string, text: string, splice: Splice): Step {
-  if (splice.offset === text.length) {
-    const bytes = splice.insert.length;
-    return {
-      does,
-      run: rewrite(sh`cat "$file"; ${printed(splice.insert)}`),
-      undo: rewrite(sh`head -c $(( $(wc -c < "$file") - ${bytes} )) "$file"`),
-    };
-  }
-  const run = rewrite(spliced(splice));
-  return { does, run, undo: rewrite(spliced(reverse(text, splice))), changes: [fstab.key] };
-}
-
-function reverse(text: string, splice: Splice): Splice {
-  const removed = text.slice(splice.offset, splice.offset + splice.remove);
-  return { offset: splice.offset, remove: splice.insert.length, insert: removed };
-}
-
-function spliced(splice: Splice): Script {
-  return sh`head -c ${splice.offset} "$file"; ${printed(splice.insert)}; tail -c +${splice.offset + splice.remove + 1} "$file"`;
-}
-
-/** `content` prints the new file, out of the old one, `$file`. */
-function rewrite(content: Script): Script {
-  return sh`[ -e /etc/fstab ] || ( umask 022; : > /etc/fstab )
-file=$(readlink -f /etc/fstab)
-cp -a -- "$file" "$file.virtio9p"
-{ ${content}; } > "$file.virtio9p"
-${putInPlace(sh`"$file.virtio9p"`, sh`"$file"`, sh`"$(dirname -- "$file")"`)}
-if [ -d /run/systemd/system ]; then systemctl daemon-reload || echo 'systemd did not read fstab anew' >&2; fi`;
-}
-
-function printed(text: string): Script {
-  const bytes = Buffer.from(text, "latin1");
-  return bytes.equals(Buffer.from(bytes.toString("utf8")))
-    ? sh`printf %s ${bytes.toString("utf8")}`
-    : octal(bytes);
-}
-
-/** Bytes that are no UTF-8, by printf's octal escapes. */
-function octal(bytes: Buffer) {
-  return sh`printf ${[...bytes].map((byte) => `\\${byte.toString(8).padStart(3, "0")}`).join("")}`;
 }

@@ -4,7 +4,7 @@ import { exactMode, formatOctalMode, parseOctalMode } from "../formats/octal-mod
 import { type Mount, mountAt } from "../formats/mountinfo";
 import type { Domain } from "../formats/domain-xml";
 import { liveDomain } from "./domain-facts";
-import { isShareMountedAt } from "./guest-facts";
+import { enterShare, isShareMountedAt } from "./guest-facts";
 import { guestMounts } from "./mounts";
 import { type Principals, principalsOf } from "./principals";
 
@@ -72,7 +72,7 @@ export const guestOwnership: Concern<
   },
   identity: (want) => want.mountPoint,
   facts: (want): Facts<OwnershipSeen> => ({
-    root: rootOf(want.mountPoint),
+    root: rootOf(want.mountPoint, want.tag),
     ids: principalsOf("guest", [want.owner, want.group]),
     mounts: guestMounts,
     live: liveDomain,
@@ -103,10 +103,8 @@ export const guestOwnership: Concern<
     const owned = (uid === undefined || uid === root?.uid) && (gid === undefined || gid === root?.gid);
     return {
       steps: [
-        ...(owned ? [] : [chown(want.mountPoint, uid === undefined ? `:${gid ?? ""}` : to, root)]),
-        ...(want.mode === undefined || want.mode === root?.mode
-          ? []
-          : [chmod(want.mountPoint, want.mode, root)]),
+        ...(owned ? [] : [chown(want, uid === undefined ? `:${gid ?? ""}` : to, root)]),
+        ...(want.mode === undefined || want.mode === root?.mode ? [] : [chmod(want, want.mode, root)]),
       ],
     };
   },
@@ -140,25 +138,24 @@ function isMounted(want: OwnershipWant, seen: Pick<OwnershipSeen, "mounts">): bo
   return at?.type === "9p" && at.source === want.tag;
 }
 
-function chown(path: string, to: string, root: Root | undefined): Step {
+function chown({ mountPoint, tag }: OwnershipWant, to: string, root: Root | undefined): Step {
+  const run = (owner: string) => sh`${enterShare(mountPoint, tag)}
+chown -- ${owner} .`;
   return {
-    does: `chown ${path} to ${to} in the guest`,
-    run: sh`chown -- ${to} ${inside(path)}`,
-    ...(root ? { undo: sh`chown -- ${`${root.uid}:${root.gid}`} ${inside(path)}` } : {}),
+    does: `chown ${mountPoint} to ${to} in the guest`,
+    run: run(to),
+    ...(root ? { undo: run(`${root.uid}:${root.gid}`) } : {}),
   };
 }
 
-function chmod(path: string, mode: number, root: Root | undefined): Step {
+function chmod({ mountPoint, tag }: OwnershipWant, mode: number, root: Root | undefined): Step {
+  const run = (bits: number) => sh`${enterShare(mountPoint, tag)}
+chmod -- ${exactMode(bits)} .`;
   return {
-    does: `chmod ${path} to ${formatOctalMode(mode)} in the guest`,
-    run: sh`chmod -- ${exactMode(mode)} ${inside(path)}`,
-    ...(root ? { undo: sh`chmod -- ${exactMode(root.mode)} ${inside(path)}` } : {}),
+    does: `chmod ${mountPoint} to ${formatOctalMode(mode)} in the guest`,
+    run: run(mode),
+    ...(root ? { undo: run(root.mode) } : {}),
   };
-}
-
-/** The same directory by a name that sets an automount off: chown and chmod alone would change the automount's own. */
-function inside(path: string): string {
-  return `${path}/.`;
 }
 
 function idOf(name: string | undefined, database: "passwd" | "group", ids: Principals): number | undefined {
@@ -170,12 +167,12 @@ function idOf(name: string | undefined, database: "passwd" | "group", ids: Princ
  * Sample: `0:0:750:root:root`. Only of a share that is mounted: the owner of what is below is not the share's,
  * and an automount is not to be set off by a look.
  */
-function rootOf(path: string): Fact<Root | string | undefined> {
+function rootOf(path: string, tag: string): Fact<Root | string | undefined> {
   return {
-    key: `root of ${path}`,
+    key: `root of ${path} of ${tag}`,
     place: "guest",
     does: `look at the owner of ${path}`,
-    script: sh`if ${isShareMountedAt(path)}; then stat -c '%u:%g:%a:%U:%G' -- ${path} 2>&1 || :; fi`,
+    script: sh`if ${isShareMountedAt(path, tag)}; then stat -c '%u:%g:%a:%U:%G' -- ${path} 2>&1 || :; fi`,
     parse: (output) => {
       const text = output.trim();
       const match = /^(\d+):(\d+):([0-7]+):([^:]*):([^:]*)$/.exec(text);

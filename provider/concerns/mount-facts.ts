@@ -1,7 +1,8 @@
 import { posix } from "node:path";
 import type { Fact } from "../engine/concern";
 import { type Script, sh } from "../formats/shell";
-import { escapedForAwk, isMountedAt } from "./guest-facts";
+import { mountPointInMountinfo } from "../formats/mountinfo";
+import { isMountedAt } from "./guest-facts";
 
 /** What stands at a mount point in the guest, and who uses it. */
 
@@ -9,6 +10,8 @@ import { escapedForAwk, isMountedAt } from "./guest-facts";
 export interface MountPoint {
   readonly kind: "missing" | "directory" | "other";
   readonly empty: boolean;
+  /** What is in it, to any depth but in no other file system, as far as twenty. */
+  readonly entries?: readonly string[];
   /** The first directory of the path that is not there. */
   readonly firstMissing: string | undefined;
   /** Where the path leads, with every link in it followed but a last part that is one itself. */
@@ -31,27 +34,58 @@ export function mountPointOf(path: string): Fact<MountPoint> {
     does: `look at ${path}`,
     // A mount may hang, or be shut on the host: only what is not mounted is looked into.
     script: sh`if ${isMountedAt(path)}; then printf '%s\n' 'directory empty' ${path} ${path}; exit; fi
-at=${path} missing=''
+at=${path} missing='' full=''
 up() { at=$${{ text: "{at%/*}" }}; [ -n "$at" ] || at=/; }
 while [ "$at" != / ] && ! [ -e "$at" ] && ! [ -L "$at" ]; do missing=$at; up; done
 if [ -n "$missing" ]; then printf 'missing empty %s\n' "$missing"
 elif [ -L "$at" ] || ! [ -d "$at" ]; then echo other full; up
-elif [ -n "$(ls -A -- "$at" | head -n 1)" ]; then echo directory full
+elif [ -n "$(ls -A -- "$at" | head -n 1)" ]; then echo directory full; full=1
 else echo directory empty
 fi
-printf '%s\n' "$at" "$(readlink -f -- "$at")"`,
+printf '%s\n' "$at" "$(readlink -f -- "$at")"
+[ -z "$full" ] || find "$at" -xdev -mindepth 1 2>/dev/null | head -n 20`,
     parse: (output) => {
-      const [first = "", at = "", ...real] = output.replace(/\n$/, "").split("\n");
+      const [first = "", at = "", real = "", ...entries] = output.replace(/\n$/, "").split("\n");
       const [kind, fill, ...missing] = first.split(" ");
       return {
         kind: kind as MountPoint["kind"],
         empty: fill === "empty",
         firstMissing: missing.length > 0 ? missing.join(" ") : undefined,
         // Of the part that is there, and the rest as it was asked for.
-        realPath: posix.join(real.join("\n"), path.slice(at.length)),
+        realPath: posix.join(real, path.slice(at.length)),
+        entries,
       };
     },
   };
+}
+
+/**
+ * Every mount at a path, above it and below it, sample: `36 1 0:45 /mnt/a 9p foobar`: who mounts there, or takes
+ * something away, changes what the others there can do.
+ */
+export function mountsAround(path: string): Fact<string> {
+  return {
+    key: aroundKey(path),
+    place: "guest",
+    does: `see what is mounted around ${path}`,
+    guard: true,
+    script: sh`at=${mountPointInMountinfo(path)} awk 'BEGIN { at = ENVIRON["at"] }
+$5 == "/" || $5 == at || index(at, $5 "/") == 1 || index($5, at "/") == 1 {
+  for (i = 7; i <= NF && $i != "-"; i++);
+  print $1, $2, $3, $5, $(i + 1), $(i + 2)
+}' /proc/self/mountinfo`,
+    parse: (output) => output,
+  };
+}
+
+/** Keys of {@link mountsAround} of every directory above a path: who has a share on one of them hears of a change here. */
+export function keysAround(path: string): string[] {
+  const above = posix.dirname(path);
+  return above === "/" ? [] : [...keysAround(above), aroundKey(above)];
+}
+
+function aroundKey(path: string): string {
+  return `mounts around ${path}`;
 }
 
 /**
@@ -59,16 +93,17 @@ printf '%s\n' "$at" "$(readlink -f -- "$at")"`,
  * mounted there at another place too, by a bind mount or in a mount namespace of its own (a container).
  *
  * Sample: `412 sleep lrwx------ fd /mnt/a/x`, `1 sh l mounted /var/www`. The mode of a link under fd says how
- * the file was opened (proc(5)). All links are read by one `ls`: a process for each would take seconds in an emulated
- * guest.
+ * the file was opened (proc(5)). All links are read by few `ls`: a process for each would take seconds in an emulated
+ * guest, and all of them as arguments of one are more than the kernel takes where many files are open (ARG_MAX).
  */
 export function holdersOf(path: string): Fact<readonly Holder[]> {
   return {
     key: `holders of ${path}`,
     place: "guest",
     does: `see who uses ${path}`,
-    script: sh`${isMountedAt(path)} || exit 0
-ls -l /proc/[0-9]*/cwd /proc/[0-9]*/root /proc/[0-9]*/exe /proc/[0-9]*/fd/* 2>/dev/null | grep -F -- ${` -> ${path}`} |
+    script: sh`${isMountedAt(path)} || is_mounted_below ${mountPointInMountinfo(path)} || exit 0
+for file in /proc/[0-9]*/cwd /proc/[0-9]*/root /proc/[0-9]*/exe /proc/[0-9]*/fd/*; do printf '%s\n' "$file"; done |
+  xargs ls -l 2>/dev/null | grep -F -- ${` -> ${path}`} |
   sed 's|^\([^ ]*\) .* /proc/\([0-9]*\)/\([a-z]*\)[^>]* -> |\2 \1 \3 |' | head -n 50 |
   while read -r process mode what file; do
     printf '%s %s %s %s %s\n' "$process" "$(tr ' ' _ < "/proc/$process/comm" 2>/dev/null)" "$mode" "$what" "$file"
@@ -106,9 +141,9 @@ done`,
  */
 function otherMounts(path: string): Script {
   return sh`{ echo '= self'; cat /proc/self/mountinfo
-  ls -l /proc/[0-9]*/ns/mnt 2>/dev/null | sed 's|.*/\([0-9]*\)/ns/mnt -> |\1 |' | awk '!seen[$2]++ { print $1 }' |
+  for file in /proc/[0-9]*/ns/mnt; do printf '%s\n' "$file"; done | xargs ls -l 2>/dev/null | sed 's|.*/\([0-9]*\)/ns/mnt -> |\1 |' | awk '!seen[$2]++ { print $1 }' |
     while read -r process; do echo "= $process"; cat "/proc/$process/mountinfo" 2>/dev/null; done
-} | awk -v at=${escapedForAwk(path)} '
+} | at=${mountPointInMountinfo(path)} awk 'BEGIN { at = ENVIRON["at"] }
   $1 == "=" { process = $2; split("", point); split("", root); split("", groups); next }
   {
     point[$1] = $5 == "/" ? "" : $5; root[$1] = $4 == "/" ? "" : $4; groups[$1] = " "

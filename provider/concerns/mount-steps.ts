@@ -1,7 +1,8 @@
 import type { Step } from "../engine/concern";
 import type { Mount } from "../formats/mountinfo";
 import { type Script, sh } from "../formats/shell";
-import { isMountedAt, isShareMountedAt } from "./guest-facts";
+import { keysAround } from "./mount-facts";
+import { isAutomountAt, isMountedAt, isShareMountedAt } from "./guest-facts";
 import { type Difference, flagsOf, formatFlags, formatMounted, type MountFlags } from "./mount-differences";
 
 /** What is done to a mount in the guest, each with its way back. */
@@ -26,7 +27,8 @@ export function remountStep(at: Mount, now: readonly Difference[], flags: MountF
   const kept = at.superOptions.filter((option) => fileSystemFlags.includes(option));
   const remount = (to: MountFlags): Script => {
     const options = ["remount", ...(isPlain ? kept : ["bind"]), formatFlags(to)].join(",");
-    return sh`mount -t 9p -o ${options} -- ${at.source} ${at.mountPoint}`;
+    return sh`${mustBeShare(at)}
+mount -t 9p -o ${options} -- ${at.source} ${at.mountPoint}`;
   };
   return {
     does: `remount ${at.mountPoint} in the guest with ${now.map(({ wanted }) => wanted).join(", ")}`,
@@ -37,58 +39,119 @@ export function remountStep(at: Mount, now: readonly Difference[], flags: MountF
 }
 
 /** Mounts by the line in fstab; an automount is started, and mounts when somebody first uses it. */
-export function mountStep(mountPoint: string, automount: boolean): Step {
+export function mountStep(mountPoint: string, tag: string, automount: boolean): Step {
   return {
     does: `mount ${mountPoint} in the guest`,
     code: "mountFailed",
-    run: automount ? sh`systemctl restart "${automountUnit(mountPoint)}"` : mountByFstab(mountPoint),
-    undo: unmount(mountPoint),
+    apart: keysAround(mountPoint),
+    run: automount ? startAutomount(mountPoint, tag) : mountByFstab(mountPoint, tag),
+    undo: unmount(mountPoint, tag),
   };
 }
 
 /**
+ * mountinfo decides, and not what mount(8) returns: with `nofail` that is 0 for a device that is not there (libmount's
+ * mnt_context_get_excode, util-linux 2.38). Then only the kernel knows why.
+ *
  * A guest that has just booted may be mounting it itself at this moment: the device is then busy before
  * anything is mounted (net/9p/trans_virtio.c, Linux 6.1), and the other's mount is waited for.
  */
-function mountByFstab(mountPoint: string): Script {
-  return sh`${isMountedAt(mountPoint)} || error=$(mount -- ${mountPoint} 2>&1) || {
+function mountByFstab(mountPoint: string, tag: string): Script {
+  return sh`if ! ${isShareMountedAt(mountPoint, tag)}; then
+  error=$(mount -- ${mountPoint} 2>&1) || :
   turn=0
-  until ${isMountedAt(mountPoint)}; do
+  until ${isShareMountedAt(mountPoint, tag)}; do
     case $error in *busy*) turn=$(( turn + 1 ));; *) turn=${secondsOfOther};; esac
-    [ $turn -lt ${secondsOfOther} ] || { printf '%s\n' "$error" >&2; exit 1; }
+    if [ $turn -ge ${secondsOfOther} ]; then
+      ${saysNotMounted(mountPoint, tag)}
+      exit 1
+    fi
     sleep 1
   done
-}`;
+fi`;
+}
+
+function startAutomount(mountPoint: string, tag: string): Script {
+  return sh`error=$(systemctl restart "${automountUnit(mountPoint)}" 2>&1) || { printf '%s\n' "$error" >&2; exit 1; }
+if ! ${isAutomountAt(mountPoint)} && ! ${isShareMountedAt(mountPoint, tag)}; then
+  ${saysNotMounted(mountPoint, tag)}
+  exit 1
+fi`;
+}
+
+/** What mount(8) said, in `$error`, and the last that the kernel said of 9p. */
+function saysNotMounted(mountPoint: string, tag: string): Script {
+  return sh`printf '%s\n' "$error" ${`${tag} is not mounted on ${mountPoint}`} | sed '/^$/d' >&2
+      dmesg 2>/dev/null | grep -F 9p | tail -n 3 | sed 's/^/kernel: /' >&2`;
 }
 
 /** Its undo mounts with the options that the mount had: fstab has those that have just failed. */
 export function unmountStep(at: Mount, isAutomounted: boolean): Step {
-  const { mountPoint } = at;
+  const { mountPoint, source } = at;
   const start = sh`systemctl start "${automountUnit(mountPoint)}"`;
-  const mount = sh`mount -t 9p -o ${formatMounted(at)} -- ${at.source} ${mountPoint}`;
-  const again = isAutomounted ? sh`${start} || ${mount}` : mount;
+  const again = isAutomounted ? sh`${start} || ${mountAgain(at)}` : mountAgain(at);
   return {
     does: `unmount ${mountPoint} in the guest`,
-    run: unmount(mountPoint),
+    apart: keysAround(mountPoint),
+    run: unmount(mountPoint, source),
     undo: at.type === "autofs" ? start : sh`${isMountedAt(mountPoint)} || ${again}`,
   };
 }
 
+/** Another share's mount, in the tree of what is mounted above it by now, as it was. */
+export function mountAgainStep(at: Mount, isAutomounted: boolean): Step {
+  const { mountPoint, source } = at;
+  const notEmpty = "has files in it, which its share would hide";
+  return {
+    does: `mount ${mountPoint} in the guest again`,
+    code: "mountFailed",
+    failures: [
+      {
+        answer: notEmpty,
+        code: "mountPointNotEmpty",
+        what: `${mountPoint} ${notEmpty}`,
+        remedy: "move them away, or choose another mount point for one of the two",
+      },
+    ],
+    run: sh`umask 022
+mkdir -p -- ${mountPoint}
+if [ -n "$(ls -A -- ${mountPoint} | head -n 1)" ]; then echo ${`${mountPoint} ${notEmpty}`} >&2; exit 1; fi
+${unmountStep(at, isAutomounted).undo ?? sh`:`}
+${isShareMountedAt(mountPoint, source)} || ${isAutomountAt(mountPoint)}`,
+    undo: sh`${unmount(mountPoint, source)}
+rmdir -- ${mountPoint} 2>/dev/null || :`,
+  };
+}
+
+/** Mounts what was mounted, with the options that it had. */
+function mountAgain(at: Mount): Script {
+  return sh`mount -t 9p -o ${formatMounted(at)} -- ${at.source} ${at.mountPoint}`;
+}
+
 /**
- * Unmounts what lies on a path, automount included.
+ * Unmounts the share from a path, the automount below it included, and nothing else.
  *
  * The share goes first: systemd detaches lazily what lies on an automount that it stops, in use or not
  * (tried with systemd 252).
  */
-function unmount(mountPoint: string): Script {
+function unmount(mountPoint: string, tag: string): Script {
+  const isShare = isShareMountedAt(mountPoint, tag);
   return sh`if [ -d /run/systemd/system ]; then
   unit="${automountUnit(mountPoint)}"
   if systemctl -q is-active "$unit"; then
-    if ${isShareMountedAt(mountPoint)}; then umount -- ${mountPoint}; fi
+    if ${isShare}; then umount -- ${mountPoint}; fi
     systemctl stop "$unit"
   fi
 fi
-while ${isMountedAt(mountPoint)}; do umount -- ${mountPoint}; done`;
+for turn in 1 2 3 4; do
+  if ${isShare} || ${isAutomountAt(mountPoint)}; then umount -- ${mountPoint}; else break; fi
+done
+if ${isShare} || ${isAutomountAt(mountPoint)}; then echo ${`${mountPoint} is still mounted`} >&2; exit 1; fi`;
+}
+
+/** Ends a step whose mount is not there any more. */
+function mustBeShare(at: Mount): Script {
+  return sh`if ! ${isShareMountedAt(at.mountPoint, at.source)}; then echo ${`${at.source} is not mounted on ${at.mountPoint} any more`} >&2; exit 1; fi`;
 }
 
 /** The name of the unit that systemd's fstab generator makes for an automount, as a command substitution. */

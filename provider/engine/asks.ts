@@ -164,10 +164,13 @@ export function isDeferred(asks: readonly WriteAsk[], index: number): boolean {
   if (!own) return false;
   const guards = guardsOf(own);
   const changed = new Set(keysOf(own, "changes"));
+  const apart = keysOf(own, "apart");
   return asks.slice(0, index).some(
     (earlier) =>
       keysOf(earlier, "changes").some((key) => guards.has(key)) ||
       keysOf(earlier, "addsTo").some((key) => changed.has(key)) ||
+      keysOf(earlier, "apart").some((key) => guards.has(key)) ||
+      apart.some((key) => guardsOf(earlier).has(key)) ||
       // What is done together comes late in the script: its share's later steps come behind these.
       (earlier.steps.some(({ together }) => together) &&
         [...changed].some((key) => guardsOf(earlier).has(key))),
@@ -181,7 +184,7 @@ function guardsOf({ facts, machine }: LookAsk): ReadonlySet<string> {
 }
 
 /** The facts that the steps of a plan change or add to, by keys that tell those of different domains apart. */
-function keysOf({ machine, facts, steps }: WriteAsk, what: "changes" | "addsTo"): string[] {
+function keysOf({ machine, facts, steps }: WriteAsk, what: "changes" | "addsTo" | "apart"): string[] {
   return steps
     .flatMap((step) => step[what] ?? [])
     .map((key) => {

@@ -109,6 +109,8 @@ export interface Step {
   readonly changes?: readonly string[];
   /** Keys of the facts that it adds to, while a plan made before it still holds unless it changes them itself. */
   readonly addsTo?: readonly string[];
+  /** Keys of facts: with a share whose plan rests on one of them it never is in one script, whichever comes first. */
+  readonly apart?: readonly string[];
   /** What several shares' steps of one kind do in one go where they are in one script. */
   readonly together?: Together;
   /** Whose step it is; the engine fills it in. */
@@ -143,6 +145,8 @@ export interface Plan {
   readonly refuse?: readonly Refusal[];
   readonly steps: readonly Step[];
   readonly warnings?: readonly string[];
+  /** Nothing is done yet: another share of this process, which is under way, comes first. */
+  readonly waits?: boolean;
   /** Of what is given back: nobody wants it back, so what first contact found can be forgotten. */
   readonly forgets?: boolean;
 }
@@ -174,6 +178,8 @@ export interface Context {
   readonly mountPoints: ReadonlySet<string>;
   /** Shares that this process makes at the same time on the same host, each with its resource's name. */
   readonly others: readonly { readonly name: string | undefined; readonly spec: ShareSpec }[];
+  /** Where other shares of the same domain are mounted that this process takes away at this moment. */
+  readonly leaving?: ReadonlySet<string>;
   /** By layer, what the last operation saw standing, in the concern's own form. */
   readonly stood: Readonly<Record<string, Json>>;
   /** What first contact of another share found of the same thing, where that one holds it alone so far. */

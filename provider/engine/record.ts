@@ -126,6 +126,21 @@ export function recordsOnHost(
   };
 }
 
+/** The same, of a layer of the share's domain. */
+export function recordsOfDomain(
+  layer: Layer,
+): Fact<readonly { readonly identity: string; readonly before: Json }[]> {
+  return {
+    ...recordsOnHost(layer),
+    key: `records of ${layer} of the domain`,
+    perDomain: true,
+    does: `see of which ${layer} of the domain there are records`,
+    script: sh`for file in "$records/domains/$recorded"/${layer}-*.json; do
+  ${unlessGone(sh`"$file"`, sh`head -n 1 -- "$file"`)}
+done`,
+  };
+}
+
 /** Prints the line for the thing, of a layer of the host that keeps one of each identity; nothing where there is no record. */
 export function lineOf(layer: Layer, identity: string): Script {
   const file = pathOf({ layer, name: layer, identity, scope: "host" });

@@ -1,3 +1,4 @@
+import { posix } from "node:path";
 import { decodeOctalEscapes, encodeOctalEscapes } from "./octal-escape";
 
 /** One entry of fstab(5), every field decoded. */
@@ -14,45 +15,51 @@ export interface FstabEntry {
   readonly pass: number;
 }
 
-/** An entry and where it stands. */
+/** A line that a reader of fstab takes for an entry. */
 export interface FstabLine {
+  /** As mount(8) reads it; where that ignores the line, as systemd does. */
   readonly entry: FstabEntry;
-  /** Byte offset of the line. */
-  readonly start: number;
-  /** Byte offset after the line and its terminator (LF or CRLF), if there is one. */
-  readonly end: number;
-  /** The line without its terminator, decoded from UTF-8. */
+  /** The line without its terminator, a character for each byte. */
+  readonly bytes: string;
+  /** The same, decoded from UTF-8: for people. */
   readonly text: string;
-}
-
-/** An edit at one place: at byte `offset`, `remove` bytes give way to `insert` (bytes too, see `parseFstab`). */
-export interface Splice {
-  readonly offset: number;
-  readonly remove: number;
-  readonly insert: string;
+  /** How mount(8) and the boot read it differently, in the operator's words; undefined: they do not. */
+  readonly differs: string | undefined;
 }
 
 /**
- * Finds the entries of an fstab; comments, blank lines and lines that mount(8) would ignore as malformed are
- * skipped.
+ * Finds the entries of an fstab; comments, blank lines and what no reader takes for an entry are skipped.
  *
  * ```
  * foobar    /mnt/foo\040bar    9p   trans=virtio,version=9p2000.L,_netdev 0 0
  * ```
- * `bytes` is the file as a "binary" string, one character per byte (`buffer.toString("latin1")`), so that
- * offsets are byte offsets and that what is not ours survives whatever its encoding is.
+ * `bytes` is the file as a "binary" string, one character per byte (`buffer.toString("latin1")`), so that what is not
+ * ours survives whatever its encoding is.
  *
- * Source: fstab(5) and libmount/src/tab_parse.c `mnt_parse_table_line` of util-linux 2.38 (options, dump and
- * pass may be missing, one CR at the end is no part of the line, only space and tab separate).
+ * There are two readers: libmount, by which mount(8) reads (tab_parse.c `mnt_parse_table_line` of util-linux 2.38), and
+ * getmntent of glibc, by which systemd-fstab-generator does (misc/mntent_r.c, 2.36; systemd 252). A line that only one
+ * of them takes, `foobar /mnt/a 9p nofail # by hand`, is here with the way in which they differ. Tried with both.
  */
 export function parseFstab(bytes: string): FstabLine[] {
   return [...bytes.matchAll(/[^\n]*\n|[^\n]+$/g)].flatMap((match) => {
-    const line = withoutTerminator(match[0]);
-    const entry = parseEntry(line);
-    const end = match.index + match[0].length;
-    return entry ? [{ entry, start: match.index, end, text: decodeUtf8(line) }] : [];
+    const ended = match[0].replace(/\n$/, "");
+    const line = ended.replace(/\r$/, "");
+    const byMount = readByLibmount(line);
+    const byBoot = readByGlibc(ended);
+    const entry = byMount ?? byBoot;
+    return entry
+      ? [{ entry, bytes: line, text: decodeUtf8(line), differs: difference(byMount, byBoot) }]
+      : [];
   });
 }
+
+/** The mount point of an entry as both readers compare it: without doubled, dotted and last slashes. */
+export function mountPointOf(entry: FstabEntry): string {
+  return posix.normalize(entry.mountPoint).replace(/(.)\/$/, "$1");
+}
+
+/** Bytes of the longest line that getmntent(3) does not cut (BUFFER_SIZE of misc/mntent.c less LF and NUL, glibc 2.36). */
+export const maxFstabLineBytes = 4094;
 
 /**
  * One line, without terminator, in the columns of the seed: four spaces after source and mount point, three
@@ -70,100 +77,77 @@ export function formatFstabEntry(entry: FstabEntry): string {
   return `${source}    ${mountPoint}    ${type}   ${options} ${entry.dump} ${entry.pass}`;
 }
 
-/**
- * Appends a line.
- *
- * A file that ends with a line end (or is empty) gets the line and a line end. A file that does not gets a
- * line end and then the line, itself without one: so the bytes alone tell `removeLine` that the line end
- * before ours came with it, and `remove(add(bytes))` is `bytes` in both cases, also when others have added
- * lines after ours meanwhile. The line end is CRLF where all the others are, LF otherwise.
- */
-export function addLine(bytes: string, lineText: string): Splice {
-  const terminator = terminatorOf(bytes);
-  const line = encodeUtf8(lineText);
-  const isTerminated = bytes === "" || bytes.endsWith("\n");
-  return {
-    offset: bytes.length,
-    remove: 0,
-    insert: isTerminated ? line + terminator : terminator + line,
-  };
+/** A line as the bytes that stand in the file. */
+export function bytesOf(lineText: string): string {
+  return Buffer.from(lineText, "utf8").toString("latin1");
 }
 
-/**
- * Takes a line out: with its own line end, or, when it is the last one and has none, with the one before it
- * (see `addLine`).
- */
-export function removeLine(bytes: string, line: FstabLine): Splice {
-  const isTerminated = bytes[line.end - 1] === "\n";
-  const start = isTerminated ? line.start : startOfTerminatorBefore(bytes, line.start);
-  return { offset: start, remove: line.end - start, insert: "" };
+function difference(byMount: FstabEntry | undefined, byBoot: FstabEntry | undefined): string | undefined {
+  if (!byMount) return "mount(8) ignores the line, and the boot does not";
+  if (!byBoot) return "the boot ignores the line, and mount(8) does not";
+  if (byMount.mountPoint.split("/").includes("..")) return "the boot takes no path with ..";
+  const fields = (["source", "mountPoint", "type", "options"] as const).filter(
+    (field) => byMount[field] !== byBoot[field],
+  );
+  return fields.length === 0
+    ? undefined
+    : fields
+        .map((field) => `mount(8) reads "${byMount[field]}" where the boot reads "${byBoot[field]}"`)
+        .join(", ");
 }
 
-/** Puts another text in the place of a line, and keeps its terminator. */
-export function replaceLine(bytes: string, line: FstabLine, lineText: string): Splice {
-  return {
-    offset: line.start,
-    remove: withoutTerminator(bytes.slice(line.start, line.end)).length,
-    insert: encodeUtf8(lineText),
-  };
-}
-
-/** Carries an edit out. */
-export function applySplice(bytes: string, splice: Splice): string {
-  return bytes.slice(0, splice.offset) + splice.insert + bytes.slice(splice.offset + splice.remove);
-}
-
-function withoutTerminator(line: string): string {
-  return line.replace(/\r?\n$|\r$/, "");
-}
-
-function parseEntry(line: string): FstabEntry | undefined {
-  const [source, mountPoint, type, options = "", dump = "0", pass = "0"] = line
-    .split(/[ \t]+/)
-    .filter((field) => field !== "");
+/** Options, dump and pass may be missing, one CR at the end is no part of the line, only space and tab separate. */
+function readByLibmount(line: string): FstabEntry | undefined {
+  const [source, mountPoint, type, options = "", dump = "0", pass = "0"] = fieldsOf(line);
   if (source === undefined || source.startsWith("#")) return undefined;
   if (mountPoint === undefined || type === undefined) return undefined;
   if (!isInteger(dump) || !isInteger(pass)) return undefined;
+  const decode = (field: string): string => decodeUtf8(decodeOctalEscapes(field));
   return {
-    source: decodeField(source),
-    mountPoint: decodeField(mountPoint),
-    type: decodeField(type),
-    options: decodeField(options),
+    source: decode(source),
+    mountPoint: decode(mountPoint),
+    type: decode(type),
+    options: decode(options),
     dump: Number(dump),
     pass: Number(pass),
   };
+}
+
+/** What stands behind the options is a number or nothing, a CR is a character, and of the escapes there are five. */
+function readByGlibc(line: string): FstabEntry | undefined {
+  const [source, mountPoint = "", type = "", options = "", ...numbers] = fieldsOf(
+    line.slice(0, maxFstabLineBytes + 1),
+  );
+  if (source === undefined || source.startsWith("#") || mountPoint === "") return undefined;
+  const decode = (field: string): string =>
+    decodeUtf8(
+      field.replace(/\\(?:040|011|012|134|\\)/g, (escape) =>
+        escape === "\\\\" ? "\\" : decodeOctalEscapes(escape),
+      ),
+    );
+  const [dump = 0, pass = 0] = /^(-?\d+)?(?: (-?\d+))?/.exec(numbers.join(" "))?.slice(1).map(Number) ?? [];
+  return {
+    source: decode(source),
+    mountPoint: decode(mountPoint),
+    type: decode(type),
+    options: decode(options),
+    dump: Number.isNaN(dump) ? 0 : dump,
+    pass: Number.isNaN(pass) ? 0 : pass,
+  };
+}
+
+function fieldsOf(line: string): string[] {
+  return line.split(/[ \t]+/).filter((field) => field !== "");
 }
 
 function isInteger(text: string): boolean {
   return /^[-+]?[0-9]+$/.test(text);
 }
 
-function decodeField(bytes: string): string {
-  return decodeUtf8(decodeOctalEscapes(bytes));
-}
-
 function encodeField(text: string): string {
   return encodeOctalEscapes(text, /[ \t\n\r\\]/g);
 }
 
-function terminatorOf(bytes: string): "\r\n" | "\n" {
-  return bytes.includes("\n") && !/(?<!\r)\n/.test(bytes) ? "\r\n" : "\n";
-}
-
-/**
- * Where the terminator begins that ends at `start`. Whether a CR belongs to it is asked of the lines before
- * it, just as `addLine` asked before it wrote: a CR that merely ended the former file stays.
- */
-function startOfTerminatorBefore(bytes: string, start: number): number {
-  if (start === 0) return 0;
-  const isCrlf = bytes.endsWith("\r\n", start) && terminatorOf(bytes.slice(0, start - 1)) === "\r\n";
-  return start - (isCrlf ? 2 : 1);
-}
-
 function decodeUtf8(bytes: string): string {
   return Buffer.from(bytes, "latin1").toString("utf8");
-}
-
-function encodeUtf8(text: string): string {
-  return Buffer.from(text, "utf8").toString("latin1");
 }

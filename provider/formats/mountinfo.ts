@@ -1,4 +1,4 @@
-import { decodeOctalEscapes } from "./octal-escape";
+import { decodeOctalEscapes, encodeOctalEscapes } from "./octal-escape";
 import { isAtOrBelow } from "./path";
 
 /** One line of /proc/self/mountinfo, escapes decoded. */
@@ -40,35 +40,58 @@ export function parseMountinfo(text: string): Mount[] {
     .map(parseLine);
 }
 
-/** The mount that one sees at exactly `path`: of several that lie on each other, the last. */
+/** The mount that one sees at exactly `path`; not one that another mount, on it or above it, hides. */
 export function mountAt(mounts: readonly Mount[], path: string): Mount | undefined {
-  return mounts.findLast((mount) => mount.mountPoint === path);
+  const mount = mountHolding(mounts, path);
+  return mount?.mountPoint === path ? mount : undefined;
 }
 
 /**
- * The mount that holds `path`: the longest mount point that is `path` or a directory above it, of several
- * the last. `path` is absolute and canonical. Submounts that a later mount above them hides still count.
+ * The mount in which `path` ends, an absolute and canonical path: found as the kernel walks, from the root on, each
+ * time into the first mount on the way that lies on the present one. A mount that the way does not pass is hidden.
+ *
+ * Of several mounts on one place of one mount, which the kernel does not show, the last counts.
  */
 export function mountHolding(mounts: readonly Mount[], path: string): Mount | undefined {
-  return mounts
-    .filter(({ mountPoint }) => isAtOrBelow(path, mountPoint))
-    .reduce<Mount | undefined>(
-      (best, mount) => (best && best.mountPoint.length > mount.mountPoint.length ? best : mount),
-      undefined,
-    );
+  const ids = new Set(mounts.map(({ id }) => id));
+  const onTheWay = new Set(mounts.filter(({ mountPoint }) => isAtOrBelow(path, mountPoint)));
+  for (let here: Mount | undefined; ;) {
+    const liesHere = ({ id, parent }: Mount): boolean =>
+      here ? parent === here.id : parent === id || !ids.has(parent);
+    const next = [...onTheWay]
+      .filter(liesHere)
+      .reduce<Mount | undefined>(
+        (first, mount) => (first && first.mountPoint.length < mount.mountPoint.length ? first : mount),
+        undefined,
+      );
+    if (!next) return here;
+    onTheWay.delete(next);
+    here = next;
+  }
 }
 
-/** The mounts that one sees below `path`: not those that a later one above them hides. */
+/** The mounts that one sees below `path`: not those that another one hides. */
 export function mountsBelow(mounts: readonly Mount[], path: string): Mount[] {
-  const byId = new Map(mounts.map((mount) => [mount.id, mount]));
-  const holder = mountHolding(mounts, path);
-  const isBelow = ({ mountPoint }: Mount): boolean => mountPoint !== path && isAtOrBelow(mountPoint, path);
-  const isSeen = ({ parent }: Mount): boolean => {
-    let above = byId.get(parent);
-    while (above && above !== holder && isBelow(above)) above = byId.get(above.parent);
-    return above !== undefined && above === holder;
-  };
-  return mounts.filter((mount) => isBelow(mount) && isSeen(mount));
+  return mounts.filter(
+    (mount) =>
+      mount.mountPoint !== path &&
+      isAtOrBelow(mount.mountPoint, path) &&
+      mountAt(mounts, mount.mountPoint) === mount,
+  );
+}
+
+/** How the kernel writes a mount point in mountinfo: `/mnt/foo\040bar` (Linux 6.1 fs/proc_namespace.c, `show_mountinfo`). */
+export function mountPointInMountinfo(path: string): string {
+  return encodeOctalEscapes(path, /[ \t\n\\]/g);
+}
+
+/**
+ * How the kernel writes what was mounted: as a mount point, and since Linux 5.17 a `#` as `\043` too (`mangle`). Both
+ * forms, the newer one first.
+ */
+export function sourcesInMountinfo(source: string): readonly [string, string] {
+  const older = mountPointInMountinfo(source);
+  return [older.replaceAll("#", "\\043"), older];
 }
 
 function parseLine(line: string): Mount {

@@ -1,3 +1,4 @@
+import { guestPrelude } from "../concerns/guest-facts";
 import type { Machine } from "../engine/asks";
 import { takeLock } from "../engine/machine-lock";
 import { guestPrograms, hostPrograms } from "../engine/programs";
@@ -50,7 +51,7 @@ export function machinesOf(spec: ShareSpec, knownUuid: string): Machines {
         ? told(way.transport(domain), spec.tag, "asItComes")
         : told(guestAgentTransport(reached, sh`virsh -q -c ${libvirtUri}`, domain), spec.tag, "atOnce"),
       idleMs,
-      prelude: sh`:`,
+      prelude: guestPrelude,
       scope: noDomain,
       lock: guestLock,
       programs: guestPrograms,

@@ -59,6 +59,7 @@ export class Plans {
     private readonly observation: Observation,
     before: BeforeCopy,
     private readonly others: Context["others"],
+    private readonly leaving: ReadonlySet<string> = new Set(),
   ) {
     this.before = { ...before, ...this.#found() };
   }
@@ -90,6 +91,11 @@ export class Plans {
       .flatMap((binding) => this.#failures(binding).needed)
       .map((problem) => [`${problem.machine} ${problem.what} ${problem.tried ?? ""}`, problem] as const);
     return [...new Map(found).values()];
+  }
+
+  /** Whether something in the guest can only be taken away when another share of this process is through. */
+  waits(): boolean {
+    return this.bindings.release.some((binding) => this.#restore(binding)?.waits === true);
   }
 
   /** In the guest, what is wanted no more. */
@@ -172,6 +178,7 @@ export class Plans {
       tags: new Set(specs.map(({ tag }) => tag)),
       mountPoints: new Set(specs.flatMap(({ guest }) => guest?.mountPoint ?? [])),
       others: this.others,
+      leaving: this.leaving,
       stood,
       foreign,
     };

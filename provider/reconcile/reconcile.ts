@@ -18,7 +18,7 @@ import { ShareError } from "../errors";
 import type { Domain } from "../formats/domain-xml";
 import type { ShareSpec } from "../spec";
 import { withDenials } from "./denials";
-import { beginClaim, type Claim, endClaim, othersInFlight } from "./claims";
+import { beginClaim, beginLeaving, type Claim, endClaim, leavingOf, othersInFlight } from "./claims";
 import { type PowerAnswer, type PowerAsk, powerFailure, powerGate } from "./power-cycle";
 import { hostFacts, type Machines, type Observation, observe, observeGuest } from "./observe";
 import { Plans, type Request } from "./plans";
@@ -69,6 +69,8 @@ export interface Outcome {
 const attempts = 6;
 /** The same, when it is deferred behind other shares of this process: each time one of them is through. */
 const turns = 500;
+/** Milliseconds until it is looked whether another share of this process, which comes first, is through. */
+const turnMs = 250;
 
 /**
  * Looks at everything, refuses before the first change if anything is known to fail, then changes only
@@ -82,6 +84,12 @@ export async function reconcile(machines: Machines, request: Request, teller: Te
   const visit = powerGate.enter(machines.key);
   const { spec } = request;
   const claim = spec && beginClaim(machines.key, request.name, spec);
+  const given = request.olds.flatMap(({ guest }) => guest?.mountPoint ?? []);
+  const endLeaving = beginLeaving(
+    machines.key,
+    machines.knownUuid,
+    given.filter((mountPoint) => mountPoint !== spec?.guest?.mountPoint),
+  );
   let made = false;
   try {
     const outcome = await new Run(machines, request, teller, visit, claim).all();
@@ -89,6 +97,7 @@ export async function reconcile(machines: Machines, request: Request, teller: Te
     return outcome;
   } finally {
     visit.leave();
+    endLeaving();
     if (claim) endClaim(machines.key, claim, made);
   }
 }
@@ -165,7 +174,15 @@ class Run {
 
   #plans(): Plans {
     const others = this.claim ? othersInFlight(this.machines.key, this.claim) : [];
-    return new Plans(this.machines, this.request, this.#bindings, this.#observation, this.#before, others);
+    return new Plans(
+      this.machines,
+      this.request,
+      this.#bindings,
+      this.#observation,
+      this.#before,
+      others,
+      leavingOf(this.machines.key, this.machines.knownUuid),
+    );
   }
 
   /** Look, plan, write; again when a write found that the plan is out of date. */
@@ -270,6 +287,10 @@ class Run {
       this.#warn(text);
     });
     const { host, guest, info } = this.#observation;
+    if (place === "guest" && plans.waits()) {
+      await new Promise((resolve) => setTimeout(resolve, turnMs));
+      return "deferred";
+    }
     if (planned.length === 0) return false;
     if (place === "host") {
       return this.#write(this.machines.host, hostFacts(this.#bindings), host, planned, (look) => {

@@ -1,16 +1,26 @@
 import { execFileSync, spawn } from "node:child_process";
+import { guestPrelude } from "../../provider/concerns/guest-facts";
 import type { Fact, Step } from "../../provider/engine/concern";
 import type { Script } from "../../provider/formats/shell";
 
 /** Runs facts and steps of a concern in a real shell on this machine, against a temporary directory. */
 
 /** What a script prints; `rewrite` puts other paths in the place of the system's own. */
-export function runScript(script: Script, rewrite: (text: string) => string = (text) => text): Buffer {
-  return execFileSync("/bin/sh", ["-c", `set -e\numask 077\n${rewrite(script.text)}`], {
-    env: { ...process.env, LC_ALL: "C" },
-    stdio: ["ignore", "pipe", "pipe"],
-    maxBuffer: 1 << 26,
-  });
+export function runScript(
+  script: Script,
+  rewrite: (text: string) => string = (text) => text,
+  shell = "/bin/sh",
+): Buffer {
+  const [program = "", ...args] = shell.split(" ");
+  return execFileSync(
+    program,
+    [...args, "-c", `set -e\numask 077\n${rewrite(`${guestPrelude.text}\n${script.text}`)}`],
+    {
+      env: { ...process.env, LC_ALL: "C" },
+      stdio: ["ignore", "pipe", "pipe"],
+      maxBuffer: 1 << 26,
+    },
+  );
 }
 
 /** Looks up one fact. */

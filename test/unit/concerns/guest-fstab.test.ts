@@ -35,7 +35,7 @@ test("with the seed's options the line is the seed's, to the letter", () => {
     false,
   ).steps;
   expect(step?.run.text).toContain(
-    "foobar    /mnt/foobar    9p   trans=virtio,version=9p2000.L,_netdev 0 0\n",
+    "'foobar    /mnt/foobar    9p   trans=virtio,version=9p2000.L,_netdev 0 0'",
   );
 });
 
@@ -173,7 +173,7 @@ describe("on a real file", () => {
     ["an empty one", ""],
     ["one with CRLF", "UUID=1 / ext4 defaults 0 1\r\n#\r\n"],
     ["one with bytes that are no UTF-8", "# \xe4\xff\nUUID=1 / ext4 defaults 0 1\n"],
-    ["one with our line of before", `a /b c d 0 0\nfoobar\t/mnt/a 9p ro # 'mine'\nx /y z o 0 0\n`],
+    ["one with our line of before", `a /b c d 0 0\nfoobar\t/mnt/a 9p ro 0 0 # 'mine'\nx /y z o 0 0\n`],
   ])("%s: added, read back, given back to the byte, mode kept", (_, text) => {
     writeFileSync(file, text, { encoding: "latin1", mode: 0o640 });
     const first = lookAt();
@@ -225,7 +225,7 @@ describe("on a real file", () => {
   });
 
   test("names that a shell or fstab would take apart", () => {
-    const odd = want({ tag: "#it's $(id) \\040" }, { mountPoint: "/mnt/a b'\"$x\\" });
+    const odd = want({ tag: "it's # $(id) \\040" }, { mountPoint: "/mnt/a b'\"$x\\" });
     writeFileSync(file, "");
     runSteps(guestFstab.plan(odd, lookAt(), undefined, false).steps, inFolder);
     expect(guestFstab.drift(odd, lookAt()).state).toBe("ok");

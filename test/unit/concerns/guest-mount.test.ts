@@ -194,7 +194,7 @@ describe("scripts", () => {
     ],
   ])("flags %s", (_, line, run, undo) => {
     const [step] = stepsOf([line]);
-    expect([step?.run.text, step?.undo?.text]).toEqual([run, undo]);
+    expect([step?.run, step?.undo].map((script) => script?.text.split("\n").at(-1))).toEqual([run, undo]);
   });
 
   test("the undo of an unmount mounts what there was, not what fstab says", () => {
@@ -224,10 +224,12 @@ describe("while somebody else mounts it at the same moment", () => {
   });
 
   /** The mount step, with a mount(8) that says this; the other's mount is there 0.3 s later. */
-  const mountAgainst = (says: string): void => {
+  const mountAgainst = (says: string, status = 32, then = shown): void => {
     const [step] = guestMount.plan(want(), seenOf([]), undefined, false).steps;
     if (!step) throw new Error("no step");
-    const other = `mount() { ( sleep 0.3; echo '${shown}' > ${folder}/mountinfo ) >/dev/null 2>&1 & echo '${says}' >&2; return 32; }`;
+    expect(step.code).toBe("mountFailed");
+    const other = `mount() { ( sleep 0.3; echo '${then}' > ${folder}/mountinfo ) >/dev/null 2>&1 & ${says === "" ? "" : `echo '${says}' >&2;`} return ${status}; }
+dmesg() { echo '[    1.5] 9pnet: Installing 9P2000 support'; echo '[    2.5] ext4'; echo '[   73.1] 9pnet_virtio: no channels available for device foobar'; }`;
     runScript(
       step.run,
       (text) => `${other}\n${text.replaceAll("/proc/self/mountinfo", `${folder}/mountinfo`)}`,
@@ -243,6 +245,27 @@ describe("while somebody else mounts it at the same moment", () => {
     expect(() => {
       mountAgainst("mount: /mnt/a: bad option");
     }).toThrow(/bad option/);
+  });
+
+  test.each([
+    ["", 0],
+    ["mount: /mnt/a: special device foobar does not exist.", 32],
+  ])(
+    "what is not mounted failed, though mount(8) says %j and returns %d; the kernel's line is told",
+    (says, status) => {
+      expect(() => {
+        mountAgainst(says, status, "");
+      }).toThrow(
+        /foobar is not mounted on \/mnt\/a\nkernel: .*Installing.*\nkernel: .*no channels available for device foobar/,
+      );
+    },
+  );
+
+  test("another mount there is not the share", () => {
+    writeFileSync(join(folder, "mountinfo"), "36 1 8:1 / /mnt/a rw - ext4 /dev/vdb rw\n");
+    expect(() => {
+      mountAgainst("", 0, "36 1 8:1 / /mnt/a rw - ext4 /dev/vdb rw");
+    }).toThrow(/foobar is not mounted on \/mnt\/a/);
   });
 });
 
@@ -370,21 +393,24 @@ describe("on a real directory", () => {
     },
   );
 
-  test.each(names)("isMountedAt %j reads the kernel's escapes", (name) => {
-    const path = join(folder, name);
-    const script = isMountedAt(path);
-    const mounted = () =>
-      runScript({ text: `if ${script.text}; then echo yes; else echo no; fi` }, inFolder)
-        .toString()
-        .trim();
-    expect(mounted()).toBe("no");
-    const escaped = path.replace(
-      /[ \t\n\\]/g,
-      (one) => `\\${one.charCodeAt(0).toString(8).padStart(3, "0")}`,
-    );
-    writeFileSync(info(), `36 1 0:45 / ${escaped} rw - 9p foobar rw\n`);
-    expect(mounted()).toBe("yes");
-  });
+  test.each([...names, "ideographic\u3000space", "no\u00a0break"])(
+    "isMountedAt %j reads the kernel's escapes",
+    (name) => {
+      const path = join(folder, name);
+      const script = isMountedAt(path);
+      const mounted = () =>
+        runScript({ text: `if ${script.text}; then echo yes; else echo no; fi` }, inFolder)
+          .toString()
+          .trim();
+      expect(mounted()).toBe("no");
+      const escaped = path.replace(
+        /[ \t\n\\]/g,
+        (one) => `\\${one.charCodeAt(0).toString(8).padStart(3, "0")}`,
+      );
+      writeFileSync(info(), `36 1 0:45 / ${escaped} rw - 9p foobar rw\n`);
+      expect(mounted()).toBe("yes");
+    },
+  );
 
   test.each<[string, (path: string) => void, object]>([
     [

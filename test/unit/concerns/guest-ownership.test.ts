@@ -1,8 +1,10 @@
-import { execFileSync } from "node:child_process";
+import { mkdtempSync, rmSync, statSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { guestOwnership } from "../../../provider/concerns/guest-ownership";
 import { parseMountinfo } from "../../../provider/formats/mountinfo";
 import { device, domainOf, specOf } from "../sample";
-import { does, runFact } from "../shell-machine";
+import { does, runFact, runScript, runSteps } from "../shell-machine";
 
 type Seen = Parameters<typeof guestOwnership.plan>[1];
 type Want = Parameters<typeof guestOwnership.plan>[0];
@@ -100,7 +102,7 @@ test("an automount that waits is as wanted: the owner is the share's, and comes 
   expect(guestOwnership.drift(automounted, seenOf(waiting)).state).toBe("ok");
   expect(guestOwnership.drift(want({ owner: "alice" }), seenOf(waiting)).state).toBe("unknown");
   const [step] = guestOwnership.plan(automounted, seenOf(waiting), undefined, false).steps;
-  expect(step?.run.text).toBe("chown -- '1000' '/mnt/a/.'");
+  expect(step?.run.text).toBe("enter_share '/mnt/a' '/mnt/a' 'foobar' 'foobar'\nchown -- '1000' .");
 });
 
 test("drift of a root that the guest may not look at is unknown, and says why", () => {
@@ -120,10 +122,7 @@ test("the owner of the root is read by name and number, from what is mounted onl
       .replaceAll("/mnt/a", "/proc")
       .replaceAll("/proc/self/mountinfo", `<(echo '36 1 0:45 / /proc rw - ${type} foobar rw')`);
   const inBash = (type: string) =>
-    root.parse(
-      execFileSync("bash", ["-c", mountedAs(type)(root.script.text)], { encoding: "utf8" }),
-      Buffer.alloc(0),
-    );
+    root.parse(runScript(root.script, mountedAs(type), "/bin/bash").toString(), Buffer.alloc(0));
   expect(inBash("9p")).toMatchObject({ uid: 0, user: "root", mode: 0o555 });
   expect(inBash("autofs")).toBeUndefined();
   expect(runFact(root, (text) => text.replaceAll("/mnt/a", "/usr"))).toBeUndefined();
@@ -137,4 +136,48 @@ test("the owner of the root is read by name and number, from what is mounted onl
     mode: 0o750,
   });
   expect(root.parse("7:8:750:UNKNOWN:UNKNOWN\n", Buffer.alloc(0))).toMatchObject({ user: "7", group: "8" });
+});
+
+describe("a step changes the share's root and nothing else", () => {
+  let folder: string;
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), "virtio9p-root-"));
+  });
+  afterEach(() => {
+    rmSync(folder, { recursive: true });
+  });
+  const shell = (device: string, line: string) => (text: string) =>
+    text
+      .replaceAll("/proc/self/mountinfo", join(folder, "mountinfo"))
+      .replaceAll("'/mnt/a'", `'${folder}'`)
+      .replace(
+        /^/,
+        `printf '%s\\n' '1 0 8:1 / / rw - ext4 /dev/vda rw' '${line.replace("DEVICE", device)}' > ${folder}/mountinfo\n`,
+      );
+  const deviceOf = (path: string): string => {
+    const { dev } = statSync(path);
+    return `${Math.floor(dev / 256) % 4096}:${(dev % 256) + Math.floor(dev / 2 ** 20) * 256}`;
+  };
+  const steps = () =>
+    guestOwnership.plan(want({ mode: "0700" }), seenOf({ mounts: [] }), undefined, false).steps;
+  const share = (at: string) => `36 1 DEVICE / ${at} rw - 9p foobar rw`;
+
+  test("the share is changed", () => {
+    runSteps(steps(), shell(deviceOf(folder), share(folder)));
+    expect(statSync(folder).mode & 0o777).toBe(0o700);
+  });
+
+  test.each([
+    ["nothing is mounted", () => ""],
+    ["another file system is", () => share(folder).replace("9p foobar", "ext4 foobar")],
+    ["another tag is", () => share(folder).replace("foobar", "other")],
+    ["a part of the share is", () => share(folder).replace("DEVICE /", "DEVICE /sub")],
+    ["the share is not what the shell is in", () => share(folder).replace("DEVICE", "0:999")],
+  ])("%s: it is left as it is", (_, line) => {
+    const before = statSync(folder);
+    expect(() => {
+      runSteps(steps(), shell(deviceOf(folder), line()));
+    }).toThrow(/is not the share in the guest, and is left as it is/);
+    expect(statSync(folder).mode).toBe(before.mode);
+  });
 });

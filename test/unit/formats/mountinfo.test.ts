@@ -1,4 +1,4 @@
-import { mountAt, mountHolding, parseMountinfo } from "../../../provider/formats/mountinfo";
+import { mountAt, mountHolding, mountsBelow, parseMountinfo } from "../../../provider/formats/mountinfo";
 
 const sample = [
   "27 1 254:0 / / rw,relatime - ext4 /dev/vda rw,discard",
@@ -88,5 +88,40 @@ describe("which mount", () => {
 
   test("nothing holds a path without mounts", () => {
     expect(mountHolding([], "/etc")).toBeUndefined();
+  });
+});
+
+describe("a mount that the way does not pass is hidden", () => {
+  const of = (...lines: string[]) => parseMountinfo(lines.join("\n"));
+  const root = "1 0 8:1 / / rw - ext4 /dev/vda rw";
+  test.each<[string, string[], string, number | undefined, number]>([
+    [
+      "by one above",
+      ["2 1 0:40 / /data/share rw - 9p foobar rw", "3 1 8:2 / /data rw - ext4 a rw"],
+      "/data/share",
+      undefined,
+      3,
+    ],
+    ["by one on it", ["2 1 0:40 / /a rw - 9p foobar rw", "3 2 8:2 / /a rw - ext4 a rw"], "/a", 3, 3],
+    [
+      "and is seen again in what hid it",
+      ["2 1 0:40 / /a/b rw - 9p f rw", "3 1 0:41 / /a rw - 9p g rw", "4 3 0:42 / /a/b rw - 9p f rw"],
+      "/a/b",
+      4,
+      4,
+    ],
+    [
+      "not by one of a name that begins alike",
+      ["2 1 0:40 / /a/b rw - 9p f rw", "3 1 0:41 / /a/bb rw - 9p g rw"],
+      "/a/b",
+      2,
+      2,
+    ],
+    ["by one on the root", ["2 1 0:40 / /a rw - 9p f rw", "3 1 0:41 / / rw - ext4 g rw"], "/a", undefined, 3],
+  ])("%s", (_, lines, path, seen, holds) => {
+    const mounts = of(root, ...lines);
+    expect([mountAt(mounts, path)?.id, mountHolding(mounts, path)?.id]).toEqual([seen, holds]);
+    const below = mountsBelow(mounts, "/").map(({ mountPoint, id }) => [mountPoint, id]);
+    expect(below.find(([point]) => point === path)?.[1]).toBe(seen);
   });
 });

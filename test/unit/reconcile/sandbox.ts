@@ -14,7 +14,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { ShareError } from "../../../provider/errors";
 import { type Device9p, formatDevice9p } from "../../../provider/formats/domain-xml";
-import { type Script, sh } from "../../../provider/formats/shell";
+import { guestPrelude } from "../../../provider/concerns/guest-facts";
+import { lines, type Script, sh } from "../../../provider/formats/shell";
 import type { Machines } from "../../../provider/reconcile/observe";
 import type { Request } from "../../../provider/reconcile/plans";
 import { type Outcome, reconcile } from "../../../provider/reconcile/reconcile";
@@ -172,7 +173,7 @@ records=${this.path("records")} listed=0 listing=''`,
         most: 10,
         transport: this.#guestTransport(host),
         idleMs: 20_000,
-        prelude: this.#guestTools(),
+        prelude: lines([guestPrelude, this.#guestTools()]),
         lock,
         programs: ["sha256sum"],
       }),
@@ -225,27 +226,36 @@ records=${this.path("records")} listed=0 listing=''`,
   /** mount(8) by the line in fstab, with the options that the kernel would show; by `-t`, a remount among them. */
   #guestTools(): Script {
     return sh`log() { printf '%s\n' "$*" >> ${this.#log}; }
+ids() { # The id of the next mount, and that of the one that it will lie on: the last of the longest above it.
+  awk -v at="$1" '{ if ($1 > last) last = $1 } $5 == "/" || $5 == at || index(at, $5 "/") == 1 { if (length($5) >= length(point)) { point = $5; id = $1 } } END { print last + 1, id }' /proc/self/mountinfo
+}
 flagged() {
-  case $1 in remount,*) log remount "$3";; *) log mount "$3"; echo "50 1 0:50 / $3 rw - 9p $2 rw" >> /proc/self/mountinfo;; esac
+  case $1 in remount,*) log remount "$3";; *) log mount "$3"; echo "$(ids "$3") 0:50 / $3 rw - 9p $2 rw" >> /proc/self/mountinfo;; esac
   flags=$(echo "$1" | tr , '\n' | grep -E '^(ro|rw|nodev|nosuid|noexec|noatime|relatime)$' | paste -sd, -)
   awk -v at="$3" -v flags="$flags" '$5 == at { $6 = flags } { print }' /proc/self/mountinfo > ${this.path("mountinfo.new")}
   mv ${this.path("mountinfo.new")} /proc/self/mountinfo
 }
 modprobe() { log modprobe "$*"; }
+# What is mounted is a directory of this file system; its number is the share's.
+stat() { case $* in '-c %d .') echo 50;; *) command stat "$@";; esac; }
 mount() {
   if [ "$1" = -t ]; then flagged "$4" "$6" "$7"; return; fi
   log mount "$2"
   if [ -e ${this.path("refuse-mount")} ]; then echo 'mount: no such device' >&2; return 32; fi
-  awk -v at="$2" '$2 == at { n = split($4, o, ","); m = "rw"; s = "rw"
+  if ! [ -d "$2" ]; then echo "mount: $2: no such directory" >&2; return 32; fi
+  awk -v at="$2" -v ids="$(ids "$2")" '$2 == at { n = split($4, o, ","); m = "rw"; s = "rw"
     for (i = 1; i <= n; i++) {
       if (o[i] ~ /^(nodev|nosuid|noexec|noatime)$/) m = m "," o[i]
       if (o[i] == "ro") sub(/rw/, "ro", m)
       if (o[i] ~ /^(trans|msize|cache|access)=/) s = s "," o[i]
     }
     if (m !~ /noatime/) m = m ",relatime"
-    print "50 1 0:50 / " at " " m " - 9p " $1 " " s }' /etc/fstab >> /proc/self/mountinfo
+    print ids " 0:50 / " at " " m " - 9p " $1 " " s }' /etc/fstab >> /proc/self/mountinfo
 }
 umount() {
+  if awk -v at="$2" 'index($5, at "/") == 1 { found = 1 } END { exit !found }' /proc/self/mountinfo; then
+    echo "umount: $2: target is busy" >&2; return 32
+  fi
   log umount "$2"
   awk -v at="$2" '$5 != at' /proc/self/mountinfo > ${this.path("mountinfo.new")}
   mv ${this.path("mountinfo.new")} /proc/self/mountinfo

@@ -1,0 +1,98 @@
+import type { Step } from "../engine/concern";
+import { putInPlace } from "../formats/put-in-place";
+import { type Script, sh } from "../formats/shell";
+
+/** Changes of the guest's fstab, each carried out on what stands there then: so that those of several shares commute. */
+
+/** Adds a line: before those that are mounted in it, else at the end; a file that was not there is made. */
+export function addLine(does: string, bytes: string, hadFstab: boolean): Step {
+  return { does, run: edit("", bytes, true), undo: edit(bytes, "", hadFstab) };
+}
+
+/** Takes a line out, and with the last one a file that was not there before. */
+export function takeLine(does: string, bytes: string, hadFstab: boolean): Step {
+  return { does, run: edit(bytes, "", hadFstab), undo: edit("", bytes, true) };
+}
+
+/** Puts another line in the place of one. */
+export function replaceLine(does: string, from: string, to: string): Step {
+  return { does, run: edit(from, to, true), undo: edit(to, from, true) };
+}
+
+function edit(from: string, to: string, keepEmpty: boolean): Script {
+  return sh`edit_fstab ${word(from)} ${word(to)} ${keepEmpty ? "keep" : ""}`;
+}
+
+/** A word of these bytes; what is no UTF-8 by printf's octal escapes. */
+function word(text: string): Script {
+  const bytes = Buffer.from(text, "latin1");
+  if (bytes.equals(Buffer.from(bytes.toString("utf8")))) return sh`${bytes.toString("utf8")}`;
+  return sh`"$(printf ${[...bytes].map((byte) => `\\${byte.toString(8).padStart(3, "0")}`).join("")})"`;
+}
+
+/**
+ * `edit_fstab FROM TO KEEP`: puts the line TO in the place of the line FROM. Without FROM it is added, without TO taken
+ * out; FROM that is gone with its mount point is no failure then. Without KEEP a file that has no line left goes.
+ *
+ * All other bytes stay: lines are compared as bytes (LC_ALL=C) and without their ends. A file without an end of the last
+ * line gets one in front of ours, which goes with it; ends are CRLF where all others are. The dot tells awk whether the
+ * last line has an end. What was written must be as long as it has to be: a disk may be full, and an awk may lose NULs.
+ */
+export const editFstab: Script = sh`edit_fstab() {
+  file=$(readlink -f /etc/fstab) || file=/etc/fstab
+  fresh=$file.virtio9p
+  trap 'rm -f -- "$fresh"' EXIT
+  if [ -e "$file" ]; then cp -a -- "$file" "$fresh"; old=$file; else ( umask 022; : > "$fresh" ); old=/dev/null; fi
+  : > "$fresh"
+  grown=$( { cat -- "$old"; echo .; } | from=$1 to=$2 fresh=$fresh awk '
+function point(l, f) {
+  sub(/^[ \t]+/, "", l)
+  if (l ~ /^#/ || split(l, f, /[ \t]+/) < 3 || f[2] !~ /^\//) return ""
+  gsub(/\/+/, "/", f[2]); while (sub(/\/\.\//, "/", f[2])); sub(/\/\.?$/, "", f[2])
+  return f[2] "/"
+}
+function crlf(last, i) { for (i = 1; i <= last; i++) if (line[i] !~ /\r$/) return 0; return last > 0 }
+function bare(l) { sub(/\r$/, "", l); return l }
+{ line[NR] = $0 }
+END {
+  from = ENVIRON["from"]; to = ENVIRON["to"]
+  n = NR; line[n] = substr(line[n], 1, length(line[n]) - 1)
+  ended = line[n] == ""; if (ended) n--
+  if (from != "") {
+    for (at = n; at > 0 && bare(line[at]) != from; at--);
+    if (!at) {
+      for (i = 1; i <= n; i++) if (point(line[i]) == point(from)) to = to " "
+      if (to != "") exit 3
+    } else if (to != "") {
+      line[at] = to (line[at] ~ /\r$/ ? "\r" : ""); grown = length(to) - length(from)
+    } else {
+      grown = -length(line[at]) - (n > 1 || ended)
+      if (at == n && !ended && crlf(n - 2) && sub(/\r$/, "", line[n - 1])) grown--
+      for (n--; at <= n; at++) line[at] = line[at + 1]
+    }
+  } else {
+    for (i = 1; i <= n; i++) {
+      p = point(line[i])
+      if (p != "" && index(point(to), p) == 1) within = i
+      else if (!inner && p != "" && index(p, point(to)) == 1) inner = i
+    }
+    end = crlf(ended ? n : n - 1) ? "\r" : ""
+    grown = length(to) + length(end) + 1
+    if (inner > within) {
+      for (i = n++; i >= inner; i--) line[i + 1] = line[i]
+      line[inner] = to end
+    } else if (ended) line[++n] = to end
+    else { line[n] = line[n] end; line[++n] = to }
+  }
+  for (i = 1; i <= n; i++) printf "%s%s", line[i], (i < n || ended ? "\n" : "") > ENVIRON["fresh"]
+  print grown + 0
+}' ) || { echo 'the line is not in fstab any more as it was: it is left as it is' >&2; return 1; }
+  if [ "$(wc -c < "$fresh")" -ne $(( $(wc -c < "$old") + grown )) ]; then
+    echo 'the new fstab could not be written whole: the disk is full, or the file has bytes that awk cannot read' >&2
+    return 1
+  fi
+  if [ -z "$3" ] && ! [ -s "$fresh" ]; then rm -f -- "$file"
+  else ${putInPlace(sh`"$fresh"`, sh`"$file"`, sh`"$(dirname -- "$file")"`)}
+  fi
+  if [ -d /run/systemd/system ]; then systemctl daemon-reload || echo 'systemd did not read fstab anew' >&2; fi
+}`;

@@ -1,0 +1,241 @@
+import { execFileSync } from "node:child_process";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import fc from "fast-check";
+import { addLine, replaceLine, takeLine } from "../../../provider/concerns/fstab-edits";
+import type { Step } from "../../../provider/engine/concern";
+import { type Script, sh } from "../../../provider/formats/shell";
+import { runScript } from "../shell-machine";
+
+const ours = "foobar    /mnt/a    9p   trans=virtio 0 0";
+const inner = "inner    /mnt/a/in    9p   trans=virtio 0 0";
+
+let folder: string;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "virtio9p-edits-"));
+});
+afterEach(() => {
+  execFileSync("chattr", ["-R", "-i", folder], { stdio: "ignore" });
+  rmSync(folder, { recursive: true });
+});
+
+const shells = ["dash", "bash", "busybox sh"];
+const file = () => join(folder, "fstab");
+const inFolder =
+  (shell = "dash", more = "") =>
+  (text: string) =>
+    `${more}\nsync() { :; }\n${text}`
+      .replaceAll("/etc/fstab", file())
+      .replaceAll("/run/systemd/system", join(folder, "systemd"))
+      .replaceAll("| from=$1 to=$2 fresh=$fresh awk", (all) =>
+        shell.includes("busybox") ? all.replace(/awk$/, "busybox awk") : all,
+      );
+const run = (script: Script, shell = "dash", more = "") => runScript(script, inFolder(shell, more), shell);
+const runAll = (steps: readonly Step[], shell = "dash") => {
+  for (const step of steps) run(step.run, shell);
+};
+const undo = (step: Step) => step.undo ?? sh`exit 1`;
+const write = (text: string) => {
+  writeFileSync(file(), text, { encoding: "latin1", mode: 0o640 });
+};
+const read = () => readFileSync(file(), "latin1");
+const add = addLine("add", ours, true);
+const addInner = addLine("add", inner, true);
+const take = takeLine("take", ours, true);
+
+describe.each(shells)("in %s", (shell) => {
+  test.each([
+    ["", `${ours}\n`],
+    ["a /b c d 0 0\n", `a /b c d 0 0\n${ours}\n`],
+    ["a /b c d 0 0", `a /b c d 0 0\n${ours}`],
+    ["a\r\nb\r\n", `a\r\nb\r\n${ours}\r\n`],
+    ["a\r\nb", `a\r\nb\r\n${ours}`],
+    ["a\nb\r\n", `a\nb\r\n${ours}\n`],
+    ["a\r", `a\r\n${ours}`],
+    ["\n", `\n${ours}\n`],
+    ["# \xe4\xff \\040 %s\n", `# \xe4\xff \\040 %s\n${ours}\n`],
+  ])("adds to %j, and takes out again to the byte, mode and owner kept", (before, after) => {
+    write(before);
+    run(add.run, shell);
+    expect(read()).toBe(after);
+    expect(statSync(file()).mode & 0o777).toBe(0o640);
+    run(take.run, shell);
+    expect(read()).toBe(before);
+    expect(readdirSync(folder)).toEqual(["fstab"]);
+  });
+
+  test("what comes first is what others are mounted in, in whichever order they come", () => {
+    for (const steps of [
+      [add, addInner],
+      [addInner, add],
+    ]) {
+      write("UUID=1 / ext4 defaults 0 1\n# end\n");
+      runAll(steps, shell);
+      const lines = read().split("\n");
+      expect(lines.indexOf(ours)).toBeLessThan(lines.indexOf(inner));
+      expect(lines[0]).toBe("UUID=1 / ext4 defaults 0 1");
+      for (const step of steps) run(undo(step), shell);
+      expect(read()).toBe("UUID=1 / ext4 defaults 0 1\n# end\n");
+    }
+  });
+
+  test("an outer line of somebody else that stands behind is not overtaken", () => {
+    const text = `${inner}\nx //mnt/./ ext4 o 0 0\n`;
+    write(text);
+    run(add.run, shell);
+    expect(read()).toBe(`${text}${ours}\n`);
+  });
+
+  test("a line with bytes that are no UTF-8 comes back as it was", () => {
+    const line = "foobar /mnt/a 9p x-note=caf\xe9,%d\\040";
+    write(`a\n${line}\r\nb\n`);
+    const step = replaceLine("set", line, ours);
+    run(step.run, shell);
+    expect(read()).toBe(`a\n${ours}\r\nb\n`);
+    run(undo(step), shell);
+    expect(read()).toBe(`a\n${line}\r\nb\n`);
+  });
+
+  test.each([
+    ["behind ours", (text: string) => `${text}x /y z o 0 0\n`],
+    ["before ours", (text: string) => `x /y z o 0 0\n${text}`],
+    ["in the place of another", (text: string) => text.replace("# a", "# another one, longer")],
+  ])("another writer's line %s stays when ours is taken back", (_, edit) => {
+    write("# a\n");
+    run(add.run, shell);
+    write(edit(read()));
+    run(undo(add), shell);
+    expect(read()).toBe(edit("# a\n"));
+  });
+
+  test("what another writer has made of our line is left, and said", () => {
+    write("# a\n");
+    run(add.run, shell);
+    const changed = read().replace("trans=virtio", "trans=virtio,ro");
+    write(changed);
+    expect(() => run(undo(add), shell)).toThrow(/not in fstab any more as it was: it is left as it is/);
+    expect(read()).toBe(changed);
+  });
+
+  test("what is gone with its mount point needs not be taken back", () => {
+    write("# a\n");
+    run(undo(add), shell);
+    expect(read()).toBe("# a\n");
+  });
+
+  test("several shares' edits in one script, planned on one look, all hold", () => {
+    const other = "other /mnt/b 9p trans=virtio 0 0";
+    write(`# a\n${ours}\n${other}\n`);
+    runAll(
+      [
+        take,
+        addInner,
+        replaceLine("set", other, "other /mnt/b 9p ro 0 0"),
+        addLine("add", "x /mnt/x 9p o 0 0", true),
+      ],
+      shell,
+    );
+    expect(read()).toBe(`# a\nother /mnt/b 9p ro 0 0\n${inner}\nx /mnt/x 9p o 0 0\n`);
+  });
+
+  test.each([0, 1, 17, 300])("%d lines are added and taken out in another order", (count) => {
+    const text = "UUID=1 / ext4 defaults 0 1\r\n# c";
+    write(text);
+    const lines = Array.from({ length: count }, (_, index) => `t${index} /mnt/t${index} 9p o 0 0`);
+    const all = (edits: readonly Step[]) => {
+      run({ text: edits.map((step) => `( ${step.run.text} )`).join("\n") }, shell);
+    };
+    all(lines.map((line) => addLine("add", line, true)));
+    expect(read().split("\n").length).toBe(count + 2);
+    all(lines.toSorted().map((line) => takeLine("take", line, true)));
+    expect(read()).toBe(text);
+  });
+
+  test("of files of any bytes, adding and taking out gives each back", () => {
+    const bytes = fc.oneof(
+      fc.string({
+        unit: fc.constantFrom("a", " ", "\t", "#", "\n", "\r", "\r\n", "\\", "\xe4", "a /b c d 0 0"),
+      }),
+      fc.array(fc.integer({ min: 1, max: 255 })).map((codes) => String.fromCharCode(...codes)),
+      fc.array(fc.constantFrom("a /b c d 0 0", "", "# c", "\xff")).map((lines) => lines.join("\r\n")),
+    );
+    const samples = fc.sample(bytes, 40);
+    mkdirSync(join(folder, "tabs"));
+    samples.forEach((text, index) => {
+      writeFileSync(join(folder, "tabs", String(index)), text, "latin1");
+    });
+    const script = sh`for tab in ${join(folder, "tabs")}/*; do ( ${add.run}; cp -- "$tab" "$tab.added"; ${take.run} ); done`;
+    runScript(script, (text) => inFolder(shell)(text).replaceAll(file(), '"$tab"'), shell);
+    samples.forEach((text, index) => {
+      expect(readFileSync(join(folder, "tabs", String(index)), "latin1")).toBe(text);
+      expect(readFileSync(join(folder, "tabs", `${index}.added`), "latin1")).toContain(ours);
+    });
+  });
+});
+
+test("a file that is not there is made for all to read, and goes with the last line", () => {
+  const step = addLine("add", ours, false);
+  run(step.run);
+  expect([read(), (statSync(file()).mode & 0o777).toString(8)]).toEqual([`${ours}\n`, "644"]);
+  run(undo(step));
+  expect(existsSync(file())).toBe(false);
+});
+
+test("one that is a link stays one", () => {
+  writeFileSync(join(folder, "real"), "# a\n");
+  symlinkSync("real", file());
+  run(add.run);
+  expect(readFileSync(join(folder, "real"), "utf8")).toBe(`# a\n${ours}\n`);
+  expect(readdirSync(folder).sort()).toEqual(["fstab", "real"]);
+});
+
+describe("what cannot be written leaves nothing behind", () => {
+  test("an immutable file", () => {
+    write("# a\n");
+    execFileSync("chattr", ["+i", file()]);
+    expect(() => run(add.run)).toThrow(/not permitted/);
+    execFileSync("chattr", ["-i", file()]);
+    expect([read(), readdirSync(folder)]).toEqual(["# a\n", ["fstab"]]);
+  });
+
+  test.each([
+    ["a rename that fails", "mv() { echo 'mv: Device or resource busy' >&2; return 1; }", /busy/],
+    ["a disk that is full", 'cat() { command cat "$@" | head -c 3; }', /written whole/],
+    ["a copy that fails", "cp() { return 1; }", /./],
+  ])("%s", (_, more, error) => {
+    write("# a comment\n");
+    expect(() => run(add.run, "dash", more)).toThrow(error);
+    expect([read(), readdirSync(folder)]).toEqual(["# a comment\n", ["fstab"]]);
+  });
+
+  test("NULs, which an awk may lose, stay", () => {
+    write("# a\0b\n");
+    try {
+      run(add.run, "busybox sh");
+    } catch (error) {
+      expect(String(error)).toContain("written whole");
+    }
+    expect(read().replace(`${ours}\n`, "")).toBe("# a\0b\n");
+  });
+});
+
+test("systemd reads fstab anew after each edit, the one that takes out the last line too", () => {
+  mkdirSync(join(folder, "systemd"));
+  const log = join(folder, "log");
+  const systemctl = `systemctl() { echo "$*" >> ${log}; }`;
+  const step = addLine("add", ours, false);
+  run(step.run, "dash", systemctl);
+  run(undo(step), "dash", systemctl);
+  expect([existsSync(file()), readFileSync(log, "utf8")]).toEqual([false, "daemon-reload\ndaemon-reload\n"]);
+});
