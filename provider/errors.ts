@@ -89,6 +89,8 @@ export const errorCodes = [
   "guestAgentMissing",
   "guestAgentRefusesExec",
   "guestUnreachable",
+  /** Its file systems are frozen for a backup: its agent runs nothing until they are thawed. */
+  "guestFrozen",
   /** What answers at the guest's address is another machine than the domain. */
   "guestIsAnother",
   /** What answers at the guest's address does not show which machine it is. */

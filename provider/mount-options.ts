@@ -201,3 +201,19 @@ function valueOption(option: string): Partial<MountOptions> | undefined {
   if (name === "context" && isContext(value)) return { context: value };
   return undefined;
 }
+
+/**
+ * Why a tag could not be mounted by a line in fstab at boot, for a reader takes it for another thing; undefined: it can.
+ *
+ * A `#` at the beginning would make the line a comment, and getmntent(3) of glibc 2.36 does not undo `\043`.
+ * `NAME=` is a device that is looked for (libmount/src/utils.c of util-linux 2.38; fstab_node_to_udev_node of systemd
+ * 252), and for a path in /dev or /sys systemd waits until there is such a device (is_device_path).
+ */
+export function notATagForFstab(tag: string): string | undefined {
+  if (tag.startsWith("#")) return "must not begin with #, which makes its line in fstab a comment";
+  const name = /^(LABEL|UUID|PARTLABEL|PARTUUID|ID)=/.exec(tag)?.[0];
+  if (name !== undefined) return `must not begin with ${name}, by which fstab means a disk`;
+  if (/^\/+(\.\/+)*(dev|sys)(\/|$)/.test(tag))
+    return "must not be a path in /dev or /sys, by which fstab means a device";
+  return undefined;
+}

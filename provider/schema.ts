@@ -17,6 +17,7 @@ import {
   minMsizeBytes,
   nameOf,
   namedOptions,
+  notATagForFstab,
 } from "./mount-options";
 
 /** What each argument alone may be, its default, and its canonical form. What two may be together: spec.ts. */
@@ -235,6 +236,10 @@ export const share = v.strictObject({
     text,
     v.check((tag) => !tag.includes(","), "must not contain a comma"),
     v.check((tag) => Buffer.byteLength(tag) <= maxTagBytes, `must have at most ${maxTagBytes} bytes`),
+    v.check(
+      (tag) => notATagForFstab(tag) === undefined,
+      ({ input }) => notATagForFstab(String(input)) ?? "",
+    ),
   ),
   accessMode: v.optional(oneOf("mapped", "passthrough", "squash"), "mapped"),
   readOnly: v.optional(flag, false),

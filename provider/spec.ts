@@ -1,5 +1,7 @@
 import * as v from "valibot";
+import { formatFstabEntry, maxFstabLineBytes } from "./formats/fstab";
 import { nearest } from "./formats/nearest";
+import { formatMountOptions } from "./mount-options";
 import { share } from "./schema";
 
 /**
@@ -106,6 +108,20 @@ export function withoutUndefined(value: unknown): unknown {
   );
 }
 
+/** The line of fstab; empty where the guest is left alone. */
+function lineOf({ guest, tag, readOnly }: ShareSpec): string {
+  if (!guest) return "";
+  const options = formatMountOptions(guest.options, readOnly);
+  return formatFstabEntry({
+    source: tag,
+    mountPoint: guest.mountPoint,
+    type: "9p",
+    options,
+    dump: 0,
+    pass: 0,
+  });
+}
+
 /** Owner and group are QEMU's where it is to write and the guest's own owners are kept in attributes. */
 export function withDependentDefaults(spec: ShareSpec): ShareSpec {
   const takesOver = spec.accessMode === "mapped" && !spec.readOnly;
@@ -155,6 +171,11 @@ function contradictions(spec: ShareSpec): Failure[] {
       spec.guest?.mount === "boot" && (spec.guest.owner ?? spec.guest.group ?? spec.guest.mode) !== undefined,
       "guest.mount",
       "must be now where guest.owner, guest.group or guest.mode are given: they are set through the mount",
+    ],
+    [
+      Buffer.byteLength(lineOf(spec)) > maxFstabLineBytes,
+      "guest.mountPoint",
+      `makes a line in fstab of ${Buffer.byteLength(lineOf(spec))} bytes, with the tag and guest.options: the boot reads no more than ${maxFstabLineBytes}`,
     ],
     [
       spec.guest?.throughHost === true && spec.guest.connection === undefined,

@@ -36,7 +36,7 @@ function word(text: string): Script {
  *
  * All other bytes stay: lines are compared as bytes (LC_ALL=C) and without their ends. A file without an end of the last
  * line gets one in front of ours, which goes with it; ends are CRLF where all others are. The dot tells awk whether the
- * last line has an end. What was written must be as long as it has to be: a disk may be full, and an awk may lose NULs.
+ * last line has an end. What was written must be as long as it has to be: a disk may be full. A NUL is refused, for an awk may lose it.
  */
 export const editFstab: Script = sh`edit_fstab() {
   file=$(readlink -f /etc/fstab) || file=/etc/fstab
@@ -44,6 +44,7 @@ export const editFstab: Script = sh`edit_fstab() {
   trap 'rm -f -- "$fresh"' EXIT
   if [ -e "$file" ]; then cp -a -- "$file" "$fresh"; old=$file; else ( umask 022; : > "$fresh" ); old=/dev/null; fi
   : > "$fresh"
+  if [ "$(tr -d '\000' < "$old" | wc -c)" -ne "$(wc -c < "$old")" ]; then echo 'fstab has NUL bytes in it' >&2; return 1; fi
   grown=$( { cat -- "$old"; echo .; } | from=$1 to=$2 fresh=$fresh awk '
 function point(l, f) {
   sub(/^[ \t]+/, "", l)
@@ -88,7 +89,7 @@ END {
   print grown + 0
 }' ) || { echo 'the line is not in fstab any more as it was: it is left as it is' >&2; return 1; }
   if [ "$(wc -c < "$fresh")" -ne $(( $(wc -c < "$old") + grown )) ]; then
-    echo 'the new fstab could not be written whole: the disk is full, or the file has bytes that awk cannot read' >&2
+    echo 'the new fstab could not be written whole: is the disk full?' >&2
     return 1
   fi
   if [ -z "$3" ] && ! [ -s "$fresh" ]; then rm -f -- "$file"

@@ -20,7 +20,7 @@ export function obstacleTo(file: string): Fact<Obstacle> {
     place: "guest",
     does: `see whether ${file} can be written`,
     script: sh`path=$(readlink -f -- ${file}) || path=${file}
-while [ "$path" != / ] && ! [ -e "$path" ]; do path=$(dirname -- "$path"); done
+while ! [ -e "$path" ]; do path=$${{ text: "{path%/*}" }}; [ -n "$path" ] || path=/; done
 folder=$(dirname -- "$path")
 kind=none
 if ! [ -d "$path" ] && is_mounted "$path"; then kind=mount

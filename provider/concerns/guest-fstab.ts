@@ -91,7 +91,7 @@ export const guestFstab: Concern<
       (stranger && taken(want, stranger)) ??
       (first?.differs === undefined ? undefined : readDifferently(want, first)) ??
       (unit !== undefined && !first ? overridden(want, unit) : undefined) ??
-      (isDone ? undefined : notReplaceable("/etc/fstab", seen));
+      (isDone ? undefined : (damaged(seen) ?? notReplaceable("/etc/fstab", seen)));
     if (refusal) return { refuse: [refusal], steps: [] };
     const warnings = unit === undefined ? {} : { warnings: [overridden(want, unit).what] };
     if (isDone) return { steps: [], ...warnings };
@@ -123,7 +123,7 @@ export const guestFstab: Concern<
     );
     const former = formerBytes(before);
     if (!line || line.bytes === former) return { steps: [] };
-    const refusal = notReplaceable("/etc/fstab", seen);
+    const refusal = damaged(seen) ?? notReplaceable("/etc/fstab", seen);
     if (refusal) return { refuse: [refusal], steps: [] };
     return {
       steps: [
@@ -175,6 +175,16 @@ function overridden(want: FstabEntry, unit: string): Refusal {
     code: "mountPointTaken",
     what: `the guest has ${unit} for ${want.mountPoint}, which systemd takes instead of a line in fstab, or beside it`,
     remedy: "remove that file, or choose another mount point",
+  };
+}
+
+/** As a file system leaves a file that was being written when the power went. */
+function damaged({ fstab: text }: FstabSeen): Refusal | undefined {
+  if (text?.includes("\0") !== true) return undefined;
+  return {
+    code: "fileProtected",
+    what: "the guest's fstab has NUL bytes in it, and is left as it is",
+    remedy: "repair it in the guest",
   };
 }
 

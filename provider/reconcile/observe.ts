@@ -64,6 +64,7 @@ export async function observeGuest(machines: Machines, bindings: Bindings, host:
 /** With these the guest is as good as not there. */
 const outOfReach: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   "guestUnreachable",
+  "guestFrozen",
   "guestAgentRefusesExec",
   "guestIsAnother",
   "guestUnidentified",

@@ -60,13 +60,19 @@ function agentCommand(script: string): string {
 
 /**
  * The host's part. A wait of 20 ms that grows to 0.5 s: most scripts end within a tenth of a second. A guest that is
- * too busy for its agent to answer within libvirt's 5 s ("not available for now") is asked again.
+ * too busy for its agent to answer within libvirt's 5 s ("not available for now") is asked again, and so is one that
+ * refuses what it has just allowed: it was frozen meanwhile, and goes on when it is thawed.
  */
 function onHost(virsh: Script, uuid: string, command: string, limits: Limits): string {
   return sh`main() {
 ${environment}
 ${comment("start the script in the guest, through its agent")}
-answer=$(${virsh} qemu-agent-command --timeout 10 ${uuid} ${command}) || exit ${exits.agentRefused}
+answer=$(${virsh} qemu-agent-command --timeout 10 ${uuid} ${command} 2>&1) || {
+  printf '%s\n' "$answer" >&2
+  ${comment("one that is frozen for a backup refuses too, and says so")}
+  ${virsh} qemu-agent-command --timeout 10 ${uuid} '{"execute":"guest-fsfreeze-status"}' >&2
+  exit ${exits.agentRefused}
+}
 pid=$(printf %s "$answer" | sed -n 's/.*"pid":\([0-9][0-9]*\).*/\1/p')
 [ -n "$pid" ] || { printf '%s\n' "$answer" >&2; exit ${exits.agentRefused}; }
 ${comment("wait for its end")}
@@ -75,7 +81,7 @@ now
 end=$(( up + ${Math.ceil(limits.idleMs / 1000)} )) wait=0.02
 while :; do
   answer=$(${virsh} qemu-agent-command --timeout 10 ${uuid} "{\"execute\":\"guest-exec-status\",\"arguments\":{\"pid\":$pid}}" 2>&1) ||
-    case $answer in *'not available for now'*) ;; *) printf '%s\n' "$answer" >&2; exit ${exits.agentLost};; esac
+    case $answer in *'not available for now'* | *'has been disabled'*) ;; *) printf '%s\n' "$answer" >&2; exit ${exits.agentLost};; esac
   case $answer in *'"exited":true'*) printf '%s\n' "$answer" | sed -n '/^{/p'; exit 0;; esac
   now
   if [ "$up" -ge "$end" ]; then
@@ -137,6 +143,15 @@ function lost(status: number, said: string, limits: Limits) {
       code: "commandTimedOut" as const,
       what: `a script in the guest did not end within ${limits.idleMs / 1000} s`,
       remedy: "see what the guest is waiting for; timeouts.commandMs is the limit",
+    };
+  }
+  if (said.includes('"frozen"') || said.includes("frozen state")) {
+    return {
+      code: "guestFrozen" as const,
+      what: "the guest is frozen for a backup or snapshot (guest-fsfreeze), and its agent runs no commands meanwhile",
+      tried,
+      returned: said,
+      remedy: "try again when it is thawed (virsh domfsthaw, if whoever froze it is gone)",
     };
   }
   if (/guest-exec has been disabled|command is not allowed|not allowed|CommandNotFound/i.test(said)) {

@@ -171,6 +171,26 @@ describe("one argument that cannot be", () => {
     ["tag", { tag: "a\tb" }, "must not contain control characters"],
     ["tag", { tag: "a".repeat(32) }, "must have at most 31 bytes"],
     ["tag", { tag: "ä".repeat(16) }, "must have at most 31 bytes"],
+    ["tag", { tag: "#t" }, "must not begin with #, which makes its line in fstab a comment"],
+    ...["LABEL=", "UUID=", "PARTLABEL=", "PARTUUID=", "ID="].map(
+      (name): [string, Record<string, unknown>, string] => [
+        "tag",
+        { tag: `${name}x` },
+        `must not begin with ${name}, by which fstab means a disk`,
+      ],
+    ),
+    ...["/dev/vda", "/sys/x", "//dev/x", "/./dev", "/sys"].map(
+      (tag): [string, Record<string, unknown>, string] => [
+        "tag",
+        { tag },
+        "must not be a path in /dev or /sys, by which fstab means a device",
+      ],
+    ),
+    [
+      "guest.mountPoint",
+      { guest: { mountPoint: `/${"m".repeat(4015)}` } },
+      "makes a line in fstab of 4102 bytes, with the tag and guest.options: the boot reads no more than 4094",
+    ],
     ["domain", { domain: "" }, "must not be empty"],
     [
       "accessMode",

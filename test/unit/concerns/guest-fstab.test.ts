@@ -237,3 +237,85 @@ test("a line of another type is somebody else's, even where our own stood before
   const plan = guestFstab.plan(want(), { fstab: stranger }, { line: null, fstab: true }, true);
   expect(plan.refuse?.map(({ code }) => code)).toEqual(["mountPointTaken"]);
 });
+
+describe("a line that stands there already", () => {
+  const known = "foobar /mnt/a 9p trans=virtio,version=9p2000.L,_netdev,nofail,nodev,msize=131072 0 0";
+  test.each([
+    ["/mnt//a", "other"],
+    ["/mnt/./a", "other"],
+    ["/mnt/a/", "other"],
+  ])("is seen at %s", (mountPoint) => {
+    const fstab = `other ${mountPoint} 9p trans=virtio 0 0\n`;
+    const plan = guestFstab.plan(want(), { fstab }, undefined, false);
+    expect(plan.refuse?.map(({ code }) => code)).toEqual(["mountPointTaken"]);
+  });
+
+  test("with a comment behind our options is refused with the difference, and is drift", () => {
+    const fstab = `${known.replace(" 0 0", "")} # by hand\n`;
+    const plan = guestFstab.plan(want(), { fstab }, undefined, true);
+    expect([plan.steps, plan.refuse?.[0]?.what]).toEqual([
+      [],
+      `the guest's fstab has "${fstab.trim()}" for /mnt/a, and mount(8) ignores the line, and the boot does not`,
+    ]);
+    expect(guestFstab.drift(want(), { fstab })).toMatchObject({ state: "differs", args: {} });
+    // The way down takes it out all the same.
+    expect(does(guestFstab.restore(want(), { line: null, fstab: true }, { fstab }))).toEqual([
+      "take the line of /mnt/a in fstab",
+    ]);
+  });
+
+  test("with a comment behind the last field is as wanted", () => {
+    const fstab = `${known} # by hand\n`;
+    expect(guestFstab.drift(want(), { fstab }).state).toBe("ok");
+  });
+
+  test("beside ours is drift", () => {
+    const fstab = `${known}\nother /mnt//a 9p ro 0 0\n`;
+    expect(guestFstab.drift(want(), { fstab })).toMatchObject({
+      state: "differs",
+      notes: [expect.stringContaining('by "other /mnt//a 9p ro 0 0"')],
+    });
+  });
+
+  test("in a unit of systemd is refused at first, and said later", () => {
+    const units = ["/etc/systemd/system/mnt-a.mount"];
+    const first = guestFstab.plan(want(), { fstab: "", units }, undefined, false);
+    expect([first.refuse?.[0]?.code, first.refuse?.[0]?.what]).toEqual([
+      "mountPointTaken",
+      "the guest has /etc/systemd/system/mnt-a.mount for /mnt/a, which systemd takes instead of a line in fstab, or beside it",
+    ]);
+    const later = guestFstab.plan(want(), { fstab: `${known}\n`, units }, undefined, true);
+    expect([later.refuse, later.steps, later.warnings?.length]).toEqual([undefined, [], 1]);
+    expect(guestFstab.drift(want(), { fstab: `${known}\n`, units }).state).toBe("differs");
+  });
+
+  test("with bytes that are no UTF-8 is remembered by its bytes, and records of before are read", () => {
+    const line = "foobar /mnt/a 9p x-note=caf\xe9";
+    const before = guestFstab.remember(want(), { fstab: `${line}\n` });
+    expect(before).toEqual({
+      line: "foobar /mnt/a 9p x-note=caf\ufffd",
+      fstab: true,
+      base64: Buffer.from(line, "latin1").toString("base64"),
+    });
+    const back = guestFstab.restore(want(), before, { fstab: `${known}\n` }).steps[0]?.run.text;
+    expect(back).toContain("\\143\\141\\146\\351");
+    expect(guestFstab.restore(want(), before, { fstab: `${line}\n` }).steps).toEqual([]);
+    const older = guestFstab.restore(
+      want(),
+      { line: "foobar /mnt/a 9p ro", fstab: true },
+      { fstab: `${known}\n` },
+    );
+    expect(older.steps[0]?.run.text).toBe(`edit_fstab '${known}' 'foobar /mnt/a 9p ro' 'keep'`);
+  });
+
+  test.each<[Partial<Parameters<typeof guestFstab.plan>[1]>, string]>([
+    [{ obstacle: { kind: "immutable", path: "/etc/fstab" } }, "fileProtected"],
+    [{ obstacle: { kind: "mount", path: "/etc/fstab" } }, "fileProtected"],
+    [{ fstab: "# a\0\n" }, "fileProtected"],
+  ])("a file that cannot be written is refused, and only where it has to be: %j", (seen, code) => {
+    const plan = guestFstab.plan(want(), { fstab: "", ...seen }, undefined, false);
+    expect(plan.refuse?.map((one) => one.code)).toEqual([code]);
+    const done = guestFstab.plan(want(), { ...seen, fstab: `${known}\n` }, undefined, false);
+    expect(done).toEqual({ steps: [] });
+  });
+});

@@ -21,7 +21,10 @@ if (domain !== "${uuid}") fail("no such domain");
 const { execute, arguments: args } = JSON.parse(json);
 const state = __dirname + "/state.json";
 if (mode === "away") fail("Guest agent is not responding: QEMU guest agent is not connected");
-if (mode === "refuses") fail("internal error: unable to execute QEMU agent command 'guest-exec': The command guest-exec has been disabled for this instance");
+if (mode === "refuses" && execute === "guest-exec") fail("internal error: unable to execute QEMU agent command 'guest-exec': The command guest-exec has been disabled for this instance");
+if (execute === "guest-fsfreeze-status") { console.log(JSON.stringify({ return: mode.startsWith("frozen") ? "frozen" : "thawed" })); process.exit(0); }
+if (mode === "frozen") fail("internal error: unable to execute QEMU agent command 'guest-exec': Command guest-exec has been disabled: the agent is in frozen state");
+if (mode === "frozenOlder") fail("internal error: unable to execute QEMU agent command 'guest-exec': The command guest-exec has been disabled for this instance");
 if (execute === "guest-exec" && args.path === "/bin/kill") { fs.writeFileSync(__dirname + "/killed", ""); process.exit(0); }
 if (execute === "guest-exec") {
   const input = Buffer.from(args["input-data"], "base64");
@@ -35,6 +38,9 @@ if (execute === "guest-exec") {
 else if (mode === "busy") {
   fs.writeFileSync(__dirname + "/mode", "");
   fail("Guest agent is not responding: Guest agent not available for now");
+} else if (mode === "freezes") {
+  fs.writeFileSync(__dirname + "/mode", "");
+  fail("internal error: unable to execute QEMU agent command 'guest-exec-status': Command guest-exec-status has been disabled: the agent is in frozen state");
 } else if (mode === "hangs") console.log(JSON.stringify({ return: { exited: false } }));
 else console.log(fs.readFileSync(state, "utf8"));
 `;
@@ -73,9 +79,12 @@ test.each([
   ]);
 });
 
-test("an agent that is too busy for an answer is asked again", async () => {
-  expect(await failure("echo done", "busy")).toMatchObject({ status: 0, stdout: Buffer.from("done\n") });
-});
+test.each(["busy", "freezes"])(
+  "an agent that has no answer for now, for it %s, is asked again",
+  async (mode) => {
+    expect(await failure("echo done", mode)).toMatchObject({ status: 0, stdout: Buffer.from("done\n") });
+  },
+);
 
 test("bytes and quotes arrive as they were sent", async () => {
   const script = sh`printf %s ${"'\"$(id)\\ ä\n"}; printf '\377\000'`.text;
@@ -91,6 +100,11 @@ test.each([
     "the guest agent went away while a script ran in the guest: it may have been carried out in part",
   ],
   ["refuses", "guestAgentRefusesExec", "the guest agent does not let the host run commands"],
+  ...["frozen", "frozenOlder"].map((mode) => [
+    mode,
+    "guestFrozen",
+    "the guest is frozen for a backup or snapshot (guest-fsfreeze), and its agent runs no commands meanwhile",
+  ]),
   ["hangs", "commandTimedOut", "a script in the guest did not end within 1 s"],
   ["truncates", "outputTooLarge", "a script printed more than 16 MiB"],
 ])(
