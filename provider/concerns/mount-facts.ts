@@ -53,7 +53,7 @@ printf '%s\n' "$at" "$(readlink -f -- "$at")"
         firstMissing: missing.length > 0 ? missing.join(" ") : undefined,
         // Of the part that is there, and the rest as it was asked for.
         realPath: posix.join(real, path.slice(at.length)),
-        entries,
+        ...(entries.length === 0 ? {} : { entries }),
       };
     },
   };

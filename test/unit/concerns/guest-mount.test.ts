@@ -269,6 +269,109 @@ dmesg() { echo '[    1.5] 9pnet: Installing 9P2000 support'; echo '[    2.5] ext
   });
 });
 
+describe("mounts in mounts", () => {
+  const root = "1 0 8:1 / / rw - ext4 /dev/vda rw";
+  const outer = "36 1 0:45 / /mnt/a rw,nodev,relatime - 9p foobar rw,access=client,msize=131072,trans=virtio";
+  const innerOn = (parent: number) =>
+    `37 ${parent} 0:46 / /mnt/a/x/in rw,relatime - 9p inner rw,access=client,msize=131072,trans=virtio`;
+  const full = {
+    kind: "directory" as const,
+    empty: false,
+    firstMissing: undefined,
+    realPath: "/mnt/a",
+    entries: ["/mnt/a/x", "/mnt/a/x/in"],
+  };
+  const madeBy = (firstMissing: string | null) => [
+    { identity: "/mnt/a/x/in", before: { firstMissing, mounted: false } },
+  ];
+  const unmountInner = "unmount /mnt/a/x/in in the guest";
+  const removeInner = "remove /mnt/a/x/in, which /mnt/a hides, if it is empty";
+  const again = "mount /mnt/a/x/in in the guest again";
+
+  test.each<[string, string | null, string[]]>([
+    ["a directory of its own", "/mnt/a/x", [unmountInner, removeInner, mount, again]],
+    ["our mount point too", "/mnt/a", [unmountInner, removeInner, mount, again]],
+    ["none", null, [unmountInner, mount, again]],
+  ])("what lies in the mount point is mounted again in it; for it was made: %s", (_, made, steps) => {
+    const seen = seenOf([root, innerOn(1)], { mountPoint: full, records: madeBy(made) });
+    const plan = guestMount.plan(want(), seen, undefined, false);
+    expect([plan.refuse, does(plan)]).toEqual([undefined, steps]);
+    // Ours to remove at last is what was made for that one.
+    expect(guestMount.remember(want(), seen)["firstMissing"]).toBe(made === "/mnt/a" ? "/mnt/a" : null);
+  });
+
+  test.each<[string, Seen, string]>([
+    [
+      "mountPointTaken",
+      seenOf([root, innerOn(1).replace("9p inner", "ext4 /dev/vdb")], { mountPoint: full }),
+      "/dev/vdb (ext4) is mounted on /mnt/a/x/in in the guest, which foobar on /mnt/a would hide",
+    ],
+    [
+      "mountBusy",
+      seenOf([root, innerOn(1)], { mountPoint: full, holders: [sleeper] }),
+      "/mnt/a/x/in in the guest would be hidden by foobar on /mnt/a and has to be mounted anew, but is in use by sleep (412)",
+    ],
+    [
+      "mountPointNotEmpty",
+      seenOf([root, innerOn(1)], { mountPoint: { ...full, entries: [...full.entries, "/mnt/a/file"] } }),
+      "/mnt/a has files in it, which the share would hide",
+    ],
+    [
+      "mountBusy",
+      seenOf([root, "36 1 0:45 / /mnt/a rw - 9p foobar rw", "37 1 0:46 / /mnt rw - tmpfs tmpfs rw"]),
+      "foobar is mounted on /mnt/a in the guest, hidden by tmpfs (tmpfs) on /mnt",
+    ],
+  ])("refuses with %s", (code, seen, what) => {
+    const plan = guestMount.plan(want(), seen, undefined, false);
+    expect([plan.refuse?.map((one) => [one.code, one.what]), plan.steps]).toEqual([[[code, what]], []]);
+  });
+
+  test("one that is hidden is missing, and what hides it is named", () => {
+    const seen = seenOf([root, outer, "38 1 0:47 / /mnt rw - tmpfs tmpfs rw"]);
+    expect(guestMount.drift(want(), seen)).toEqual({
+      state: "missing",
+      args: {},
+      notes: ["/mnt/a is not mounted in the guest in sight: it is hidden by tmpfs (tmpfs) on /mnt"],
+    });
+    const back = guestMount.restore(want(), { firstMissing: null, mounted: false }, seen);
+    expect(back.refuse?.[0]?.code).toBe("mountBusy");
+  });
+
+  test("on the way down the inner one goes first: waited for where it goes too, named where it stays", () => {
+    const seen = seenOf([root, outer, innerOn(36)]);
+    const before = { firstMissing: null, mounted: false };
+    const leaving = { ...alone, leaving: new Set(["/mnt/a/x/in"]) };
+    expect(guestMount.restore(want(), before, seen, leaving)).toEqual({ steps: [], waits: true });
+    expect(guestMount.restore(want(), before, seen, alone)).toEqual({
+      refuse: [
+        {
+          code: "mountBusy",
+          what: "/mnt/a is in use in the guest by inner (9p), which is mounted on /mnt/a/x/in",
+          remedy: "destroy the share that is mounted in it first, or both in one operation; or unmount it",
+        },
+      ],
+      steps: [],
+    });
+  });
+
+  test("an option that takes an unmount waits for what is mounted in it", () => {
+    const seen = seenOf([root, outer.replace("131072", "8192"), innerOn(36)]);
+    expect(does(guestMount.plan(want(), seen, undefined, true))).toEqual([]);
+    expect(guestMount.drift(want(), seen).busy).toBe(true);
+  });
+
+  test("who mounts in another one's mount point is in no script with it", () => {
+    const [step] = guestMount.plan(
+      want({ mountPoint: "/mnt/a/x/in" }),
+      seenOf([root], { mountPoint: { ...full, empty: true, realPath: "/mnt/a/x/in" } }),
+      undefined,
+      false,
+    ).steps;
+    expect(step?.apart).toEqual(["mounts around /mnt", "mounts around /mnt/a", "mounts around /mnt/a/x"]);
+    expect(guestMount.facts(want()).around).toMatchObject({ key: "mounts around /mnt/a", guard: true });
+  });
+});
+
 describe("restore", () => {
   const remove = "remove /mnt/a, if it is empty";
   test.each<[string, string | null, Seen, string[]]>([

@@ -97,6 +97,23 @@ describe("holdersOf", () => {
     );
   });
 
+  test("a guest with more open files than one command takes as arguments", () => {
+    const path = join(folder, "share");
+    mkdirSync(path);
+    writeFileSync(join(folder, "mountinfo"), `36 1 0:999999 / ${path} rw - 9p foobar rw\n`);
+    // Their names alone are more than 2 MiB, the stack of a process by default (execve(2), man-pages 6.03).
+    const fds = join(folder, "proc/99999990/fd");
+    mkdirSync(fds, { recursive: true });
+    const long = "1".repeat(180);
+    for (let index = 0; index < 12_000; index += 1) symlinkSync("/nowhere", join(fds, `${long}${index}`));
+    symlinkSync(join(path, "open"), join(fds, "3"));
+    const rewrite = (text: string) =>
+      inFolder(text)
+        .replaceAll("/proc/[0-9]*/", `${folder}/proc/[0-9]*/`)
+        .replace(".* /proc/", `.* ${folder}/proc/`);
+    expect(runFact(holdersOf(path), rewrite)).toEqual([{ who: " (99999990)", writes: false }]);
+  });
+
   test("of what is not mounted there are none", () => {
     writeFileSync(join(folder, "mountinfo"), "");
     sleep(folder, "ignore");
@@ -127,12 +144,23 @@ describe("mountPointOf", () => {
     ["link/full", "directory", false, undefined, "real/full"],
     ["link/new/er", "missing", true, "link/new", "real/new/er"],
   ])("%s is %s", (path, kind, empty, firstMissing, realPath) => {
-    expect(runFact(mountPointOf(join(folder, path)))).toEqual({
+    const { entries, ...found } = runFact(mountPointOf(join(folder, path)));
+    expect(entries).toEqual(!empty && kind === "directory" ? expect.any(Array) : undefined);
+    expect(found).toEqual({
       kind,
       empty,
       firstMissing: firstMissing && join(folder, firstMissing),
       realPath: join(folder, realPath),
     });
+  });
+
+  test("what is in it is listed to any depth, as far as twenty", () => {
+    expect(runFact(mountPointOf(join(folder, "real"))).entries).toEqual([
+      join(folder, "real/full"),
+      join(folder, "real/full/file"),
+    ]);
+    for (let index = 0; index < 30; index += 1) mkdirSync(join(folder, "real/full/file", String(index)));
+    expect(runFact(mountPointOf(join(folder, "real"))).entries).toHaveLength(20);
   });
 
   test("a link to nothing above it leads to what is not there", () => {
