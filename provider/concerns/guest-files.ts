@@ -39,7 +39,7 @@ printf '%s %s\n' "$kind" "$path"`,
 /** Why a file cannot be written, known before anything is; undefined: it can be, as far as one sees. */
 export function notReplaceable(
   file: string,
-  seen: { readonly obstacle?: Obstacle | undefined; readonly mounts?: readonly Mount[] },
+  seen: { readonly obstacle?: Obstacle | undefined; readonly mounts?: readonly Mount[] | undefined },
 ): Refusal | undefined {
   const { kind = "none", path = file } = seen.obstacle ?? {};
   const mount = mountHolding(seen.mounts ?? [], path);

@@ -23,7 +23,7 @@ interface FstabSeen {
   readonly units?: readonly string[];
   /** What keeps the file from being replaced. */
   readonly obstacle?: Obstacle | undefined;
-  readonly mounts?: readonly Mount[];
+  readonly mounts?: readonly Mount[] | undefined;
 }
 
 /**
@@ -56,103 +56,102 @@ const fstab: Fact<string | undefined> = {
  *
  * Refuses with `mountPointTaken`. Source: fstab(5) of util-linux 2.38.
  */
-export const guestFstab: Concern<
-  FstabEntry,
-  FstabSeen,
-  FstabBefore,
-  typeof restoreNeeds,
-  typeof driftNeeds
-> = {
-  layer: "fstab",
-  place: "guest",
-  up: "guestBoot",
-  down: "guest",
-  scope: "domain",
-  want: (spec) => fstabEntryOf(spec),
-  identity: (want) => want.mountPoint,
-  facts: (want): Facts<FstabSeen> => ({
-    fstab,
-    units: unitsOf(want.mountPoint),
-    obstacle: obstacleTo("/etc/fstab"),
-    mounts: guestMounts,
-  }),
-  needs: { restore: restoreNeeds, drift: driftNeeds },
+export const guestFstab: Concern<FstabEntry, FstabSeen, FstabBefore, typeof restoreNeeds, typeof driftNeeds> =
+  {
+    layer: "fstab",
+    place: "guest",
+    up: "guestBoot",
+    down: "guest",
+    scope: "domain",
+    want: (spec) => fstabEntryOf(spec),
+    identity: (want) => want.mountPoint,
+    facts: (want): Facts<FstabSeen> => ({
+      fstab,
+      units: unitsOf(want.mountPoint),
+      obstacle: obstacleTo("/etc/fstab"),
+      mounts: guestMounts,
+    }),
+    needs: { restore: restoreNeeds, drift: driftNeeds },
 
-  plan(want, seen, _before, known) {
-    const lines = linesAt(seen.fstab ?? "", want.mountPoint);
-    const [first, second] = lines;
-    const other = lines.find(({ entry }) => !isOurs(entry, want));
-    // Ours under a former tag is a 9p line; what is not 9p was put there by somebody else, whatever stood there before.
-    const stranger = second ? (other ?? second) : known && other?.entry.type === "9p" ? undefined : other;
-    const line = formatFstabEntry(want);
-    const unit = seen.units?.[0];
-    const isDone = first !== undefined && first.differs === undefined && sameEntry(first.entry, want);
-    const refusal =
-      (stranger && taken(want, stranger)) ??
-      (first?.differs === undefined ? undefined : readDifferently(want, first)) ??
-      (unit !== undefined && !first ? overridden(want, unit) : undefined) ??
-      (isDone ? undefined : (damaged(seen) ?? notReplaceable("/etc/fstab", seen)));
-    if (refusal) return { refuse: [refusal], steps: [] };
-    const warnings = unit === undefined ? {} : { warnings: [overridden(want, unit).what] };
-    if (isDone) return { steps: [], ...warnings };
-    const at = `the line of ${want.mountPoint}`;
-    return {
-      steps: [
-        first
-          ? replaceLine(`set ${at} in fstab`, first.bytes, bytesOf(line))
-          : addLine(`add ${at} in fstab`, bytesOf(line), seen.fstab !== undefined),
-      ],
-      ...warnings,
-    };
-  },
+    plan(want, seen, _before, known) {
+      const lines = linesAt(seen.fstab ?? "", want.mountPoint);
+      const [first, second] = lines;
+      const other = lines.find(({ entry }) => !isOurs(entry, want));
+      // Ours under a former tag is a 9p line; what is not 9p was put there by somebody else, whatever stood there before.
+      const stranger = second ? (other ?? second) : known && other?.entry.type === "9p" ? undefined : other;
+      const line = formatFstabEntry(want);
+      const unit = seen.units?.[0];
+      const isDone = first !== undefined && first.differs === undefined && sameEntry(first.entry, want);
+      const refusal =
+        (stranger && taken(want, stranger)) ??
+        (first?.differs === undefined ? undefined : readDifferently(want, first)) ??
+        (unit !== undefined && !first ? overridden(want, unit) : undefined) ??
+        (isDone ? undefined : (damaged(seen) ?? notReplaceable("/etc/fstab", seen)));
+      if (refusal) return { refuse: [refusal], steps: [] };
+      const warnings = unit === undefined ? {} : { warnings: [overridden(want, unit).what] };
+      if (isDone) return { steps: [], ...warnings };
+      const at = `the line of ${want.mountPoint}`;
+      return {
+        steps: [
+          first
+            ? replaceLine(`set ${at} in fstab`, first.bytes, bytesOf(line))
+            : addLine(`add ${at} in fstab`, bytesOf(line), seen.fstab !== undefined),
+        ],
+        ...warnings,
+      };
+    },
 
-  remember(want, seen) {
-    const [line] = linesAt(seen.fstab ?? "", want.mountPoint);
-    const isText = line === undefined || bytesOf(line.text) === line.bytes;
-    return {
-      line: line?.text ?? null,
-      fstab: seen.fstab !== undefined,
-      ...(isText ? {} : { base64: Buffer.from(line.bytes, "latin1").toString("base64") }),
-    };
-  },
+    remember(want, seen) {
+      const [line] = linesAt(seen.fstab ?? "", want.mountPoint);
+      const isText = line === undefined || bytesOf(line.text) === line.bytes;
+      return {
+        line: line?.text ?? null,
+        fstab: seen.fstab !== undefined,
+        ...(isText ? {} : { base64: Buffer.from(line.bytes, "latin1").toString("base64") }),
+      };
+    },
 
-  restore(old, before, seen, context) {
-    const tags = context?.tags ?? new Set();
-    const line = linesAt(seen.fstab ?? "", old.mountPoint).find(
-      ({ entry }) => isOurs(entry, old) || (entry.type === "9p" && tags.has(entry.source)),
-    );
-    const former = formerBytes(before);
-    if (!line || line.bytes === former) return { steps: [] };
-    const refusal = damaged(seen) ?? notReplaceable("/etc/fstab", seen);
-    if (refusal) return { refuse: [refusal], steps: [] };
-    return {
-      steps: [
-        former === undefined
-          ? takeLine(`take the line of ${old.mountPoint} in fstab`, line.bytes, before.fstab)
-          : replaceLine(`give back the line of ${old.mountPoint} in fstab`, line.bytes, former),
-      ],
-    };
-  },
+    restore(old, before, seen, context) {
+      const tags = context?.tags ?? new Set();
+      const line = linesAt(seen.fstab ?? "", old.mountPoint).find(
+        ({ entry }) => isOurs(entry, old) || (entry.type === "9p" && tags.has(entry.source)),
+      );
+      const former = formerBytes(before);
+      if (!line || line.bytes === former) return { steps: [] };
+      const refusal = damaged(seen) ?? notReplaceable("/etc/fstab", seen);
+      if (refusal) return { refuse: [refusal], steps: [] };
+      return {
+        steps: [
+          former === undefined
+            ? takeLine(`take the line of ${old.mountPoint} in fstab`, line.bytes, before.fstab)
+            : replaceLine(`give back the line of ${old.mountPoint} in fstab`, line.bytes, former),
+        ],
+      };
+    },
 
-  drift(want, seen) {
-    const lines = linesAt(seen.fstab ?? "", want.mountPoint);
-    const line = lines.find(({ entry }) => isOurs(entry, want));
-    if (!line)
-      return { state: "missing", args: {}, notes: [`the guest's fstab has no line for ${want.mountPoint}`] };
-    const others = [
-      ...lines.filter((one) => one !== line).map((one) => taken(want, one).what),
-      ...(line.differs === undefined ? [] : [readDifferently(want, line).what]),
-      ...(seen.units ?? []).map((unit) => overridden(want, unit).what),
-    ];
-    if (sameEntry(line.entry, want))
-      return others.length === 0 ? asWanted : { state: "differs", args: {}, notes: others };
-    return {
-      state: "differs",
-      args: argumentsThatDiffer(line.entry, want),
-      notes: [`the guest's fstab has "${line.text}", wanted is "${formatFstabEntry(want)}"`, ...others],
-    };
-  },
-};
+    drift(want, seen) {
+      const lines = linesAt(seen.fstab ?? "", want.mountPoint);
+      const line = lines.find(({ entry }) => isOurs(entry, want));
+      if (!line)
+        return {
+          state: "missing",
+          args: {},
+          notes: [`the guest's fstab has no line for ${want.mountPoint}`],
+        };
+      const others = [
+        ...lines.filter((one) => one !== line).map((one) => taken(want, one).what),
+        ...(line.differs === undefined ? [] : [readDifferently(want, line).what]),
+        ...(seen.units ?? []).map((unit) => overridden(want, unit).what),
+      ];
+      if (sameEntry(line.entry, want))
+        return others.length === 0 ? asWanted : { state: "differs", args: {}, notes: others };
+      return {
+        state: "differs",
+        args: argumentsThatDiffer(line.entry, want),
+        notes: [`the guest's fstab has "${line.text}", wanted is "${formatFstabEntry(want)}"`, ...others],
+      };
+    },
+  };
 
 function taken(want: FstabEntry, line: FstabLine): Refusal {
   return {

@@ -69,276 +69,271 @@ type MountBefore = {
  * Refuses with `mountPointTaken`, `mountPointNotEmpty`, `mountPointIsLink`, `mountBusy`.
  * Source: mount(8), umount(8) of util-linux 2.38; fs/9p/v9fs.c, Linux 6.1.
  */
-export const guestMount: Concern<
-  MountWant,
-  MountSeen,
-  MountBefore,
-  typeof restoreNeeds,
-  typeof driftNeeds
-> = {
-  layer: "mount",
-  place: "guest",
-  up: "guestLive",
-  down: "guest",
-  scope: "domain",
+export const guestMount: Concern<MountWant, MountSeen, MountBefore, typeof restoreNeeds, typeof driftNeeds> =
+  {
+    layer: "mount",
+    place: "guest",
+    up: "guestLive",
+    down: "guest",
+    scope: "domain",
 
-  want: (spec) =>
-    spec.guest
-      ? {
-          source: spec.source,
-          tag: spec.tag,
-          mountPoint: spec.guest.mountPoint,
-          options: formatMountOptions(spec.guest.options, spec.readOnly),
-          automount: spec.guest.options.automount,
-          now: spec.guest.mount === "now",
-        }
-      : undefined,
-  identity: (want) => want.mountPoint,
-  facts: (want): Facts<MountSeen> => ({
-    mounts: guestMounts,
-    around: mountsAround(want.mountPoint),
-    mountPoint: mountPointOf(want.mountPoint),
-    holders: holdersOf(want.mountPoint),
-    release: kernelRelease,
-    live: liveDomain,
-    records: recordsOfDomain("mount"),
-  }),
-  needs: { restore: restoreNeeds, drift: driftNeeds },
+    want: (spec) =>
+      spec.guest
+        ? {
+            source: spec.source,
+            tag: spec.tag,
+            mountPoint: spec.guest.mountPoint,
+            options: formatMountOptions(spec.guest.options, spec.readOnly),
+            automount: spec.guest.options.automount,
+            now: spec.guest.mount === "now",
+          }
+        : undefined,
+    identity: (want) => want.mountPoint,
+    facts: (want): Facts<MountSeen> => ({
+      mounts: guestMounts,
+      around: mountsAround(want.mountPoint),
+      mountPoint: mountPointOf(want.mountPoint),
+      holders: holdersOf(want.mountPoint),
+      release: kernelRelease,
+      live: liveDomain,
+      records: recordsOfDomain("mount"),
+    }),
+    needs: { restore: restoreNeeds, drift: driftNeeds },
 
-  plan(want, seen, before, known, context) {
-    const at = mountAt(seen.mounts, want.mountPoint);
-    const mounted = at && isOurs(at, want);
-    // Known: what is mounted there under another tag is this share under its former one.
-    const former = at?.type === "9p" && known;
-    if (at && !mounted && !former && !isAutomount(at)) {
-      return {
-        refuse: [
-          {
-            code: "mountPointTaken",
-            what: `${at.source} (${at.type}) is mounted on ${want.mountPoint}; this share would mount ${want.tag} there`,
-            remedy: "unmount it, or choose another mount point",
-          },
-        ],
-        steps: [],
-      };
-    }
-    if (!at && seen.mountPoint.realPath !== want.mountPoint) {
-      return {
-        refuse: [
-          {
-            code: "mountPointIsLink",
-            what: `${want.mountPoint} leads through a link to ${seen.mountPoint.realPath} in the guest, and that is what the kernel would call it`,
-            remedy: `give guest.mountPoint as "${seen.mountPoint.realPath}"`,
-          },
-        ],
-        steps: [],
-      };
-    }
-    const hider = hiddenAt(want, seen.mounts);
-    if (hider !== undefined && want.now) {
-      return {
-        refuse: [
-          {
-            code: "mountBusy",
-            what: `${want.tag} is mounted on ${want.mountPoint} in the guest, hidden by ${hider}`,
-            remedy: "unmount that, or choose another mount point",
-          },
-        ],
-        steps: [],
-      };
-    }
-    const elsewhere = seen.mounts.find(
-      (one) =>
-        one.type === "9p" && one.source === want.tag && !context?.mountPoints.has(one.mountPoint) && !at,
-    );
-    if (elsewhere && isLive(want, seen.live) && want.now) {
-      return {
-        refuse: [
-          {
-            code: "mountBusy",
-            what: `${want.tag} is mounted on ${elsewhere.mountPoint} in the guest already, and a kernel mounts a virtio device once`,
-            remedy: `unmount it, or give guest.mountPoint as "${elsewhere.mountPoint}"`,
-          },
-        ],
-        steps: [],
-      };
-    }
-    if (!at && seen.mountPoint.kind === "other") {
-      return {
-        refuse: [
-          {
-            code: "mountPointTaken",
-            what: `${want.mountPoint} is not a directory`,
-            remedy: "choose another mount point",
-          },
-        ],
-        steps: [],
-      };
-    }
-    const inside = at ? [] : mountsBelow(seen.mounts, want.mountPoint);
-    const stranger = inside.find((one) => !canBeMountedAgain(one, seen.mounts));
-    if (stranger && want.now) {
-      return {
-        refuse: [
-          {
-            code: "mountPointTaken",
-            what: `${stranger.source} (${stranger.type}) is mounted on ${stranger.mountPoint} in the guest, which ${want.tag} on ${want.mountPoint} would hide`,
-            remedy: "unmount it, or choose another mount point",
-          },
-        ],
-        steps: [],
-      };
-    }
-    const isOnTheWay = (entry: string): boolean =>
-      inside.some(({ mountPoint }) => isAtOrBelow(mountPoint, entry));
-    const isEmpty =
-      seen.mountPoint.empty ||
-      (inside.length > 0 && seen.mountPoint.entries?.every((entry) => isOnTheWay(entry)) === true);
-    if (!at && !isEmpty && before === undefined) {
-      return {
-        refuse: [
-          {
-            code: "mountPointNotEmpty",
-            what: `${want.mountPoint} has files in it, which the share would hide`,
-            remedy: "move them away, or choose another mount point",
-          },
-        ],
-        steps: [],
-      };
-    }
-    if (!want.now || !isLive(want, seen.live)) return { steps: [] };
-    if (want.automount && at && isAutomount(at)) return { steps: [] };
-    const users = usersOf(seen, want.mountPoint);
-    if (inside.length > 0 && seen.holders.length > 0) {
-      return {
-        refuse: [
-          {
-            code: "mountBusy",
-            what: `${inside.map(({ mountPoint }) => mountPoint).join(", ")} in the guest would be hidden by ${want.tag} on ${want.mountPoint} and has to be mounted anew, but is in use by ${users.join(", ")}`,
-            remedy: "stop them, and try again",
-          },
-        ],
-        steps: [],
-      };
-    }
-    if (mounted) {
-      const differences = differencesOf(want, at, seen);
-      const waiting = differences.filter((one) => mustWait(one, seen, want.mountPoint));
-      const inPlace = differences.every(({ byRemount }) => byRemount) || waiting.length > 0;
-      if (inPlace) return remountPlan(want, at, seen, differences, waiting);
-    } else if (at && !isAutomount(at) && users.length > 0) {
-      return {
-        steps: [],
-        warnings: [
-          `${want.mountPoint} stays mounted from ${at.source} until it is unmounted: in use by ${users.join(", ")}`,
-        ],
-      };
-    }
-    return {
-      steps: [
-        ...(seen.mountPoint.kind === "missing"
-          ? [
-              {
-                does: `make ${want.mountPoint} in the guest`,
-                run: sh`umask 022; mkdir -p -- ${want.mountPoint}`,
-              },
-            ]
-          : []),
-        ...(at ? [unmountStep(at, isAutomounted(seen.mounts, at.mountPoint))] : []),
-        ...inside.toReversed().flatMap((one) => takeAway(one, want, seen)),
-        mountStep(want.mountPoint, want.tag, want.automount),
-        ...inside.map((one) => mountAgainStep(one, isAutomounted(seen.mounts, one.mountPoint))),
-      ],
-    };
-  },
-
-  remember(want, seen) {
-    const at = mountAt(seen.mounts, want.mountPoint);
-    // A directory above it that another share made is the last one's to remove.
-    const made = (seen.records ?? [])
-      .flatMap(({ before }) => (before as MountBefore).firstMissing ?? [])
-      .filter((path) => isAtOrBelow(want.mountPoint, path));
-    const own = seen.mountPoint.firstMissing;
-    const [first] = [...made, ...(own === undefined ? [] : [own])].sort((a, b) => a.length - b.length);
-    return {
-      firstMissing: first ?? null,
-      mounted: at !== undefined && isOurs(at, want),
-    };
-  },
-
-  restore(old, before, seen, context) {
-    const at = mountAt(seen.mounts, old.mountPoint);
-    const ours = at !== undefined && (isOurs(at, old) || isFormer(at, old, seen.live) || isAutomount(at));
-    const mounted = ours && !before.mounted;
-    const inside = mounted ? mountsBelow(seen.mounts, old.mountPoint) : [];
-    if (inside.length > 0 && inside.every(({ mountPoint }) => context?.leaving?.has(mountPoint) === true)) {
-      return { steps: [], waits: true };
-    }
-    const users = usersOf(seen, old.mountPoint);
-    if (mounted && users.length > 0) {
-      return {
-        refuse: [
-          {
-            code: "mountBusy",
-            what: `${old.mountPoint} is in use in the guest by ${users.join(", ")}`,
-            remedy:
-              inside.length > 0
-                ? "destroy the share that is mounted in it first, or both in one operation; or unmount it"
-                : "stop them, and try again: a share is never unmounted lazily or by force",
-          },
-        ],
-        steps: [],
-      };
-    }
-    const hider = hiddenAt(old, seen.mounts);
-    if (hider !== undefined && !before.mounted) {
-      return {
-        refuse: [
-          {
-            code: "mountBusy",
-            what: `${old.tag} is mounted on ${old.mountPoint} in the guest, and cannot be unmounted there: it is hidden by ${hider}`,
-            remedy: "unmount that, and try again",
-          },
-        ],
-        steps: [],
-      };
-    }
-    const made = before.firstMissing;
-    return {
-      steps: [
-        ...(mounted ? [unmountStep(at, isAutomounted(seen.mounts, at.mountPoint))] : []),
-        ...(made !== null && seen.mountPoint.kind === "directory"
-          ? [{ does: `remove ${old.mountPoint}, if it is empty`, run: removeMade(old.mountPoint, made) }]
-          : []),
-      ],
-    };
-  },
-
-  drift(want, seen) {
-    if (!want.now) return { state: "unmanaged", args: {}, notes: [] };
-    const at = mountAt(seen.mounts, want.mountPoint);
-    if (!at || !(isOurs(at, want) || (want.automount && isAutomount(at)))) {
+    plan(want, seen, before, known, context) {
+      const at = mountAt(seen.mounts, want.mountPoint);
+      const mounted = at && isOurs(at, want);
+      // Known: what is mounted there under another tag is this share under its former one.
+      const former = at?.type === "9p" && known;
+      if (at && !mounted && !former && !isAutomount(at)) {
+        return {
+          refuse: [
+            {
+              code: "mountPointTaken",
+              what: `${at.source} (${at.type}) is mounted on ${want.mountPoint}; this share would mount ${want.tag} there`,
+              remedy: "unmount it, or choose another mount point",
+            },
+          ],
+          steps: [],
+        };
+      }
+      if (!at && seen.mountPoint.realPath !== want.mountPoint) {
+        return {
+          refuse: [
+            {
+              code: "mountPointIsLink",
+              what: `${want.mountPoint} leads through a link to ${seen.mountPoint.realPath} in the guest, and that is what the kernel would call it`,
+              remedy: `give guest.mountPoint as "${seen.mountPoint.realPath}"`,
+            },
+          ],
+          steps: [],
+        };
+      }
       const hider = hiddenAt(want, seen.mounts);
-      const hidden = hider === undefined ? "" : ` in sight: it is hidden by ${hider}`;
+      if (hider !== undefined && want.now) {
+        return {
+          refuse: [
+            {
+              code: "mountBusy",
+              what: `${want.tag} is mounted on ${want.mountPoint} in the guest, hidden by ${hider}`,
+              remedy: "unmount that, or choose another mount point",
+            },
+          ],
+          steps: [],
+        };
+      }
+      const elsewhere = seen.mounts.find(
+        (one) =>
+          one.type === "9p" && one.source === want.tag && !context?.mountPoints.has(one.mountPoint) && !at,
+      );
+      if (elsewhere && isLive(want, seen.live) && want.now) {
+        return {
+          refuse: [
+            {
+              code: "mountBusy",
+              what: `${want.tag} is mounted on ${elsewhere.mountPoint} in the guest already, and a kernel mounts a virtio device once`,
+              remedy: `unmount it, or give guest.mountPoint as "${elsewhere.mountPoint}"`,
+            },
+          ],
+          steps: [],
+        };
+      }
+      if (!at && seen.mountPoint.kind === "other") {
+        return {
+          refuse: [
+            {
+              code: "mountPointTaken",
+              what: `${want.mountPoint} is not a directory`,
+              remedy: "choose another mount point",
+            },
+          ],
+          steps: [],
+        };
+      }
+      const inside = at ? [] : mountsBelow(seen.mounts, want.mountPoint);
+      const stranger = inside.find((one) => !canBeMountedAgain(one, seen.mounts));
+      if (stranger && want.now) {
+        return {
+          refuse: [
+            {
+              code: "mountPointTaken",
+              what: `${stranger.source} (${stranger.type}) is mounted on ${stranger.mountPoint} in the guest, which ${want.tag} on ${want.mountPoint} would hide`,
+              remedy: "unmount it, or choose another mount point",
+            },
+          ],
+          steps: [],
+        };
+      }
+      const isOnTheWay = (entry: string): boolean =>
+        inside.some(({ mountPoint }) => isAtOrBelow(mountPoint, entry));
+      const isEmpty =
+        seen.mountPoint.empty ||
+        (inside.length > 0 && seen.mountPoint.entries?.every((entry) => isOnTheWay(entry)) === true);
+      if (!at && !isEmpty && before === undefined) {
+        return {
+          refuse: [
+            {
+              code: "mountPointNotEmpty",
+              what: `${want.mountPoint} has files in it, which the share would hide`,
+              remedy: "move them away, or choose another mount point",
+            },
+          ],
+          steps: [],
+        };
+      }
+      if (!want.now || !isLive(want, seen.live)) return { steps: [] };
+      if (want.automount && at && isAutomount(at)) return { steps: [] };
+      const users = usersOf(seen, want.mountPoint);
+      if (inside.length > 0 && seen.holders.length > 0) {
+        return {
+          refuse: [
+            {
+              code: "mountBusy",
+              what: `${inside.map(({ mountPoint }) => mountPoint).join(", ")} in the guest would be hidden by ${want.tag} on ${want.mountPoint} and has to be mounted anew, but is in use by ${users.join(", ")}`,
+              remedy: "stop them, and try again",
+            },
+          ],
+          steps: [],
+        };
+      }
+      if (mounted) {
+        const differences = differencesOf(want, at, seen);
+        const waiting = differences.filter((one) => mustWait(one, seen, want.mountPoint));
+        const inPlace = differences.every(({ byRemount }) => byRemount) || waiting.length > 0;
+        if (inPlace) return remountPlan(want, at, seen, differences, waiting);
+      } else if (at && !isAutomount(at) && users.length > 0) {
+        return {
+          steps: [],
+          warnings: [
+            `${want.mountPoint} stays mounted from ${at.source} until it is unmounted: in use by ${users.join(", ")}`,
+          ],
+        };
+      }
       return {
-        state: "missing",
-        args: {},
-        notes: [`${want.mountPoint} is not mounted in the guest${hidden}`],
+        steps: [
+          ...(seen.mountPoint.kind === "missing"
+            ? [
+                {
+                  does: `make ${want.mountPoint} in the guest`,
+                  run: sh`umask 022; mkdir -p -- ${want.mountPoint}`,
+                },
+              ]
+            : []),
+          ...(at ? [unmountStep(at, isAutomounted(seen.mounts, at.mountPoint))] : []),
+          ...inside.toReversed().flatMap((one) => takeAway(one, want, seen)),
+          mountStep(want.mountPoint, want.tag, want.automount),
+          ...inside.map((one) => mountAgainStep(one, isAutomounted(seen.mounts, one.mountPoint))),
+        ],
       };
-    }
-    const differences = isAutomount(at) ? [] : differencesOf(want, at, seen);
-    if (differences.length === 0) return asWanted;
-    const list = (side: "shown" | "wanted"): string => differences.map((one) => one[side]).join(", ");
-    return {
-      state: "differs",
-      args: Object.assign({}, ...differences.map(({ args }) => args)) as Drift["args"],
-      notes: [
-        `${want.mountPoint} differs in its mount options: it has ${list("shown")}; wanted is ${list("wanted")}`,
-      ],
-      busy: differences.every((one) => mustWait(one, seen, want.mountPoint)),
-    };
-  },
-};
+    },
+
+    remember(want, seen) {
+      const at = mountAt(seen.mounts, want.mountPoint);
+      // A directory above it that another share made is the last one's to remove.
+      const made = (seen.records ?? [])
+        .flatMap(({ before }) => (before as MountBefore).firstMissing ?? [])
+        .filter((path) => isAtOrBelow(want.mountPoint, path));
+      const own = seen.mountPoint.firstMissing;
+      const [first] = [...made, ...(own === undefined ? [] : [own])].sort((a, b) => a.length - b.length);
+      return {
+        firstMissing: first ?? null,
+        mounted: at !== undefined && isOurs(at, want),
+      };
+    },
+
+    restore(old, before, seen, context) {
+      const at = mountAt(seen.mounts, old.mountPoint);
+      const ours = at !== undefined && (isOurs(at, old) || isFormer(at, old, seen.live) || isAutomount(at));
+      const mounted = ours && !before.mounted;
+      const inside = mounted ? mountsBelow(seen.mounts, old.mountPoint) : [];
+      if (inside.length > 0 && inside.every(({ mountPoint }) => context?.leaving?.has(mountPoint) === true)) {
+        return { steps: [], waits: true };
+      }
+      const users = usersOf(seen, old.mountPoint);
+      if (mounted && users.length > 0) {
+        return {
+          refuse: [
+            {
+              code: "mountBusy",
+              what: `${old.mountPoint} is in use in the guest by ${users.join(", ")}`,
+              remedy:
+                inside.length > 0
+                  ? "destroy the share that is mounted in it first, or both in one operation; or unmount it"
+                  : "stop them, and try again: a share is never unmounted lazily or by force",
+            },
+          ],
+          steps: [],
+        };
+      }
+      const hider = hiddenAt(old, seen.mounts);
+      if (hider !== undefined && !before.mounted) {
+        return {
+          refuse: [
+            {
+              code: "mountBusy",
+              what: `${old.tag} is mounted on ${old.mountPoint} in the guest, and cannot be unmounted there: it is hidden by ${hider}`,
+              remedy: "unmount that, and try again",
+            },
+          ],
+          steps: [],
+        };
+      }
+      const made = before.firstMissing;
+      return {
+        steps: [
+          ...(mounted ? [unmountStep(at, isAutomounted(seen.mounts, at.mountPoint))] : []),
+          ...(made !== null && seen.mountPoint.kind === "directory"
+            ? [{ does: `remove ${old.mountPoint}, if it is empty`, run: removeMade(old.mountPoint, made) }]
+            : []),
+        ],
+      };
+    },
+
+    drift(want, seen) {
+      if (!want.now) return { state: "unmanaged", args: {}, notes: [] };
+      const at = mountAt(seen.mounts, want.mountPoint);
+      if (!at || !(isOurs(at, want) || (want.automount && isAutomount(at)))) {
+        const hider = hiddenAt(want, seen.mounts);
+        const hidden = hider === undefined ? "" : ` in sight: it is hidden by ${hider}`;
+        return {
+          state: "missing",
+          args: {},
+          notes: [`${want.mountPoint} is not mounted in the guest${hidden}`],
+        };
+      }
+      const differences = isAutomount(at) ? [] : differencesOf(want, at, seen);
+      if (differences.length === 0) return asWanted;
+      const list = (side: "shown" | "wanted"): string => differences.map((one) => one[side]).join(", ");
+      return {
+        state: "differs",
+        args: Object.assign({}, ...differences.map(({ args }) => args)) as Drift["args"],
+        notes: [
+          `${want.mountPoint} differs in its mount options: it has ${list("shown")}; wanted is ${list("wanted")}`,
+        ],
+        busy: differences.every((one) => mustWait(one, seen, want.mountPoint)),
+      };
+    },
+  };
 
 /** What the kernel really uses, sample: `rw,relatime,access=client,msize=512000,trans=virtio`. Empty: not mounted. */
 export function effectiveOptions(seen: readonly Mount[], tag: string, mountPoint: string): string {
