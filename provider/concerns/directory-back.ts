@@ -1,7 +1,9 @@
 import type { Concern, Step } from "../engine/concern";
+import { mountHolding } from "../formats/mountinfo";
 import { formatOctalMode, parseOctalMode } from "../formats/octal-mode";
-import { isSame, orUnwritable, recordedPaths, unmanagedChanges } from "./directory-checks";
+import { orUnwritable, recordedPaths, unmanagedChanges } from "./directory-checks";
 import { type DirectoryBefore, type DirectorySeen, type DirectoryWant, type Stood } from "./directory-facts";
+import { directoryAt, hasInodeOf, isSame } from "./directory-identity";
 import { createdMode } from "./directory-owner";
 import { chmodStep, chownSteps, giveUpOwn, restoreAttributes } from "./directory-steps";
 import { placeOf, recordsOf } from "./ledger";
@@ -36,7 +38,7 @@ export const restoreDirectory: Concern<DirectoryWant, DirectorySeen, DirectoryBe
     ...(seen.linksMapped ? [forgetLinks(old.path)] : []),
   ];
   if (!old.giveBack) return { steps: forget, forgets: true };
-  const isThere = entry?.kind === "directory" && (before.created || isSame(entry, before));
+  const isThere = entry?.kind === "directory" && (before.created || isSame(old.path, entry, seen, before));
   const outer = seen.takenAround.find((above) => recordedPaths(seen).includes(above));
   const had = before.created ? undefined : { ...before, mode: parseOctalMode(before.mode) ?? createdMode };
   if (!isThere) {
@@ -83,6 +85,7 @@ export const restoreDirectory: Concern<DirectoryWant, DirectorySeen, DirectoryBe
     return { ...gone, steps: [...steps, ...gone.steps], warnings: [...warnings, ...(gone.warnings ?? [])] };
   }
   const { path } = at;
+  const own = directoryAt(path, entry, seen);
   const mode = parseOctalMode(before.mode) ?? createdMode;
   const chowned = entry.uid !== before.uid || entry.gid !== before.gid;
   const { user } = seen.user;
@@ -99,12 +102,17 @@ export const restoreDirectory: Concern<DirectoryWant, DirectorySeen, DirectoryBe
   return orUnwritable(old, seen, {
     steps: [
       ...steps,
-      ...chownSteps(at, before, entry, `give ${path} back to ${before.uid}:${before.gid}`),
-      ...(entry.mode !== mode ? [chmodStep(at, mode, entry.mode)] : []),
-      ...restoreAttributes(at, before.attributes, seen.attributes),
+      ...chownSteps(own, before, entry, `give ${path} back to ${before.uid}:${before.gid}`),
+      ...(entry.mode !== mode ? [chmodStep(own, mode, entry.mode)] : []),
+      ...restoreAttributes(own, before.attributes, seen.attributes),
     ],
     warnings: [
       ...warnings,
+      ...(isChanged && !hasInodeOf(entry, before)
+        ? [
+            `${path} has another inode or time of birth than at first contact, as its file system (${mountHolding(seen.mounts, path)?.type ?? ""}) gives it: it is taken for the same directory by its path`,
+          ]
+        : []),
       ...unmanagedChanges(old, before, seen, entry, context?.stood["directory"] as Stood | undefined),
     ],
   });

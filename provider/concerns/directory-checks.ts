@@ -10,6 +10,7 @@ import type {
   ForeignRecord,
   Stood,
 } from "./directory-facts";
+import { type FileSystem, fileSystemOf, isSame, type KnownBy } from "./directory-identity";
 import { createdMode, type Owner, qemuLabel, resolveOwner } from "./directory-owner";
 
 /** Everything for which a share's directory is refused. Pure. */
@@ -66,11 +67,11 @@ export function standing(
     ];
   }
   const then = recorded && !recorded.created ? recorded : stood;
-  if (then && !isSame(entry, then)) {
+  if (then && !isSame(want.path, entry, seen, then)) {
     return [
       {
         code: "sourceMoved",
-        what: `${want.path} is not the directory that it was: inode ${entry.inode} made at ${entry.born}, it was ${then.inode} made at ${then.born}${holders && ` at first contact${holders}`}`,
+        what: `${want.path} is not the directory that it was: ${identityText(entry, fileSystemOf(seen, want.path).fileSystem)}, it was ${identityText(then, then.fileSystem)}${holders && ` at first contact${holders}`}`,
         remedy: foreign
           ? "mount the file system that it was on; if the change was meant, destroy those shares, and where nothing is left of them to destroy remove the record that names it in /var/lib/virtio9p/host"
           : "mount the file system that it was on; if the change was meant, destroy the share and create it again",
@@ -148,6 +149,11 @@ export function notOwned(want: DirectoryWant, seen: DirectorySeen, owner: Owner)
   );
 }
 
+function identityText({ inode, born }: KnownBy, fileSystem: FileSystem | undefined): string {
+  const on = fileSystem === undefined ? "" : ` on ${fileSystem.type} of ${fileSystem.source}`;
+  return `inode ${inode} made at ${born}${on}`;
+}
+
 /**
  * Has another path to the same directory a share, or is it about to get one?
  *
@@ -171,16 +177,6 @@ export function aliases(
       remedy: `give source as "${other}" here too`,
     },
   ];
-}
-
-/**
- * By inode and birth, not by device number: that may be another one after the host's next boot. What an earlier release
- * wrote down has the birth in whole seconds.
- */
-export function isSame(entry: Entry, before: { readonly inode: string; readonly born: string }): boolean {
-  const [now, then] = [entry.born.split("."), before.born.split(".")];
-  const whole = now.length === 1 || then.length === 1;
-  return entry.inode === before.inode && now[0] === then[0] && (whole || now[1] === then[1]);
 }
 
 /** The paths of all directories that shares have. */

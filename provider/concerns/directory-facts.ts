@@ -6,6 +6,7 @@ import { lines, sh } from "../formats/shell";
 import { identityFormat } from "../formats/identity";
 import { recordsOnHost } from "../engine/record";
 import { dacBaselabels, type DomainInfo, domainInfo, liveDomain, persistentDomain } from "./domain-facts";
+import type { FileSystem } from "./directory-identity";
 import { hostMounts } from "./mounts";
 import { directoriesAbove } from "../formats/system-path";
 import { linksMapped } from "./links-mapped";
@@ -135,6 +136,8 @@ export type DirectoryBefore =
       readonly inode: string;
       readonly born: string;
       readonly attributes: VirtfsAttributes;
+      /** What it was on; not written by earlier releases. */
+      readonly fileSystem?: FileSystem;
     };
 
 /** The directory that an operation left standing: by which the next one knows it, and how it was. */
@@ -142,6 +145,7 @@ export type Stood = {
   readonly path: string;
   readonly inode: string;
   readonly born: string;
+  readonly fileSystem?: FileSystem;
   readonly uid?: number;
   readonly gid?: number;
   readonly mode?: number;

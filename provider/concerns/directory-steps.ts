@@ -12,7 +12,8 @@ import {
   type Entry,
   type VirtfsAttributes,
 } from "./directory-facts";
-import { treeAt, type TreeAt } from "./tree-at";
+import { directoryAt } from "./directory-identity";
+import type { TreeAt } from "./tree-at";
 
 /** The changes that are made to a share's directory, and their undo. */
 
@@ -55,7 +56,7 @@ export function adjust(want: DirectoryWant, seen: DirectorySeen, entry: Entry, o
   );
   // Whoever takes over must be able to use it; what the guest sees is kept apart.
   const mode = want.mode ?? (chowned && want.keepOwners ? entry.mode | 0o700 : entry.mode);
-  const at = treeAt(want.path, entry);
+  const at = directoryAt(want.path, entry, seen);
   return [
     ...(chowned && want.keepOwners && missing.length > 0
       ? [keepStep(at, { ...entry, mode: ownMode(entry, seen) }, missing)]

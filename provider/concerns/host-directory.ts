@@ -20,6 +20,7 @@ import {
   type Stood,
   takesAll,
 } from "./directory-facts";
+import { fileSystemOf, unlasting } from "./directory-identity";
 import { named, resolveOwner } from "./directory-owner";
 import { adjust, create } from "./directory-steps";
 import { inTaken } from "./nested-checks";
@@ -131,6 +132,7 @@ export const hostDirectory: Concern<DirectoryWant, DirectorySeen, DirectoryBefor
       ],
       warnings: [
         ...unmappedDangers(want, seen),
+        ...(before === undefined ? unlasting(want.path, seen) : []),
         ...(takes && !keeps ? [forgotten(want, seen, owner)] : []),
         ...(before === undefined ? unreadableLinks(want, seen) : []),
         ...(others === undefined
@@ -142,7 +144,8 @@ export const hostDirectory: Concern<DirectoryWant, DirectorySeen, DirectoryBefor
     });
   },
 
-  remember(_want, { entry, attributes }) {
+  remember(want, seen) {
+    const { entry, attributes } = seen;
     if (!entry) return { created: true };
     return {
       created: false,
@@ -152,6 +155,7 @@ export const hostDirectory: Concern<DirectoryWant, DirectorySeen, DirectoryBefor
       inode: entry.inode,
       born: entry.born,
       attributes: attributes === "unsupported" ? {} : attributes,
+      ...fileSystemOf(seen, want.path),
     };
   },
 
@@ -188,12 +192,13 @@ export const hostDirectory: Concern<DirectoryWant, DirectorySeen, DirectoryBefor
     return Object.keys(args).length + notes.length === 0 ? asWanted : { state: "differs", args, notes };
   },
 
-  standing: ({ entry, realPath }) =>
+  standing: ({ entry, realPath, mounts }) =>
     entry &&
     ({
       path: realPath,
       inode: entry.inode,
       born: entry.born,
+      ...fileSystemOf({ mounts }, realPath),
       uid: entry.uid,
       gid: entry.gid,
       mode: entry.mode,

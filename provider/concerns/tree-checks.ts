@@ -1,6 +1,7 @@
 import type { Refusal } from "../engine/concern";
 import { mountHolding } from "../formats/mountinfo";
 import { recordedPaths } from "./directory-checks";
+import { isLasting } from "./directory-identity";
 import { type DirectorySeen, type DirectoryWant, takesAll } from "./directory-facts";
 import { named, type Owner } from "./directory-owner";
 import { takenIn, unnestable } from "./nested-checks";
@@ -85,13 +86,17 @@ export function untakeable(want: DirectoryWant, seen: DirectorySeen): Refusal[] 
       remedy: "give it to that user by hand, or write directory.recursive: false",
     });
   }
-  const isOverlay = mountHolding(mounts, want.path)?.type === "overlay";
-  if ((entry && !(Number(entry.born) > 0)) || isOverlay) {
+  const mount = mountHolding(mounts, want.path);
+  const isOverlay = mount?.type === "overlay";
+  const lasts = entry === undefined || isLasting(mount, entry.born);
+  if ((entry && !(Number(entry.born) > 0)) || !lasts) {
     refuse.push({
       code: "treeWithoutBirth",
       what: isOverlay
         ? `${want.path} is on an overlay, which gives a file another inode when its owner changes: what it had could not be found again`
-        : `the file system of ${want.path} does not say when a file was made, and without that one that the guest makes could be taken for another that was there`,
+        : Number(entry?.born) > 0
+          ? `${want.path} is on ${mount?.type ?? ""}, which gives files other inodes when it is mounted again: what they had could not be found again`
+          : `the file system of ${want.path} does not say when a file was made, and without that one that the guest makes could be taken for another that was there`,
       remedy: "share from ext4 with 256-byte inodes, xfs or btrfs, or write directory.recursive: false",
     });
   }

@@ -4,6 +4,7 @@ import { adjust, chmodStep, create, restoreAttributes } from "../../../provider/
 import type { DirectorySeen, DirectoryWant, Entry } from "../../../provider/concerns/directory-facts";
 import { entryOf } from "../../../provider/concerns/directory-facts";
 import { treeAt } from "../../../provider/concerns/tree-at";
+import type { Mount } from "../../../provider/formats/mountinfo";
 import type { Step } from "../../../provider/engine/concern";
 import { ScratchTree } from "../scratch-tree";
 import { runFact, runScript } from "../shell-machine";
@@ -20,7 +21,7 @@ const entry = (): Entry => {
 };
 const owner = { uid: 64055, gid: 64056 };
 const want = (): DirectoryWant => ({ path: path(), mode: 0o770, keepOwners: true }) as DirectoryWant;
-const seen = { attributes: {}, groupRights: undefined } as DirectorySeen;
+const seen = { attributes: {}, groupRights: undefined, mounts: [] as readonly Mount[] } as DirectorySeen;
 const swap = (): string => tree.bash('mv tree/x tree/away; ln -s "$PWD/victim" tree/x');
 const victim = (): string => tree.bash("stat -c '%u:%g %a' victim/log; getfattr -d -m - victim/log");
 const run = (steps: readonly Step[]): void => {

@@ -271,7 +271,7 @@ describe("plan", () => {
       {},
       {},
       found({ born: "1763870000" }),
-      "/foo/bar is not the directory that it was: inode 11 made at 1763877000, it was 11 made at 1763870000",
+      "/foo/bar is not the directory that it was: inode 11 made at 1763877000, it was inode 11 made at 1763870000",
       "mount the file system that it was on; if the change was meant, destroy the share and create it again",
     ],
     [
@@ -408,6 +408,69 @@ describe("plan", () => {
       const user = { user: "0", group: "0", groups: ["0"] };
       const wanted = want({ host: { libvirtUri: "qemu:///session" }, directory: { owner: 5 } });
       expect(hostDirectory.plan(wanted, seenOf({ user }), undefined, false).refuse ?? []).toEqual([]);
+    });
+  });
+});
+
+describe("where inodes or births do not last", () => {
+  const on = (type: string, source = "/dev/sdb1"): Partial<Seen> => ({
+    mounts: [{ ...mount("/", "/foo"), type, source }],
+  });
+  const before = (type: string, source = "/dev/sdb1"): DirectoryBefore => ({
+    created: false,
+    uid: 0,
+    gid: 0,
+    mode: "0755",
+    inode: "12",
+    born: "0",
+    attributes: {},
+    fileSystem: { type, source },
+  });
+  const vfat = { accessMode: "squash", directory: { owner: 5 } };
+
+  test.each([
+    ["vfat", on("vfat", "/dev/sdc1"), before("vfat"), []],
+    ["an overlay", on("overlay", "none"), before("overlay", "none"), []],
+    ["sshfs", on("fuse.sshfs", "a@b:/c"), before("fuse.sshfs", "a@b:/c"), []],
+    ["sshfs of another server", on("fuse.sshfs", "a@x:/c"), before("fuse.sshfs", "a@b:/c"), ["sourceMoved"]],
+    ["a stick that is away", on("ext4"), before("vfat"), ["sourceMoved"]],
+  ])("the next operation on %s: %#", (_, seen, then, codes) => {
+    const plan = hostDirectory.plan(want(vfat), seenOf(seen), then, true);
+    expect((plan.refuse ?? []).map(({ code }) => code)).toEqual(codes);
+    if (codes.length === 0) expect(does(plan)).toEqual(["chown /foo/bar from 0:0 to 5:0"]);
+  });
+
+  test("is said at first contact, and when it is given back by its path", () => {
+    const first = hostDirectory.plan(want(vfat), seenOf(on("vfat")), undefined, false);
+    expect(first.warnings?.[0]).toMatch(/^\/foo\/bar is on vfat \(\/dev\/sdb1\), where inode or birth/);
+    expect(hostDirectory.plan(want(vfat), seenOf(on("vfat")), before("vfat"), true).warnings).toEqual([]);
+    const back = hostDirectory.restore(
+      want(vfat),
+      before("vfat"),
+      seenOf({ ...on("vfat"), entry: { ...root, uid: 5 } }),
+    );
+    expect(does(back)).toEqual(["give /foo/bar back to 0:0"]);
+    expect(back.warnings).toEqual([
+      "/foo/bar has another inode or time of birth than at first contact, as its file system (vfat) gives it: it is taken for the same directory by its path",
+    ]);
+  });
+
+  test("no tree is taken over there, for its entries could not be found again", () => {
+    const all = want({ directory: { recursive: true } });
+    const { refuse } = hostDirectory.plan(
+      all,
+      seenOf({ ...on("vfat"), tree: treeOf([1, "alice", 3]) }),
+      undefined,
+      false,
+    );
+    expect(refuse?.map(({ code }) => code)).toContain("treeWithoutBirth");
+  });
+
+  test("what is remembered, and what stands, has its file system", () => {
+    const seen = seenOf(on("vfat"));
+    expect(hostDirectory.remember(want(), seen)).toMatchObject({ fileSystem: { type: "vfat" } });
+    expect(hostDirectory.standing?.({ ...seen, realPath: "/foo/bar" })).toMatchObject({
+      fileSystem: { type: "vfat", source: "/dev/sdb1" },
     });
   });
 });
