@@ -2,7 +2,13 @@ import type { Concern, Step } from "../engine/concern";
 import { mountHolding } from "../formats/mountinfo";
 import { formatOctalMode, parseOctalMode } from "../formats/octal-mode";
 import { orUnwritable, recordedPaths, unmanagedChanges } from "./directory-checks";
-import { type DirectoryBefore, type DirectorySeen, type DirectoryWant, type Stood } from "./directory-facts";
+import {
+  type DirectoryBefore,
+  type directoryRestoreNeeds,
+  type DirectorySeen,
+  type DirectoryWant,
+  type Stood,
+} from "./directory-facts";
 import { directoryAt, hasInodeOf, isSame } from "./directory-identity";
 import { createdMode } from "./directory-owner";
 import { chmodStep, chownSteps, giveUpOwn, restoreAttributes } from "./directory-steps";
@@ -14,12 +20,12 @@ import { forgetLinks, giveLinksBack } from "./tree-links";
 import { forgetTree, giveTreeBack, handOver } from "./tree-steps";
 
 /** A share's directory and its tree as they were before, when the share is destroyed. */
-export const restoreDirectory: Concern<DirectoryWant, DirectorySeen, DirectoryBefore>["restore"] = (
-  old,
-  before,
-  seen,
-  context,
-) => {
+export const restoreDirectory: Concern<
+  DirectoryWant,
+  DirectorySeen,
+  DirectoryBefore,
+  typeof directoryRestoreNeeds
+>["restore"] = (old, before, seen, context) => {
   const entry = seen.entry;
   const inner = takenIn(seen);
   const roots = inner.flatMap((one) => one.roots);
@@ -81,7 +87,7 @@ export const restoreDirectory: Concern<DirectoryWant, DirectorySeen, DirectoryBe
   }
   const { steps, warnings } = treeBack(at, seen, forget);
   if (before.created) {
-    const gone = giveUpOwn(old, seen);
+    const gone = giveUpOwn(old, seen, context);
     return { ...gone, steps: [...steps, ...gone.steps], warnings: [...warnings, ...(gone.warnings ?? [])] };
   }
   const { path } = at;

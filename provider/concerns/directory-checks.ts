@@ -245,6 +245,42 @@ export function unmappedDangers(want: DirectoryWant, seen: DirectorySeen): strin
   ];
 }
 
+/** Of a share whose QEMU could not use what the guest is to use: by owner, group and mode as they will be. */
+export function unusableForQemu(want: DirectoryWant, seen: DirectorySeen, owner: Owner): string[] {
+  const label = qemuLabel(want, seen);
+  const { entry } = seen;
+  // An access list may let it; what else the user of a name is in is not known.
+  if (!label || !/^\d+$/.test(label.user) || label.user === "0" || seen.groupRights !== undefined) return [];
+  const uid = owner.uid ?? entry?.uid ?? 0;
+  const gid = owner.gid ?? entry?.gid ?? 0;
+  const opened = owner.uid !== undefined && owner.uid !== entry?.uid && want.keepOwners ? 0o700 : 0;
+  const mode = want.mode ?? (entry?.mode ?? createdMode) | opened;
+  const rights = Number(label.user) === uid ? mode >> 6 : Number(label.group) === gid ? mode >> 3 : mode;
+  // With passthrough it is said already that it can make nothing.
+  const isRead = want.readOnly || want.accessMode === "passthrough";
+  if ((rights & (isRead ? 5 : 7)) === (isRead ? 5 : 7)) return [];
+  return [
+    `QEMU (uid ${label.user}, gid ${label.group}) may not ${isRead ? "read" : "write to"} ${want.path}, which is ${uid}:${gid} ${formatOctalMode(mode)}, and so the guest cannot: directory.owner: "qemu" gives it to QEMU`,
+  ];
+}
+
+/** QEMU warns of it in its own log alone (hw/9pfs/9p.c `stat_to_qid`, 7.2). */
+export function collidingInodes(want: DirectoryWant, { tree, mounts }: DirectorySeen): string[] {
+  if (want.multidevs !== "default") return [];
+  const device = mountHolding(mounts, want.path)?.device;
+  const isSameDevice = (name: string): boolean =>
+    device !== undefined &&
+    mountHolding(mounts, `${want.path}/${name}`)?.device === device &&
+    mounts.some(({ mountPoint }) => mountPoint === `${want.path}/${name}`);
+  const { count, names } = tree.otherFileSystems;
+  const others = names.filter((name) => !isSameDevice(name));
+  const left = count - (names.length - others.length);
+  if (left <= 0) return [];
+  return [
+    `other file systems begin in ${want.path} (${others.join(", ")}${left > others.length ? ", ..." : ""}), and QEMU may give the guest one inode number for two files of them: multidevs: "remap" tells them apart`,
+  ];
+}
+
 /** A plan that changes something is none where nothing can be changed. */
 export function orUnwritable<
   P extends { readonly steps: readonly Step[]; readonly refuse?: readonly Refusal[] },

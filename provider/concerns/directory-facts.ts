@@ -1,6 +1,6 @@
 import type { Fact, Facts, Tool } from "../engine/concern";
 import type { Json } from "../engine/concern";
-import type { Domain } from "../formats/domain-xml";
+import type { Device9p, Domain } from "../formats/domain-xml";
 import type { Mount } from "../formats/mountinfo";
 import { lines, sh } from "../formats/shell";
 import { identityFormat } from "../formats/identity";
@@ -20,6 +20,7 @@ import {
   type TakenWith,
   takenWith,
 } from "./nested-facts";
+import { type HostExports, hostExports } from "./second-writer";
 import { principalsOf } from "./principals";
 import { type Named, privilegesTaken, treeIn, type TreeSeen, viewKept } from "./tree-facts";
 
@@ -44,6 +45,7 @@ export interface DirectoryWant {
   readonly otherFileSystems: "refuse" | "leave" | "take";
   readonly mapped: boolean;
   readonly accessMode: "mapped" | "passthrough" | "squash";
+  readonly multidevs: Device9p["multidevs"];
   readonly readOnly: boolean;
   readonly giveBack: boolean;
   /** libvirt is the connecting user's own session, and so QEMU is that user. */
@@ -114,6 +116,8 @@ export interface DirectorySeen {
   readonly persistent: Domain | undefined;
   readonly baselabels: (domainType: string) => { user: string; group: string } | undefined;
   readonly user: ConnectingUser;
+  /** Asked for where a directory that was made may go again. */
+  readonly exports?: HostExports | undefined;
 }
 
 /** Whom the scripts run as, by number. */
@@ -162,6 +166,36 @@ export function takesAll({ recursive, otherFileSystems }: DirectoryWant): boolea
   return recursive === true && otherFileSystems === "take";
 }
 
+/** What other domains export is asked for on the way down, and goes without it: a directory that was made then stays. */
+export const directoryNeeds = {
+  entry: "must",
+  unreadable: "must",
+  realPath: "must",
+  mounts: "must",
+  records: "must",
+  parents: "must",
+  attributes: "must",
+  groupRights: "must",
+  tree: "must",
+  treeRemembered: "must",
+  linksMapped: "must",
+  hadPrivileges: "must",
+  takenAround: "must",
+  moved: "must",
+  nested: "must",
+  takenWith: "must",
+  takenOnHost: "must",
+  above: "must",
+  viewKept: "must",
+  principals: "must",
+  info: "must",
+  live: "must",
+  persistent: "must",
+  baselabels: "must",
+  user: "must",
+} as const;
+export const directoryRestoreNeeds = { ...directoryNeeds, exports: "may" } as const;
+
 /** Everything that is asked about a share's directory, and about whom its QEMU runs as. */
 export function directoryFacts(want: DirectoryWant): Facts<DirectorySeen> {
   return {
@@ -190,6 +224,7 @@ export function directoryFacts(want: DirectoryWant): Facts<DirectorySeen> {
     persistent: persistentDomain,
     baselabels: dacBaselabels,
     user: connectingUser,
+    ...(want.giveBack ? { exports: hostExports } : {}),
   };
 }
 
@@ -228,16 +263,14 @@ esac`,
  * Sample: `system.posix_acl_access=0x0200000001000700ffffffff04000500ffffffff...`: tag 4 is the group's own entry
  * (Linux 6.1 include/uapi/linux/posix_acl_xattr.h).
  */
-function groupRightsOf({ path, keepOwners }: DirectoryWant): Fact<number | undefined> {
+function groupRightsOf({ path }: DirectoryWant): Fact<number | undefined> {
   return {
-    key: `group's rights ${path} ${keepOwners}`,
+    key: `group's rights ${path}`,
     place: "host",
     does: `read the access list of ${path}`,
     guard: true,
     tools: [attr],
-    script: keepOwners
-      ? sh`if [ -d ${path} ]; then getfattr -h --absolute-names -e hex -n system.posix_acl_access -- ${path} 2>/dev/null | grep '^system' || :; fi`
-      : sh`:`,
+    script: sh`if [ -d ${path} ]; then getfattr -h --absolute-names -e hex -n system.posix_acl_access -- ${path} 2>/dev/null | grep '^system' || :; fi`,
     parse(output) {
       const entries = /=0x.{8}((?:.{16})+)/.exec(output)?.[1]?.match(/.{16}/g) ?? [];
       const own = entries.find((entry) => entry.startsWith("0400"));

@@ -1,4 +1,5 @@
-import type { Plan, Step } from "../engine/concern";
+import type { Context, Plan, Step } from "../engine/concern";
+import { DirectoryTrees } from "../formats/directory-tree";
 import type { Domain } from "../formats/domain-xml";
 import { exactMode, formatOctalMode } from "../formats/octal-mode";
 import { inDirectory } from "../formats/in-directory";
@@ -161,7 +162,11 @@ export function restoreAttributes(
 }
 
 /** A directory that we made goes if it is empty and nothing uses it; else it stays, for the files in it are not ours. */
-export function giveUpOwn(old: DirectoryWant, seen: DirectorySeen): Plan {
+export function giveUpOwn(old: DirectoryWant, seen: DirectorySeen, context: Context | undefined): Plan {
+  const stays = (why: string): Plan => ({
+    steps: [],
+    warnings: [`${old.path}, which this share made, stays: ${why}`],
+  });
   const uses = (domain: Domain | undefined): boolean =>
     domain?.devices9p.some((device) => device.source === old.path) === true;
   if (uses(seen.live)) {
@@ -179,6 +184,17 @@ export function giveUpOwn(old: DirectoryWant, seen: DirectorySeen): Plan {
         `${old.path}, which this share made, stays: the managed save image of ${seen.info.name} may have it open`,
       ],
     };
+  }
+  // A domain does not start whose definition names a directory that is not there.
+  if (!seen.exports) return stays("what other domains export cannot be seen");
+  const trees = new DirectoryTrees(seen.mounts);
+  const user = seen.exports.find(
+    ({ realPath, uuid, tag }) =>
+      !(uuid === seen.info?.uuid && context?.tags.has(tag) === true) &&
+      (trees.isSame(realPath, old.path) || trees.isInside(realPath, old.path)),
+  );
+  if (user) {
+    return stays(`the definition of ${user.domain} names ${user.source} (${user.driver}, tag ${user.tag})`);
   }
   if (uses(seen.persistent)) {
     return {

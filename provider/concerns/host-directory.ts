@@ -5,15 +5,19 @@ import { linksBack, restoreDirectory } from "./directory-back";
 import {
   aliases,
   notOwned,
+  collidingInodes,
   orUnwritable,
   reachable,
   recordedPaths,
   standing,
   unmappedDangers,
+  unusableForQemu,
 } from "./directory-checks";
 import {
   type DirectoryBefore,
   directoryFacts,
+  directoryNeeds,
+  directoryRestoreNeeds,
   type DirectorySeen,
   type DirectoryWant,
   type ForeignRecord,
@@ -48,7 +52,13 @@ import { takeOver, takeOverForGood } from "./tree-steps";
  * `parentNotSearchable`, `noUserAttributes`, `treeOfOthers`, `treePrivileged`, `treeLinkedOut`, `treeOfFileSystems`,
  * `treeTooDeep`, `treeWithoutBirth`, `fileSystemReadOnly`, `unknownUser`.
  */
-export const hostDirectory: Concern<DirectoryWant, DirectorySeen, DirectoryBefore> = {
+export const hostDirectory: Concern<
+  DirectoryWant,
+  DirectorySeen,
+  DirectoryBefore,
+  typeof directoryRestoreNeeds,
+  typeof directoryNeeds
+> = {
   layer: "directory",
   place: "host",
   up: "host",
@@ -68,6 +78,7 @@ export const hostDirectory: Concern<DirectoryWant, DirectorySeen, DirectoryBefor
     otherFileSystems: spec.directory.otherFileSystems,
     mapped: spec.accessMode === "mapped",
     accessMode: spec.accessMode,
+    multidevs: spec.multidevs,
     readOnly: spec.readOnly,
     giveBack: spec.directory.onDelete === "restore",
     session: spec.host.libvirtUri === "qemu:///session",
@@ -76,6 +87,8 @@ export const hostDirectory: Concern<DirectoryWant, DirectorySeen, DirectoryBefor
   identity: (want) => want.path,
 
   facts: directoryFacts,
+
+  needs: { restore: directoryRestoreNeeds, drift: directoryNeeds },
 
   around: (want) =>
     directoriesAbove(want.path).map((path) => ({ ...want, ...untouched, path, giveBack: true })),
@@ -97,7 +110,12 @@ export const hostDirectory: Concern<DirectoryWant, DirectorySeen, DirectoryBefor
     const maps = isToBeMapped(want, seen);
     if (takes || maps) refuse.push(...untakeable(want, seen));
     if (refuse.length > 0) return { refuse, steps: [] };
-    if (!seen.entry) return orUnwritable(want, seen, { steps: create(want, owner) });
+    if (!seen.entry) {
+      return orUnwritable(want, seen, {
+        steps: create(want, owner),
+        warnings: unusableForQemu(want, seen, owner),
+      });
+    }
     const taker = {
       ...owner,
       keepOwners: want.keepOwners,
@@ -132,6 +150,8 @@ export const hostDirectory: Concern<DirectoryWant, DirectorySeen, DirectoryBefor
       ],
       warnings: [
         ...unmappedDangers(want, seen),
+        ...unusableForQemu(want, seen, owner),
+        ...collidingInodes(want, seen),
         ...(before === undefined ? unlasting(want.path, seen) : []),
         ...(takes && !keeps ? [forgotten(want, seen, owner)] : []),
         ...(before === undefined ? unreadableLinks(want, seen) : []),

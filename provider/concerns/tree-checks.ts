@@ -145,6 +145,6 @@ export function unreadableLinks(want: DirectoryWant, { tree }: DirectorySeen): s
   const links = tree.entries.filter(({ kind }) => kind === "link").reduce((sum, { count }) => sum + count, 0);
   if (!want.mapped || want.links === "map" || links === 0) return [];
   return [
-    `${links} symbolic links in ${want.path} were made on the host: with accessMode mapped a guest sees them, and can neither read nor follow them (directory.links: map changes that)`,
+    `${links === 1 ? "1 symbolic link" : `${links} symbolic links`} in ${want.path} ${links === 1 ? "was" : "were"} made on the host: with accessMode mapped a guest sees ${links === 1 ? "it" : "them"}, and can neither read nor follow ${links === 1 ? "it" : "them"} (directory.links: map changes that)`,
   ];
 }

@@ -19,7 +19,7 @@ import { alone, type Fact } from "../../../provider/engine/concern";
 import { untilFailure } from "../../../provider/engine/script";
 import type { Mount } from "../../../provider/formats/mountinfo";
 import { sh } from "../../../provider/formats/shell";
-import { device, domainOf, specOf, treeOf } from "../sample";
+import { device, domainOf, info, specOf, treeOf, uuid } from "../sample";
 import { does, runFact, runScript, runSteps } from "../shell-machine";
 
 type Seen = Parameters<typeof hostDirectory.plan>[1];
@@ -72,6 +72,7 @@ const seenOf = (more: Partial<Seen> = {}): Seen => ({
   live: undefined,
   persistent: domainOf([]),
   baselabels: noLabels,
+  exports: [],
   user: { user: "1000", group: "1001", groups: ["1001", "27"] },
   ...more,
 });
@@ -426,7 +427,7 @@ describe("where inodes or births do not last", () => {
     attributes: {},
     fileSystem: { type, source },
   });
-  const vfat = { accessMode: "squash", directory: { owner: 5 } };
+  const vfat = { accessMode: "squash", readOnly: true, directory: { owner: 5 } };
 
   test.each([
     ["vfat", on("vfat", "/dev/sdc1"), before("vfat"), []],
@@ -472,6 +473,78 @@ describe("where inodes or births do not last", () => {
     expect(hostDirectory.standing?.({ ...seen, realPath: "/foo/bar" })).toMatchObject({
       fileSystem: { type: "vfat", source: "/dev/sdb1" },
     });
+  });
+});
+
+describe("what QEMU makes of it is said", () => {
+  const told = (args: Record<string, unknown>, seen: Partial<Seen> = {}): readonly string[] =>
+    hostDirectory.plan(want(args), seenOf(seen), undefined, false).warnings ?? [];
+  const squash = { accessMode: "squash" };
+  const mayNot = (what: string, owner: string): string =>
+    `QEMU (uid 64055, gid 108) may not ${what} /foo/bar, which is ${owner}, and so the guest cannot: directory.owner: "qemu" gives it to QEMU`;
+
+  test.each<[string, Record<string, unknown>, Partial<Seen>, readonly string[]]>([
+    ["squash on root's", squash, {}, [mayNot("write to", "0:0 0755")]],
+    ["squash on one that is made", squash, { entry: undefined }, [mayNot("write to", "0:0 0755")]],
+    [
+      "squash on one that is made for it",
+      { ...squash, directory: { owner: "qemu" } },
+      { entry: undefined },
+      [],
+    ],
+    ["squash on QEMU's", squash, { entry: qemu }, []],
+    [
+      "squash on QEMU's that it may not enter",
+      squash,
+      { entry: { ...qemu, mode: 0o655 } },
+      [mayNot("write to", "64055:108 0655")],
+    ],
+    ["squash on one of its group", squash, { entry: { ...root, gid: 108, mode: 0o770 } }, []],
+    ["squash on everybody's", squash, { entry: { ...root, mode: 0o1777 } }, []],
+    ["squash on one with an access list", squash, { groupRights: 5 }, []],
+    [
+      "squash on root's, for root's QEMU",
+      squash,
+      {
+        persistent: domainOf([], { dacLabel: { user: "0", group: "0" } }),
+        mounts: [readOnly("/foo")].map((one) => ({ ...one, mountOptions: ["nosuid"] })),
+      },
+      [],
+    ],
+    ["read-only on root's", { ...squash, readOnly: true }, {}, []],
+    [
+      "read-only on a closed one",
+      { ...squash, readOnly: true },
+      { entry: { ...root, mode: 0o750 } },
+      [mayNot("read", "0:0 0750")],
+    ],
+    ["mapped for somebody else", { directory: { owner: 5 } }, {}, [mayNot("write to", "5:108 0755")]],
+    ["mapped", {}, {}, []],
+  ])("%s", (_, args, seen, warnings) => {
+    expect(told(args, seen)).toEqual(warnings);
+  });
+
+  const elsewhere = (...names: readonly string[]): Partial<Seen> => ({
+    entry: qemu,
+    tree: { ...treeOf(), otherFileSystems: { count: names.length, names } },
+    mounts: [mount("/", "/"), mount("/x", "/foo/bar/bound"), mount("/", "/foo/bar/sub", "8:2")],
+  });
+  test.each<[string, Record<string, unknown>, Partial<Seen>, string | undefined]>([
+    ["another file system", {}, elsewhere("sub"), "(sub)"],
+    ["a subvolume", {}, elsewhere("volume"), "(volume)"],
+    ["a bind mount of the same file system", {}, elsewhere("bound"), undefined],
+    ["a bind mount and another file system", {}, elsewhere("bound", "sub"), "(sub)"],
+    ["none", {}, elsewhere(), undefined],
+    ["with remap", { multidevs: "remap" }, elsewhere("sub"), undefined],
+  ])("inodes that collide: %s", (_, args, seen, named) => {
+    const warnings = told(args, seen);
+    expect(warnings).toEqual(
+      named === undefined
+        ? []
+        : [
+            `other file systems begin in /foo/bar ${named}, and QEMU may give the guest one inode number for two files of them: multidevs: "remap" tells them apart`,
+          ],
+    );
   });
 });
 
@@ -632,11 +705,61 @@ describe("restore", () => {
       [],
       ["/foo/bar, which this share made, stays: the domain still declares it"],
     ],
+    [
+      "our own, with something that cannot be looked at",
+      { entry: qemu, tree: { ...treeOf(), unreadable: { count: 1, names: ["'./a': Permission denied"] } } },
+      { created: true },
+      {},
+      [],
+      ["/foo/bar, which this share made, stays: not all in it can be looked at ('./a': Permission denied)"],
+    ],
   ])("%s", (_, seen, then, args, steps, warnings) => {
     const [stepsFound, warningsFound] = restored(seen, then, args);
     expect(stepsFound).toEqual(steps);
     // The words of a warning are open, that there is one is not.
     expect(warningsFound).toHaveLength(warnings.length);
+  });
+});
+
+describe("our own directory goes only where no domain's definition names it", () => {
+  const exported = (more: Partial<NonNullable<Seen["exports"]>[number]>): Pick<Seen, "exports"> => ({
+    exports: [
+      {
+        domain: "db2",
+        uuid: "77e6fdd1-5a52-4a0c-8f6c-9a1d2b3c4d5e",
+        driver: "virtiofs",
+        source: "/foo/bar/",
+        realPath: "/foo/bar",
+        tag: "data",
+        readOnly: true,
+        accessMode: "passthrough",
+        live: false,
+        ...more,
+      },
+    ],
+  });
+  const names = "the definition of db2 names /foo/bar/ (virtiofs, tag data)";
+  test.each<[string, Partial<Seen>, string | undefined]>([
+    ["another domain's", exported({}), names],
+    ["one that is in it", exported({ realPath: "/foo/bar/sub" }), names],
+    ["a directory above it", exported({ realPath: "/foo" }), undefined],
+    ["another directory", exported({ realPath: "/foo/bar2" }), undefined],
+    [
+      "the same by another path",
+      { ...exported({ realPath: "/elsewhere" }), mounts: [mount("/", "/"), mount("/foo/bar", "/elsewhere")] },
+      names,
+    ],
+    ["this very share's", { ...exported({ uuid, tag: "foobar" }), info }, undefined],
+    ["the same domain's under another tag", { ...exported({ uuid }), info }, names],
+    ["nobody can tell", { exports: undefined }, "what other domains export cannot be seen"],
+  ])("%s", (_, seen, why) => {
+    const context = { ...alone, tags: new Set(["foobar"]) };
+    const plan = hostDirectory.restore(want(), { created: true }, seenOf({ entry: qemu, ...seen }), context);
+    expect(plan).toMatchObject(
+      why === undefined
+        ? { steps: [{ does: "remove /foo/bar, which is empty and was made by this share" }], warnings: [] }
+        : { steps: [], warnings: [`/foo/bar, which this share made, stays: ${why}`] },
+    );
   });
 });
 
