@@ -51,7 +51,10 @@ const doesOf = (bindings: Bindings): string[] => [
 const always = [...hostFacts({ ensure: [], release: [], around: [] }).values()].map(({ does }) => does);
 const up = doesOf(bind(concerns, sample, [])).filter((does) => !always.includes(does));
 
-const down = doesOf(bind(concerns, undefined, [sample]));
+const needed = bind(concerns, undefined, [sample]).release.flatMap(({ facts, spared }) =>
+  Object.entries(facts).flatMap(([name, { does }]) => (spared.has(name) ? [] : [does])),
+);
+const down = [...new Set(needed)];
 const compared = doesOf(bind(concerns, sample, [], "drift"));
 const isIn = (list: readonly string[], does: string): boolean => list.some((one) => exactly(one).test(does));
 
