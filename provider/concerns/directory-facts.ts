@@ -283,7 +283,7 @@ function groupRightsOf({ path }: DirectoryWant): Fact<number | undefined> {
 const connectingUser: Fact<ConnectingUser> = {
   key: "connecting user",
   place: "host",
-  does: "ask who we are",
+  does: "see as which user commands run",
   script: sh`printf '%s %s %s' "$(id -u)" "$(id -g)" "$(id -G)"`,
   parse: (output) => {
     const [user = "", group = "", ...groups] = output.split(" ");

@@ -103,7 +103,7 @@ modprobe 9p`,
           ? []
           : [
               {
-                does: `load them at boot (${bootFile})`,
+                does: `load 9pnet_virtio and 9p at boot (${bootFile})`,
                 run: write(bootLines),
                 undo: seen.bootFile === undefined ? sh`rm -f -- ${bootFile}` : write(seen.bootFile),
                 changes: [loadedAtBoot.key],

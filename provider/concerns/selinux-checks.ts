@@ -443,7 +443,7 @@ function newFiles(want: SelinuxWant, seen: SelinuxSeen): Refusal[] {
   return [
     {
       code: "newFilesUnusable",
-      what: "under this host's policy files that the guest makes carry the categories of its running QEMU, and its next start has others: it could not use its own files any more",
+      what: "under this host's policy, files that the guest makes carry the categories of its running QEMU; its next start has others, and could not use them",
       remedy:
         'set selinux.newFiles to "inherit" to load a policy module by which they get the directory\'s range (it holds for this whole host, and the last share takes it out), or give the domain a static label: <seclabel type="static" model="selinux" relabel="yes"><label>system_u:system_r:svirt_t:s0:c1,c2</label></seclabel>',
     },

@@ -82,7 +82,7 @@ export function untakeable(want: DirectoryWant, seen: DirectorySeen): Refusal[] 
   if (want.session) {
     refuse.push({
       code: "treeOfOthers",
-      what: `${want.path} holds what is not the connecting user's, who alone is asked with qemu:///session`,
+      what: `${want.path} holds entries that do not belong to the connecting user, as whom qemu:///session does everything`,
       remedy: "give it to that user by hand, or write directory.recursive: false",
     });
   }

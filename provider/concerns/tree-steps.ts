@@ -69,7 +69,7 @@ export function takeOverForGood(
 ): Step {
   const to = ownerText(uid, gid);
   return {
-    does: `chown all in ${path} to ${to}, with nothing kept of whose it was`,
+    does: `chown all in ${path} to ${to}, and keep nothing of its owners`,
     run: sh`export mark
 ${withoutLinks(
   path,

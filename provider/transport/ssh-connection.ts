@@ -159,7 +159,7 @@ export class SshConnection {
         // What lies behind it is not its own fault, and may be worth another attempt.
         if (error instanceof NotReached || error instanceof ShareError) throw error;
         if (dialed.gone && again) continue;
-        throw this.#unreachable("it opened no channel", error as Error);
+        throw this.#unreachable("opened no channel", error as Error);
       }
     }
   }
@@ -227,7 +227,7 @@ export class SshConnection {
         if (!(error instanceof NotReached)) throw error;
         if (through && unanswered.size > 0) through.#suspect();
         if (attempt >= attempts || error.forGood || isAbandoned())
-          throw this.#unreachable("it does not answer", error, attempt);
+          throw this.#unreachable("does not answer", error, attempt);
         await sleep(pause);
       }
     }
@@ -258,14 +258,15 @@ export class SshConnection {
     };
   }
 
-  #unreachable(what: string, cause: Error, attempts = 1): ShareError {
-    const { layer } = this.where;
+  #unreachable(does: string, cause: Error, attempts = 1): ShareError {
+    const { layer, machine } = this.where;
+    const name = nameOf(this.connection);
     const tries = attempts === 1 ? "" : ` (tried ${attempts} times)`;
     return new ShareError(
       {
         ...this.where,
         code: layer === "guest" ? "guestUnreachable" : "hostUnreachable",
-        what: `${nameOf(this.connection)}: ${what}${tries}`,
+        what: `${name === machine ? "it" : name} ${does}${tries}`,
         returned: cause.message,
         remedy:
           "see that it is up, that its sshd listens there, and that this machine may reach it; connection.dialErrorLimit and perDialTimeout say how long is tried",

@@ -135,7 +135,7 @@ describe("a guest over SSH", () => {
     stack.declare({ share: share({ dialErrorLimit: 0 }, {}, at()) });
     const straight = await stack.must("up", [], { path: far.path });
     expect(straight.stdout).toMatch(
-      /admin@127\.0\.0\.1:\d+: it does not answer: the guest is left as it is until the next up/,
+      /admin@127\.0\.0\.1:\d+ does not answer: the guest is left as it is until the next up/,
     );
     expect(await stack.share("share")).toMatchObject({ status: "pendingGuest" });
     stack.declare({ share: share({}, { throughHost: true }, at()) });

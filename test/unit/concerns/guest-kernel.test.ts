@@ -13,7 +13,7 @@ const seenOf = (more: Partial<Seen> = {}): Seen => ({
   ...more,
 });
 const load = "load 9pnet_virtio and 9p";
-const boot = "load them at boot (/etc/modules-load.d/virtio9p.conf)";
+const boot = "load 9pnet_virtio and 9p at boot (/etc/modules-load.d/virtio9p.conf)";
 
 test("is managed where there is a guest", () => {
   expect([guestKernel.want(specOf()), guestKernel.want(specOf({ guest: { mountPoint: "/mnt/a" } }))]).toEqual(

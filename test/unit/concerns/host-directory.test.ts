@@ -948,7 +948,7 @@ describe("a tree of others", () => {
       "without showing it",
       { directory: { ...all.directory, keepOwners: false } },
       others,
-      ["chown all in /foo/bar to 64055:108, with nothing kept of whose it was", take],
+      ["chown all in /foo/bar to 64055:108, and keep nothing of its owners", take],
     ],
     [
       "its group alone",
@@ -1015,7 +1015,7 @@ describe("a tree of others", () => {
       "treeOfOthers",
       { ...all, host: { libvirtUri: "qemu:///session" } },
       others,
-      /not the connecting user's/,
+      /do not belong to the connecting user/,
     ],
   ])("is refused: %s", (code, args, seen, what) => {
     const { refuse } = hostDirectory.plan(want(args), seenOf(seen), undefined, false);
@@ -1098,8 +1098,8 @@ describe("a tree of others", () => {
       const forGood = { directory: { ...args.directory, keepOwners: false } };
       const plan = hostDirectory.plan(want(forGood), seenOf({ ...others, nested }), undefined, false);
       expect(does(plan).slice(0, 2)).toEqual([
-        "chown all in /foo/bar/sub to 64055:108, with nothing kept of whose it was",
-        "chown all in /foo/bar to 64055:108, with nothing kept of whose it was",
+        "chown all in /foo/bar/sub to 64055:108, and keep nothing of its owners",
+        "chown all in /foo/bar to 64055:108, and keep nothing of its owners",
       ]);
     });
 
