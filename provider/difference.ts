@@ -7,7 +7,12 @@ import { current } from "./state-migrations";
 
 /** What a difference between the state and the program comes to. No I/O; unknown values count as changed. */
 export interface Difference {
-  readonly changes: boolean;
+  /**
+   * Undefined: an argument differs, and nothing else is to do. Then the engine compares the inputs of the state and of the
+   * program itself, and knows the paths that differ, for `replaceOnChanges` and for what it shows; it takes none from a
+   * dynamic provider (pulumi/pkg 3.259, resource/deploy/step_generator.go, diffResource).
+   */
+  readonly changes: boolean | undefined;
   readonly replaces: readonly string[];
   readonly deleteBeforeReplace: boolean;
 }
@@ -20,8 +25,13 @@ export function diff(stored: Properties, news: Properties): Difference {
     if (key === "domain" && sameDomain(outputs, args)) return false;
     return canonicalText(outputs[key]) !== canonicalText(args[key]);
   });
+  // A state that no call of ours has written yet (an import) has inputs that may be the program's already.
+  const surely =
+    replaces.length > 0 ||
+    outputs["status"] === undefined ||
+    hasWork(outputs, args["power"] as ShareSpec["power"]);
   return {
-    changes: differs || replaces.length > 0 || hasWork(outputs, args["power"] as ShareSpec["power"]),
+    changes: surely || (differs ? undefined : false),
     replaces,
     // A share that moves too: its new host may be the same machine under another name, or have the same storage,
     // and then what first contact finds there would be our own work.

@@ -5,18 +5,33 @@
  * Source: @pulumi/pulumi 3.259, cmd/dynamic-provider/index.js.
  */
 import { engineLog } from "./engine-log";
+import { printable } from "./errors";
 import * as lifecycle from "./lifecycle";
-import { type Properties, urnIn } from "./state";
+import { createNotice, replaceNotice, updateNotice } from "./power-notice";
 import { Progress } from "./progress";
+import type { Failure } from "./spec";
+import { type Properties, urnIn } from "./state";
 
 const display = engineLog(process.argv);
 
-export function check(_olds: Properties, news: Properties) {
-  return lifecycle.check(news);
+/** The URNs of shares that a preview has checked in this process; diff comes after check, and is not told. */
+const previewed = new Set<string>();
+
+export async function check(olds: Properties, news: Properties) {
+  const checked = lifecycle.check(news, olds);
+  const urn = urnIn(news);
+  if (urn !== undefined && news["__preview"] === true) previewed.add(urn);
+  const isNew = Object.keys(olds).length === 0;
+  if (isNew && checked.failures.length === 0) await foretold(checked.inputs, createNotice(checked.inputs));
+  return { inputs: checked.inputs, failures: checked.failures.map(shownFailure) };
 }
 
-export function diff(_id: string, olds: Properties, news: Properties) {
-  return lifecycle.diff(olds, news);
+export async function diff(_id: string, olds: Properties, news: Properties) {
+  const difference = lifecycle.diff(olds, news);
+  if (difference.replaces.length > 0) await foretold(news, replaceNotice(olds));
+  else if (difference.changes !== false && !lifecycle.onlyTheStateChanges(olds, news))
+    await foretold(news, updateNotice(olds, news));
+  return difference;
 }
 
 export async function create(inputs: Properties) {
@@ -40,6 +55,23 @@ export async function remove(_id: string, outputs: Properties): Promise<void> {
   await orQuiet(told(outputs, (progress) => lifecycle.remove(outputs, progress)));
 }
 export { remove as delete };
+
+/** In a preview, and there alone: the operation itself shows each step. */
+async function foretold(inputs: Properties, text: string | undefined): Promise<void> {
+  if (!previewed.has(urnIn(inputs) ?? "") || text === undefined) return;
+  await told(inputs, (progress) => {
+    progress.teller(String(inputs["tag"])).warn(text);
+    return Promise.resolve();
+  });
+}
+
+/**
+ * A failure as the engine is to show it. With a property it would show what the inputs have under that very name, which
+ * for a nested one is `{<nil>}`, and for an object all of it, secrets too; so the path stands in the text.
+ */
+function shownFailure({ property, reason }: Failure) {
+  return { property: "", reason: `${printable(property)} ${reason}` };
+}
 
 /** A call does not end before a person was told all of it: the engine closes a row when its call is done. */
 async function told<T>(share: Properties, work: (progress: Progress) => Promise<T>): Promise<T> {

@@ -25,6 +25,7 @@ import {
   declaredIn,
   formerIn,
   fromState,
+  handedIn,
   hiddenInputs,
   nameOf,
   type Properties,
@@ -56,16 +57,63 @@ export class PartialFailure extends Error {
 
 export { diff } from "./difference";
 
-/** Validates everything of one share at once, each failure under its own property. No I/O. */
-export function check(news: Properties): {
+/** Whether an update only brings new values into the state, and asks no machine. */
+export function onlyTheStateChanges(olds: Properties, inputs: Properties): boolean {
+  const power = inputs["power"] as ShareSpec["power"];
+  return onlyTheWayThereDiffers(olds, inputs) && !hasWork(olds, power);
+}
+
+/**
+ * Validates everything of one share at once, each failure under its own property. No I/O.
+ *
+ * `olds` are the inputs that the state has; none for a new share and for one that replaces another.
+ */
+export function check(
+  news: Properties,
+  olds: Properties = {},
+): {
   readonly inputs: Properties;
   readonly failures: readonly Failure[];
 } {
   const { args, hidden } = split(news);
-  const { canonical, failures } = checkArguments(args);
+  const { kept, strange } = handedIn(hidden);
+  const { canonical, failures } = checkArguments({
+    ...args,
+    ...tagWhereUnwritten(news, olds),
+    ...strange,
+  });
   const urn = urnIn(news);
-  const claimed = urn === undefined ? [] : claimedTwice(urn, canonical);
-  return { inputs: { ...canonical, ...hidden }, failures: [...failures, ...claimed] };
+  const claimed = urn === undefined || failures.length > 0 ? [] : claimedTwice(urn, canonical);
+  return {
+    inputs: { ...canonical, ...kept },
+    failures: [...failures.map((failure) => ofDefaultTag(failure, news, olds)), ...claimed],
+  };
+}
+
+/**
+ * A tag that the program does not write is the resource's name at first, and then stays what it is: under another name,
+ * by an alias, a share must not change the device of a running guest.
+ */
+function tagWhereUnwritten(news: Properties, olds: Properties): Properties {
+  if (isTagWritten(news)) return {};
+  const tag = olds["tag"] ?? news["tag"] ?? nameOf(news);
+  return tag === undefined ? {} : { tag };
+}
+
+function isTagWritten(news: Properties): boolean {
+  return news["tag"] !== undefined && news["__tagIsName"] !== true;
+}
+
+/** Of a tag that nobody wrote it is said where it comes from. */
+function ofDefaultTag(failure: Failure, news: Properties, olds: Properties): Failure {
+  if (failure.property !== "tag" || isTagWritten(news)) return failure;
+  const kept = olds["tag"] ?? news["tag"] ?? nameOf(news);
+  if (kept === undefined) return failure;
+  const whose = olds["tag"] === undefined ? "the name of this resource" : "what the state has";
+  return {
+    property: "tag",
+    reason: `is not written, and its default, ${whose}, ${failure.reason}: write a tag`,
+  };
 }
 
 export async function create(
@@ -88,7 +136,7 @@ export async function update(
 ): Promise<Properties> {
   const olds = current(stored);
   const spec = specOf(inputs);
-  if (onlyTheWayThereDiffers(olds, inputs) && !hasWork(olds, spec.power)) return { ...olds, ...inputs };
+  if (onlyTheStateChanges(olds, inputs)) return { ...olds, ...inputs };
   // What is taken out of a guest that is declared no more goes out by the way that there was.
   const former = declaredIn(olds).guest;
   const machines = machinesOf({ ...spec, guest: spec.guest ?? former }, uuidIn(olds));

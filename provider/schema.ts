@@ -32,11 +32,21 @@ const maxPathBytes = 4095;
 const timeoutRange = [1000, 86_400_000] as const;
 
 const controlCharacter = /\p{Cc}/u;
+/**
+ * Besides them, what XML cannot hold (XML 1.0, 5th edition, 2.2 "Char"): halves of a character, of which UTF-8 has no
+ * form either, and two code points that are none.
+ */
+const noXmlCharacter = /[\p{Cs}\uFFFE\uFFFF]/u;
 
+/** What goes into XML, fstab, a script or a path. */
 const text = v.pipe(
   v.string("must be a text"),
   v.nonEmpty("must not be empty"),
   v.check((value) => !controlCharacter.test(value), "must not contain control characters"),
+  v.check(
+    (value) => !noXmlCharacter.test(value),
+    "must not contain what is no character: U+FFFE, U+FFFF, half of a surrogate pair",
+  ),
 );
 
 const absolutePath = v.pipe(
@@ -104,7 +114,7 @@ const flag = v.boolean("must be true or false");
 
 const oneOf = <const T extends readonly [string, ...string[]]>(...names: T) =>
   v.picklist(names, (issue) => {
-    const near = nearest(String(issue.input), names);
+    const near = typeof issue.input === "string" ? nearest(issue.input, names) : undefined;
     return `must be one of ${names.join(", ")}${near === undefined ? "" : `: did you mean ${near}?`}`;
   });
 
@@ -142,7 +152,15 @@ const login = {
   password: v.optional(given),
   privateKey: v.optional(given),
   privateKeyPassword: v.optional(given),
-  agentSocketPath: v.optional(given),
+  agentSocketPath: v.optional(
+    v.pipe(
+      given,
+      v.check(
+        (path) => path === undefined || !controlCharacter.test(path),
+        "must not contain control characters",
+      ),
+    ),
+  ),
   hostKey: v.optional(
     v.pipe(
       given,

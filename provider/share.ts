@@ -1,3 +1,4 @@
+import { createRequire } from "node:module";
 import type { types } from "@pulumi/command";
 import * as pulumi from "@pulumi/pulumi";
 import type { Layer, LayerState } from "./engine/concern";
@@ -12,7 +13,10 @@ export interface Virtio9pShareArgs {
   source: pulumi.Input<string>;
   /** The libvirt domain, by its exact name or its UUID; it must be persistent. */
   domain: pulumi.Input<string>;
-  /** What the guest mounts: 1 to 31 bytes, no comma, no control characters. Default: the resource's name. */
+  /**
+   * What the guest mounts: 1 to 31 bytes, no comma, no control characters. Default: the resource's name when it is made;
+   * a resource that gets another name by an alias keeps its tag.
+   */
   tag?: pulumi.Input<string>;
   /**
    * Whose owners and modes the files have. `mapped`: the guest's own, kept in attributes on the host,
@@ -176,10 +180,11 @@ export interface TimeoutArgs {
  * read and delete runs what an earlier release stored.
  *
  * `createRequire` at the working directory and not `require`: a checkout of this package asks for itself
- * by name there, which only Node's self-reference answers.
+ * by name there, which only Node's self-reference answers. A package that is not there, or not any more when a
+ * share is to be deleted, is told in words and without a stack.
  */
 export const providerText =
-  'exports.handler=()=>require("node:module").createRequire(process.cwd()+"/")("pulumi-virtio9p/dynamic")';
+  'exports.handler=()=>{const d=process.cwd(),n="pulumi-virtio9p";try{return require("node:module").createRequire(d+"/")(n+"/dynamic")}catch(e){if(e.code!="MODULE_NOT_FOUND")throw e;throw Object.assign(Error(e.message.split("\\n")[0]+": npm install "+n+" in "+d),{stack:""})}}';
 
 /**
  * One host directory, exported to one libvirt domain under one tag, and mounted in that guest.
@@ -219,15 +224,48 @@ export class Virtio9pShare extends pulumi.CustomResource {
 
   constructor(name: string, args: Virtio9pShareArgs, options?: pulumi.CustomResourceOptions) {
     const type = "pulumi-nodejs:dynamic/virtio9p:Virtio9pShare";
+    refuseWhereNotFound();
     const outputs = Object.fromEntries(
       ["status", "statusReason", "layers", "domainUuid", "domainName", "directoryOwner"]
         .concat("fstabEntry", "mountOptions", "before")
         .map((output) => [output, undefined]),
     );
-    const inputs = { ...args, tag: args.tag ?? name, host: wrap(args.host), guest: wrap(args.guest) };
-    const hidden = { __provider: providerText, __logUrn: urnOf(name, type, options?.parent) };
+    const inputs = { ...args, ...tagOf(args.tag, name), host: wrap(args.host), guest: wrap(args.guest) };
+    const hidden = {
+      __provider: providerText,
+      __logUrn: urnOf(name, type, options?.parent),
+      __preview: pulumi.runtime.isDryRun() ? true : undefined,
+    };
     super(type, name, { ...inputs, ...outputs, ...hidden }, options);
   }
+}
+
+/**
+ * The provider process looks for this package from the program's directory, and not from where the class was loaded: with
+ * isolated node_modules (pnpm) a package that only a component's library depends on is not found there. It is said
+ * before anything is registered, where Pulumi's CLI runs the program (pulumi 3.259, cmd/run); under mocks nobody looks.
+ */
+function refuseWhereNotFound(): void {
+  if (!/[/\\]cmd[/\\]run\b/.test(require.main?.filename ?? "")) return;
+  const directory = process.cwd();
+  try {
+    createRequire(`${directory}/`).resolve("pulumi-virtio9p/dynamic");
+  } catch (error) {
+    throw new pulumi.RunError(
+      `pulumi-virtio9p is not found from ${directory}, where Pulumi's provider process will look for it: make it a dependency of the program itself, with npm install pulumi-virtio9p (pnpm add, yarn add) there, besides the library that uses it (${String((error as NodeJS.ErrnoException).code)})`,
+    );
+  }
+}
+
+/** The tag, and whether it is only the name, for lack of one that was written: then check decides which it is to be. */
+function tagOf(tag: pulumi.Input<string | undefined>, name: string): object {
+  if (tag === undefined) return { tag: name, __tagIsName: true };
+  if (typeof tag === "string") return { tag };
+  const written = pulumi.output(tag);
+  return {
+    tag: written.apply((known) => known ?? name),
+    __tagIsName: written.apply((known) => (known === undefined ? true : undefined)),
+  };
 }
 
 /**

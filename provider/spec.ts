@@ -27,13 +27,13 @@ export const unknownValue = "04da6b54-80e4-46f7-96ec-b56ff0331ba9";
 /**
  * Arguments to spec, with everything that is wrong said at once, each under its own property.
  *
- * Pure. A value that is not known yet ({@link unknownValue}) fails nothing; then there may be no spec,
- * and no failure either: `canonical` of {@link checkArguments} has what is known.
+ * Pure, and never throws, whatever the arguments are. A value that is not known yet ({@link unknownValue}) fails
+ * nothing; then there may be no spec, and no failure either: `canonical` of {@link checkArguments} has what is known.
  */
 export function parseSpec(args: unknown): Parsed {
-  const failures = failuresOf(args);
+  const { failures, known } = examine(args);
   if (failures.length > 0) return { failures };
-  return { spec: withDependentDefaults(v.parse(share, args)) };
+  return { spec: withDependentDefaults(v.parse(share, known)) };
 }
 
 /**
@@ -44,57 +44,150 @@ export function checkArguments(args: Record<string, unknown>): {
   readonly canonical: Record<string, unknown>;
   readonly failures: readonly Failure[];
 } {
-  const unknowns = unknownPaths(args);
-  const failures = failuresOf(args).filter(
-    ({ property }) => !unknowns.some((path) => touches(path, property)),
-  );
-  if (failures.length > 0 || unknowns.length > 0) return { canonical: args, failures };
-  const spec = withDependentDefaults(v.parse(share, args));
+  const { failures, known, unknowns } = examine(args);
+  if (failures.length > 0 || unknowns.size > 0) return { canonical: args, failures };
+  const spec = withDependentDefaults(v.parse(share, known));
   return { canonical: withoutUndefined(spec) as Record<string, unknown>, failures };
 }
 
 /** What stands in for arguments that are wrong or missing, so that the others can be held against each other. */
 const placeholders = { source: "/placeholder/source", domain: "placeholder", tag: "placeholder" };
 
-/** Everything that is wrong: misspelt names, values that cannot be, and values that cannot be together. */
-function failuresOf(args: unknown): Failure[] {
-  const names = misspelt(share, args, []);
-  const result = v.safeParse(share, args);
-  const values = (result.issues ?? []).filter((issue) => !isUnknownName(issue)).map(toFailure);
-  const wrong = [...names, ...values];
-  const sound = wrong.reduce(withoutProperty, args);
-  const rest = v.safeParse(share, typeof sound === "object" ? { ...placeholders, ...sound } : sound);
-  return [...wrong, ...(rest.success ? contradictions(withDependentDefaults(rest.output)) : [])];
+/** Arguments as far as the schema knows their names; all values of a list are one. */
+interface Examined {
+  /** Misspelt names, values that cannot be, and values that cannot be together. */
+  readonly failures: Failure[];
+  /** Dotted paths of values that are not known yet. */
+  readonly unknowns: ReadonlySet<string>;
+  /** A copy of the rest, for Valibot: plain objects, with what the schema has a name for. */
+  readonly known: unknown;
 }
 
-/** Valibot ends at the first unknown name of an object; these are all, in every object. */
-function misspelt(schema: unknown, value: unknown, path: readonly string[]): Failure[] {
-  const entries = (unwrapped(schema) as { entries?: Record<string, unknown> } | undefined)?.entries;
-  if (!entries || typeof value !== "object" || value === null) return [];
-  const known = Object.keys(entries);
-  return Object.entries(value).flatMap(([key, item]) => {
-    if (known.includes(key)) return misspelt(entries[key], item, [...path, key]);
-    const near = nearest(key, known);
-    const hint = near === undefined ? ` (there are: ${known.join(", ")})` : `: did you mean ${near}?`;
-    return [{ property: [...path, key].join("."), reason: `is not an argument${hint}` }];
-  });
+function examine(args: unknown): Examined {
+  const unknowns = new Set<string>();
+  const shape: Failure[] = [];
+  const known = knownPart(share, args, [], { unknowns, failures: shape });
+  const issues = known === undefined ? [] : (v.safeParse(share, known).issues ?? []);
+  const values = issues.map(toFailure).filter(({ property }) => !unknowns.has(property));
+  const sound =
+    known === undefined ? undefined : v.safeParse(share, { ...placeholders, ...without(known, issues) });
+  const together =
+    sound?.success === true ? contradictions(withDependentDefaults(sound.output), unknowns) : [];
+  return { failures: [...shape, ...values, ...together], unknowns, known };
 }
 
-/** A copy of the arguments without one property, by dotted path; a list goes as a whole. */
-function withoutProperty(args: unknown, failure: Failure): unknown {
-  const remove = (value: unknown, [key, ...rest]: readonly string[]): unknown => {
-    if (typeof value !== "object" || value === null || Array.isArray(value) || key === undefined)
-      return undefined;
-    const inner = rest.length > 0 ? remove((value as Record<string, unknown>)[key], rest) : undefined;
-    const others = Object.entries(value).filter(([name]) => name !== key);
-    return Object.fromEntries(inner === undefined ? others : [...others, [key, inner]]);
+type Plain = Record<string, unknown>;
+
+/**
+ * A copy of a value as far as the schema goes, and so no deeper, however deep the value is. Undefined: none, or one that
+ * is not known yet, or no object where one belongs.
+ *
+ * Valibot ends at the first unknown name of an object, takes a list or a date for an object, and reads what an object
+ * inherits; so objects are looked at here.
+ */
+function knownPart(
+  schema: unknown,
+  value: unknown,
+  path: readonly string[],
+  found: { readonly unknowns: Set<string>; readonly failures: Failure[] },
+): unknown {
+  const property = path.join(".");
+  if (value === unknownValue) {
+    found.unknowns.add(property);
+    return undefined;
+  }
+  const { entries } = unwrapped(schema) as { entries?: Readonly<Record<string, unknown>> };
+  if (!entries) {
+    if (Array.isArray(value)) {
+      value.forEach((item, index) => {
+        if (item === unknownValue) found.unknowns.add(`${property}.${index}`);
+      });
+    }
+    return value;
+  }
+  if (value === undefined) return undefined;
+  if (!isPlainObject(value)) {
+    found.failures.push({ property, reason: "must be an object" });
+    return undefined;
+  }
+  const isKnown = (name: string): boolean => Object.hasOwn(entries, name);
+  const names = Object.keys(value);
+  for (const failure of misspelt(names.filter((name) => !isKnown(name)).sort(), Object.keys(entries), path))
+    found.failures.push(failure);
+  const parts = names
+    .filter((name) => isKnown(name) && value[name] !== undefined)
+    .map((name) => [name, knownPart(entries[name], value[name], [...path, name], found)] as const);
+  return Object.fromEntries(parts.filter(([, part]) => part !== undefined));
+}
+
+function isPlainObject(value: unknown): value is Plain {
+  return Object.prototype.toString.call(value) === "[object Object]" && typeof value === "object";
+}
+
+/** Where arguments are, by the name that each has there: `mountPoint` is `guest.mountPoint`. */
+const places: ReadonlyMap<string, readonly string[]> = placesIn(share, []);
+
+function placesIn(schema: unknown, path: readonly string[]): Map<string, string[]> {
+  const { entries } = unwrapped(schema) as { entries?: Readonly<Record<string, unknown>> };
+  const found = new Map<string, string[]>();
+  for (const [name, inner] of Object.entries(entries ?? {})) {
+    const at = [...path, name];
+    for (const [own, where] of [[name, [at.join(".")]] as const, ...placesIn(inner, at)])
+      found.set(own, [...(found.get(own) ?? []), ...where]);
+  }
+  return found;
+}
+
+/** Names of one object for which near ones are looked for: what comes in thousands is not misspelt. */
+const mostHints = 100;
+
+/** Names of one object that are none of an argument's: each with what it may mean, and once with all that there are. */
+function misspelt(names: readonly string[], known: readonly string[], path: readonly string[]): Failure[] {
+  const hints = names.map((name, index) => (index < mostHints ? meantBy(name, known) : undefined));
+  const first = hints.indexOf("");
+  return names.map((name, index) => ({
+    property: [...path, name].join("."),
+    reason: `is not an argument${index === first ? ` (there are: ${known.join(", ")})` : (hints[index] ?? "")}`,
+  }));
+}
+
+/** The same name elsewhere, one that is near, or one that is near elsewhere; of too many places none is said. */
+function meantBy(name: string, known: readonly string[]): string {
+  const at = (other: string | undefined): readonly string[] => places.get(other ?? "") ?? [];
+  const elsewhere = at(name);
+  const near = elsewhere.length > 0 ? undefined : nearest(name, known);
+  const meant =
+    near === undefined ? (elsewhere.length > 0 ? elsewhere : at(nearest(name, [...places.keys()]))) : [near];
+  return meant.length > 0 && meant.length <= 3 ? `: did you mean ${meant.join(" or ")}?` : "";
+}
+
+/** The arguments without the values that have an issue; a list goes as a whole. */
+function without(known: unknown, issues: readonly v.BaseIssue<unknown>[]): Plain {
+  const remove = (value: unknown, [key, ...rest]: readonly unknown[]): unknown => {
+    if (!isPlainObject(value) || typeof key !== "string") return undefined;
+    const { [key]: inner, ...others } = value;
+    const left = rest.length > 0 ? remove(inner, rest) : undefined;
+    return left === undefined ? others : { ...others, [key]: left };
   };
-  return remove(args, failure.property.split("."));
+  return issues.reduce(
+    (so, { path }) =>
+      remove(
+        so,
+        (path ?? []).map(({ key }) => key),
+      ),
+    known,
+  ) as Plain;
 }
 
 /** Whether a value, or anything in it, is not known yet. */
 export function hasUnknown(value: unknown): boolean {
-  return unknownPaths(value).length > 0;
+  const seen = new Set<unknown>([value]);
+  // A set is walked with what is added meanwhile: however deep the value is, and if it holds itself.
+  for (const one of seen) {
+    if (one === unknownValue) return true;
+    if (typeof one === "object" && one !== null) for (const item of Object.values(one)) seen.add(item);
+  }
+  return false;
 }
 
 /** The same without keys that are undefined, which Pulumi's state cannot hold. */
@@ -139,11 +232,11 @@ export function withDependentDefaults(spec: ShareSpec): ShareSpec {
   };
 }
 
-/** What each argument alone allows and two together do not, and what this release cannot do yet. */
-function contradictions(spec: ShareSpec): Failure[] {
+/** What each argument alone allows and two together do not, as far as what they rest on is known. */
+function contradictions(spec: ShareSpec, unknowns: ReadonlySet<string>): Failure[] {
   const mapped = spec.accessMode === "mapped";
   const writable = mapped && !spec.readOnly;
-  const rules: readonly [boolean, string, string][] = [
+  const rules: readonly [wrong: boolean, property: string, reason: string, restsOn?: string][] = [
     [spec.fileMode !== undefined && !mapped, "fileMode", "goes with accessMode mapped only"],
     [spec.directoryMode !== undefined && !mapped, "directoryMode", "goes with accessMode mapped only"],
     [
@@ -155,6 +248,7 @@ function contradictions(spec: ShareSpec): Failure[] {
       spec.directory.links === "map" && !(mapped && spec.directory.recursive === true),
       "directory.links",
       "is map with accessMode mapped and directory.recursive true only",
+      "directory.recursive",
     ],
     [
       spec.guest?.owner !== undefined && !writable,
@@ -194,34 +288,19 @@ function contradictions(spec: ShareSpec): Failure[] {
       "cannot be always with qemu:///session: rules and labels are root's",
     ],
   ];
-  return rules.filter(([wrong]) => wrong).map(([, property, reason]) => ({ property, reason }));
-}
-
-function isUnknownName(issue: v.BaseIssue<unknown>): boolean {
-  return issue.type === "strict_object" && issue.expected === "never";
+  return rules
+    .filter(([wrong, ...rest]) => wrong && !rest.some((path) => path !== undefined && unknowns.has(path)))
+    .map(([, property, reason]) => ({ property, reason }));
 }
 
 function toFailure(issue: v.BaseIssue<unknown>): Failure {
   const property = (issue.path ?? []).map((item) => String(item.key)).join(".");
-  if (issue.type !== "strict_object") return { property, reason: issue.message };
-  return { property, reason: issue.expected === "Object" ? "must be an object" : "is required" };
+  return { property, reason: issue.type === "strict_object" ? "is required" : issue.message };
 }
 
 /** The schema of a value that may be left out. */
 export function unwrapped(schema: unknown): unknown {
   return (schema as { wrapped?: unknown } | undefined)?.wrapped ?? schema;
-}
-
-function unknownPaths(value: unknown, path = ""): string[] {
-  if (value === unknownValue) return [path];
-  if (typeof value !== "object" || value === null) return [];
-  return Object.entries(value).flatMap(([key, item]) =>
-    unknownPaths(item, path === "" ? key : `${path}.${key}`),
-  );
-}
-
-function touches(a: string, b: string): boolean {
-  return a === b || a.startsWith(`${b}.`) || b.startsWith(`${a}.`);
 }
 
 /** Who a KVM host is, and by which other machine it is reached: two bastions may each have a host of one address. */

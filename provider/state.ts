@@ -82,6 +82,21 @@ export function split(properties: Properties): {
 /** Of the keys with two underscores, those that only outputs have. */
 const ownHidden: readonly string[] = ["__former", "__stood", "__version"];
 
+/** What the class hands in for itself, and the state keeps: how the provider is found, and the share's URN. */
+const kept: readonly string[] = ["__provider", "__logUrn"];
+
+/** What it tells check alone: whether `tag` is only the resource's name; whether this is a preview. */
+const told: readonly string[] = ["__tagIsName", "__preview"];
+
+/** Keys with two underscores of a program's arguments: those that the state keeps, and those that nobody hands in. */
+export function handedIn(hidden: Properties): { readonly kept: Properties; readonly strange: Properties } {
+  const entries = Object.entries(hidden);
+  return {
+    kept: Object.fromEntries(entries.filter(([key]) => kept.includes(key))),
+    strange: Object.fromEntries(entries.filter(([key]) => !kept.includes(key) && !told.includes(key))),
+  };
+}
+
 /** What the class hands in for itself; what we keep for ourselves in the outputs is no input. */
 export function hiddenInputs(outputs: Properties): Properties {
   return Object.fromEntries(

@@ -60,13 +60,27 @@ describe.each(["a packed install", "the checkout itself"])("the provider process
         guest: { mountPoint: "/mnt/a", options: { cache: "lose", extra: ["noatime", "mode=1"] } },
         timeouts: { bootMs: 1 },
       });
-      expect(failures).toEqual([
-        ["acessMode", "is not an argument: did you mean accessMode?"],
-        ["source", "must be an absolute path"],
-        ["tag", "must not contain a comma"],
-        ["guest.options.cache", "must be one of none, readahead, mmap, loose, fscache: did you mean loose?"],
-        ["guest.options.extra.1", "the kernel knows no option mode"],
-        ["timeouts.bootMs", "must be at least 1000 ms"],
+      // Without a property: the engine would show what the inputs have under that very name, `<nil>` for a path.
+      expect(failures).toEqual(
+        [
+          "acessMode is not an argument: did you mean accessMode?",
+          "source must be an absolute path",
+          "tag must not contain a comma",
+          "guest.options.cache must be one of none, readahead, mmap, loose, fscache: did you mean loose?",
+          "guest.options.extra.1 the kernel knows no option mode",
+          "timeouts.bootMs must be at least 1000 ms",
+        ].map((reason) => ["", reason]),
+      );
+    });
+
+    test.each([17, 300, 3000])("%d levels are answered", async (levels) => {
+      let deep: unknown = "end";
+      for (let level = 0; level < levels; level++) deep = { a: deep };
+      const { failures } = await provider.check({ ...least, guest: deep as Properties, soruce: deep });
+      expect(failures.map(([, reason]) => reason)).toEqual([
+        "soruce is not an argument: did you mean source?",
+        expect.stringMatching(/^guest\.a is not an argument/),
+        "guest.mountPoint is required",
       ]);
     });
 
@@ -103,13 +117,13 @@ describe.each(["a packed install", "the checkout itself"])("the provider process
       ],
       ["name and UUID of one domain", {}, { domain: uuid }, same],
       ["keys that begin with two underscores", { __a: 1 }, { __a: 2, __provider: `${providerText} ` }, same],
-      ["an argument", {}, { power: "start" }, { ...same, changes: true }],
+      ["an argument, whose path the engine finds", {}, { power: "start" }, { ...same, changes: "unknown" }],
       ["another domain", {}, { domain: "web2" }, { ...same, changes: true, replaces: ["domain"] }],
       [
         "a domain that is not known yet",
         {},
         { domain: unknownValue, host: { libvirtUri: "qemu:///system" } },
-        { ...same, changes: true },
+        { ...same, changes: "unknown" },
       ],
     ])("%s", async (_, olds, news, expected) => {
       expect(await provider.diff("id", await outputsOf(olds), await inputsOf(news))).toEqual(expected);

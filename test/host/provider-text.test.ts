@@ -1,12 +1,13 @@
 import { execFileSync } from "node:child_process";
-import { rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { providerText } from "../../provider/share";
 import { checkout, packedInstall } from "./provider-process";
 
 /** Every state that was ever written holds these bytes: a change here is a change of the state's format. */
 const frozen =
-  'exports.handler=()=>require("node:module").createRequire(process.cwd()+"/")("pulumi-virtio9p/dynamic")';
+  'exports.handler=()=>{const d=process.cwd(),n="pulumi-virtio9p";try{return require("node:module").createRequire(d+"/")(n+"/dynamic")}catch(e){if(e.code!="MODULE_NOT_FOUND")throw e;throw Object.assign(Error(e.message.split("\\n")[0]+": npm install "+n+" in "+d),{stack:""})}}';
 
 let folder: string;
 beforeAll(() => {
@@ -19,6 +20,30 @@ afterAll(() => {
 test("the provider's text is the frozen one, and short", () => {
   expect(providerText).toBe(frozen);
   expect(Buffer.byteLength(providerText)).toBeLessThan(300);
+});
+
+/** What releases before it stored: such states are read and destroyed by this one. */
+const earlier = `exports.handler=()=>require("node:module").createRequire(process.cwd()+"/")("pulumi-virtio9p/dynamic")`;
+
+test("a text of an earlier release and the one of today find the same code", () => {
+  const load = `for (const text of ${JSON.stringify([earlier, providerText])}) {
+    const found = {}; new Function("exports", "require", text)(found, require);
+    console.log(Object.keys(found.handler()).sort().join());
+  }`;
+  const printed = execFileSync(process.execPath, ["-e", load], { cwd: folder, encoding: "utf8" }).trim();
+  expect(printed.split("\n")).toEqual(Array(2).fill("check,create,delete,diff,read,remove,update"));
+});
+
+test("where the package is not, or one that it needs, the text says so without a stack", () => {
+  const empty = mkdtempSync(join(tmpdir(), "virtio9p-empty-"));
+  const load = `const found = {}; new Function("exports", "require", ${JSON.stringify(providerText)})(found, require);
+    try { found.handler(); } catch (error) { console.log(JSON.stringify([error.message, error.stack])); }`;
+  const printed = execFileSync(process.execPath, ["-e", load], { cwd: empty, encoding: "utf8" });
+  rmSync(empty, { recursive: true });
+  expect(JSON.parse(printed)).toEqual([
+    `Cannot find module 'pulumi-virtio9p/dynamic': npm install pulumi-virtio9p in ${empty}`,
+    "",
+  ]);
 });
 
 /** What a program registers, printed as JSON; plain Node, for Jest has a module registry of its own. */

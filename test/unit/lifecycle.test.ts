@@ -46,6 +46,8 @@ const reached = (connection: object): object => ({
 
 const same = { changes: false, replaces: [], deleteBeforeReplace: true };
 const changed = { ...same, changes: true };
+/** The engine compares the inputs itself. */
+const differing = { ...same, changes: undefined };
 
 describe("check", () => {
   test("keeps what the class hands in for itself, and takes no output for an argument", () => {
@@ -59,6 +61,51 @@ describe("check", () => {
     const { inputs } = check(leastArgs);
     expect(JSON.parse(JSON.stringify(inputs))).toEqual(inputs);
     expect(Object.keys(inputs["directory"] as object)).not.toContain("mode");
+  });
+
+  const named = (name: string): Properties => ({ __logUrn: `urn:pulumi:a::b::c::${name}` });
+  const { tag: _tag, ...untagged } = leastArgs;
+  test.each<[string, Properties, Properties, unknown]>([
+    ["new, none written", { tag: "new", __tagIsName: true }, {}, "new"],
+    ["renamed, none written", { tag: "new", __tagIsName: true }, { tag: "old" }, "old"],
+    ["renamed, written", { tag: "mine" }, { tag: "old" }, "mine"],
+    ["written, the name", { tag: "new" }, { tag: "old" }, "new"],
+    ["not handed in at all", {}, {}, "new"],
+    ["not handed in at all, renamed", {}, { tag: "old" }, "old"],
+    ["written, not known yet", { tag: unknownValue }, { tag: "old" }, unknownValue],
+  ])("a tag: %s", (_, news, olds, expected) => {
+    const { inputs, failures } = check({ ...untagged, ...named("new"), ...news }, olds);
+    expect([inputs["tag"], failures]).toEqual([expected, []]);
+  });
+
+  test.each<[string, Properties, string]>([
+    [
+      "a".repeat(40),
+      {},
+      "is not written, and its default, the name of this resource, must have at most 31 bytes: write a tag",
+    ],
+    [
+      "a,b",
+      {},
+      "is not written, and its default, the name of this resource, must not contain a comma: write a tag",
+    ],
+    [
+      "new",
+      { tag: "a,b" },
+      "is not written, and its default, what the state has, must not contain a comma: write a tag",
+    ],
+  ])("a default that is no tag: %s", (name, olds, reason) => {
+    const news = { ...leastArgs, ...named(name), tag: name, __tagIsName: true };
+    expect(check(news, olds).failures).toEqual([{ property: "tag", reason }]);
+    expect(check({ ...leastArgs, tag: "a,b" }).failures).toEqual([
+      { property: "tag", reason: "must not contain a comma" },
+    ]);
+  });
+
+  test("underscores make no argument of the class's own", () => {
+    expect(check({ ...leastArgs, __power: "force" }).failures).toEqual([
+      { property: "__power", reason: "is not an argument: did you mean power?" },
+    ]);
   });
 
   test("canonical inputs are checked into themselves", () => {
@@ -142,8 +189,12 @@ describe("diff", () => {
       { guest: reached({ host: "10.0.0.5" }) },
       { guest: reached({ host: "10.0.0.6" }) },
     ],
-  ])("%s: an update", (_, olds, news) => {
-    expect(diff(outputsOf(olds), inputsOf(news))).toEqual(changed);
+  ])("%s: an update, whose paths the engine finds", (_, olds, news) => {
+    expect(diff(outputsOf(olds), inputsOf(news))).toEqual(differing);
+    const drifted = outputsOf(olds, { layers: { ...layersOk, directory: "differs" } });
+    expect(diff(drifted, inputsOf(news))).toEqual(changed);
+    const imported = outputsOf(olds, { status: undefined, layers: undefined });
+    expect(diff(imported, inputsOf(olds))).toEqual(changed);
   });
 
   test.each<[string, Properties, Properties, readonly string[]]>([
@@ -173,7 +224,7 @@ describe("diff", () => {
   });
 
   test.each(["source", "domain", "host", "tag", "guest"])("%s not known yet: no replacement", (name) => {
-    expect(diff(outputsOf(), inputsOf({ [name]: unknownValue }))).toEqual(changed);
+    expect(diff(outputsOf(), inputsOf({ [name]: unknownValue }))).toEqual(differing);
   });
 
   describe("what the outputs say of the machines", () => {

@@ -152,6 +152,7 @@ describe("canonical forms", () => {
 
 describe("one argument that cannot be", () => {
   const systemSource = "is a directory of the system itself: share one that was made for it";
+  const noCharacter = "must not contain what is no character: U+FFFE, U+FFFF, half of a surrogate pair";
   const systemMount = "is a directory of the system itself: mount on one of its own, such as /mnt/NAME";
   test.each([
     ["source", { source: "foo/bar" }, "must be an absolute path"],
@@ -166,6 +167,36 @@ describe("one argument that cannot be", () => {
     ["source", { source: "//etc//ssl" }, systemSource],
     ["source", { source: "/usr/lib64/qemu" }, systemSource],
     ["source", { source: "/var/lib/virtio9p" }, systemSource],
+    ...["\uFFFE", "\uFFFF", "\uD800", "\uDC00x"].flatMap(
+      (strange): [string, Record<string, unknown>, string][] => [
+        ["source", { source: `/foo${strange}bar` }, noCharacter],
+        ["tag", { tag: `a${strange}` }, noCharacter],
+        ["domain", { domain: `a${strange}` }, noCharacter],
+        ["guest.mountPoint", { guest: { mountPoint: `/mnt/${strange}` } }, noCharacter],
+        [
+          "guest.options.context",
+          { guest: { mountPoint: "/mnt/a", options: { context: `a${strange}` } } },
+          noCharacter,
+        ],
+        [
+          "guest.options.extra.0",
+          { guest: { mountPoint: "/mnt/a", options: { extra: [`x-${strange}`] } } },
+          noCharacter,
+        ],
+      ],
+    ),
+    [
+      "host.connection.agentSocketPath",
+      { host: { connection: { host: "a", agentSocketPath: "/a\0" } } },
+      "must not contain control characters",
+    ],
+    ["power", { power: { toString: 1 } }, "must be one of never, start, restart, force"],
+    ["host", { host: [] }, "must be an object"],
+    ["host", { host: new Date(0) }, "must be an object"],
+    ["guest", { guest: null }, "must be an object"],
+    ["host.connection.proxy", { host: { connection: { host: "a", proxy: [] } } }, "must be an object"],
+    ["timeouts.bootMs", { timeouts: { bootMs: NaN } }, "must be a number of milliseconds"],
+    ["timeouts.bootMs", { timeouts: { bootMs: Infinity } }, "must be a whole number of milliseconds"],
     ["tag", { tag: "" }, "must not be empty"],
     ["tag", { tag: "a,b" }, "must not contain a comma"],
     ["tag", { tag: "a\tb" }, "must not contain control characters"],
@@ -295,6 +326,16 @@ describe("names that are no arguments", () => {
       { guest: { mountPoint: "/mnt/a", options: { nodevs: true } } },
       "is not an argument: did you mean nodev?",
     ],
+    ["msize", { msize: 8192 }, "is not an argument: did you mean guest.options.msizeBytes?"],
+    [
+      "guest.options.msize",
+      { guest: { mountPoint: "/mnt/a", options: { msize: 8192 } } },
+      "is not an argument: did you mean msizeBytes?",
+    ],
+    ["timeouts.boot", { timeouts: { boot: 1000 } }, "is not an argument: did you mean bootMs?"],
+    ["mountPoint", { mountPoint: "/mnt/a" }, "is not an argument: did you mean guest.mountPoint?"],
+    ["owner", { owner: 0 }, "is not an argument: did you mean directory.owner or guest.owner?"],
+    ["soruce", { soruce: unknownValue }, "is not an argument: did you mean source?"],
     [
       "timeouts.xyzzyxyzzy",
       { timeouts: { xyzzyxyzzy: 1 } },
@@ -309,10 +350,16 @@ describe("names that are no arguments", () => {
     expect(failuresOf(args)).toEqual([{ property, reason }]);
   });
 
-  test("two in one object are both said", () => {
-    expect(failuresOf({ soruce: 1, domian: 2 }).map(({ property }) => property)).toEqual([
-      "soruce",
-      "domian",
+  test("two in one object are both said, by name, and once what there is", () => {
+    expect(failuresOf({ yyyyyyyyy: 1, soruce: 1, domian: 2, xxxxxxxxx: 2 })).toEqual([
+      { property: "domian", reason: "is not an argument: did you mean domain?" },
+      { property: "soruce", reason: "is not an argument: did you mean source?" },
+      {
+        property: "xxxxxxxxx",
+        reason:
+          "is not an argument (there are: source, domain, tag, accessMode, readOnly, multidevs, fileMode, directoryMode, model, otherWriters, host, directory, selinux, guest, power, timeouts)",
+      },
+      { property: "yyyyyyyyy", reason: "is not an argument" },
     ]);
   });
 });
@@ -420,6 +467,9 @@ describe("values that are not known yet", () => {
     [{ source: unknownValue, soruce: 1 }, ["soruce"]],
     [{ guest: { mountPoint: unknownValue, mode: "9" } }, ["guest.mode"]],
     [{ source: unknownValue, accessMode: "squash", fileMode: "0644" }, ["fileMode"]],
+    [{ directory: { links: "map", recursive: unknownValue } }, []],
+    [{ directory: { links: "map" }, power: unknownValue }, ["directory.links"]],
+    [{ guest: { mountPoint: "/mnt/a", throughHost: true, connection: unknownValue } }, []],
   ])("%j", (args, properties) => {
     const given = { ...leastArgs, ...args };
     const { canonical, failures } = checkArguments(given);
