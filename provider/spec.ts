@@ -114,8 +114,9 @@ function knownPart(
   const names = Object.keys(value);
   for (const failure of misspelt(names.filter((name) => !isKnown(name)).sort(), Object.keys(entries), path))
     found.failures.push(failure);
-  const parts = names
-    .filter((name) => isKnown(name) && value[name] !== undefined)
+  // In the schema's order: the engine hands keys over in any.
+  const parts = Object.keys(entries)
+    .filter((name) => Object.hasOwn(value, name) && value[name] !== undefined)
     .map((name) => [name, knownPart(entries[name], value[name], [...path, name], found)] as const);
   return Object.fromEntries(parts.filter(([, part]) => part !== undefined));
 }

@@ -109,6 +109,13 @@ describe("a share under Pulumi's rules", () => {
     },
   );
 
+  test("a plan that a preview saved is kept to", async () => {
+    declare({ a: least });
+    const plan = join(stack.folder, "plan.json");
+    await must("preview", "--save-plan", plan);
+    await must("up", "--plan", plan);
+  });
+
   test("a preview says of create, update and replacement that they may cycle the power, and of nothing else", async () => {
     const said = async (share: object, ...args: string[]): Promise<string[]> => {
       declare({ a: share });
@@ -144,7 +151,19 @@ describe("a share under Pulumi's rules", () => {
     });
     const { code, stdout } = await pulumi("preview");
     const failures = stdout.split("Diagnostics:")[1]?.match(/(?<=has a problem: ).*/g);
-    expect([code, failures]).toEqual([1, []]);
+    expect([code, failures]).toEqual([
+      1,
+      [
+        "msize is not an argument: did you mean guest.options.msizeBytes?",
+        expect.stringMatching(/^zzz is not an argument \(there are: source, /),
+        "host.connection.hots is not an argument: did you mean host?",
+        "guest.options.nocache is not an argument: did you mean cache?",
+        "accessMode must be one of mapped, passthrough, squash: did you mean mapped?",
+        "host.connection.host is required",
+        "guest.mountPoint is required",
+        "guest.options.cache must be one of none, readahead, mmap, loose, fscache: did you mean loose?",
+      ],
+    ]);
     expect(stdout).not.toMatch(/<nil>|geheim/);
   });
 
