@@ -98,7 +98,11 @@ export class ConfinedHost {
     return run("ssh", words, { input: `LC_ALL=C; export LC_ALL\n${script}\n`, timeoutMs });
   }
 
-  /** Defines a domain of the small guest, off; `more` goes into its definition. Gives its UUID. */
+  /**
+   * Defines a domain of the small guest, off; `more` goes into its definition. Gives its UUID.
+   *
+   * Disk and serial devices are on the root bus: the PCI Express ports that libvirt adds else are a sixth of a boot.
+   */
   async defineGuest(name: string, more = ""): Promise<string> {
     const xml = `<domain type='qemu'>
   <name>${name}</name>
@@ -118,7 +122,9 @@ export class ConfinedHost {
       <driver name='qemu' type='qcow2' cache='unsafe'/>
       <source file='/var/lib/libvirt/images/${name}.qcow2'/>
       <target dev='vda' bus='virtio'/>
+      <address type='pci' domain='0' bus='0' slot='2' function='0'/>
     </disk>
+    <controller type='virtio-serial' index='0'><address type='pci' domain='0' bus='0' slot='3' function='0'/></controller>
     <controller type='usb' model='none'/>
     <channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/></channel>
     <serial type='pty'><target port='0'/></serial>
