@@ -1,5 +1,6 @@
 import { mountAt, parseMountinfo } from "../../../provider/formats/mountinfo";
 import type { Outcome } from "../../../provider/reconcile/reconcile";
+import { device } from "../sample";
 import { box, codes, status, undone } from "./bench";
 
 /** Two shares of one guest, one mounted inside the mount point of the other. */
@@ -35,6 +36,9 @@ describe("mounts in mounts", () => {
     ["the outer one first", false],
     ["the inner one first", true],
   ])("made one after the other, %s; the outer one alone is not destroyed", async (_, reversed) => {
+    // The devices are there already: a power cycle between the two would unmount the first.
+    for (const { tag, source } of [outer(), inner()])
+      for (const where of ["persistent", "live"] as const) box.declare({ ...device, tag, source }, where);
     const before = box.snapshot();
     const specs = reversed ? [inner(), outer()] : [outer(), inner()];
     const first = await box.run({ spec: specs[0] });
