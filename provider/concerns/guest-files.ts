@@ -1,6 +1,7 @@
 import type { Fact, Refusal } from "../engine/concern";
 import { type Mount, mountHolding } from "../formats/mountinfo";
 import { sh } from "../formats/shell";
+import { isMountedAt } from "./guest-facts";
 
 /** What keeps a file in the guest from being replaced by another one. */
 export interface Obstacle {
@@ -12,14 +13,17 @@ export interface Obstacle {
 
 /**
  * Asks, and changes nothing: access(2) by `test -w`, which says no of what SELinux forbids, too. A test of busybox says
- * yes to root (libbb's `nexpr`), so the flags and mountinfo are looked at besides. Links are followed.
+ * yes to root (libbb's `nexpr`), so the flags and mountinfo are looked at besides. Links are followed. `isFile` false: a directory
+ * that may be mounted.
  */
-export function obstacleTo(file: string): Fact<Obstacle> {
+export function obstacleTo(file: string, isFile = true): Fact<Obstacle> {
   return {
     key: `what keeps ${file} as it is`,
     place: "guest",
     does: `see whether ${file} can be written`,
-    script: sh`path=$(readlink -f -- ${file}) || path=${file}
+    // What is mounted is not looked into, for it may hang.
+    script: sh`${isFile ? sh`:` : sh`if ${isMountedAt(file)}; then printf 'none %s\n' ${file}; exit; fi`}
+path=$(readlink -f -- ${file}) || path=${file}
 while ! [ -e "$path" ]; do path=$${{ text: "{path%/*}" }}; [ -n "$path" ] || path=/; done
 folder=$(dirname -- "$path")
 kind=none

@@ -15,7 +15,7 @@ import { distribution, kernelRelease } from "./guest-facts";
 const bootFile = "/etc/modules-load.d/virtio9p.conf";
 const bootLines = "9pnet_virtio\n9p\n";
 
-type NineP = "builtIn" | "loaded" | "available" | "absent";
+type NineP = "builtIn" | "loaded" | "available" | "absent" | "noModules";
 
 interface KernelSeen {
   readonly nineP: NineP;
@@ -44,6 +44,7 @@ const nineP: Fact<NineP> = {
 if grep -q '/9p\.ko' "$builtin" 2>/dev/null && grep -q '/9pnet_virtio\.ko' "$builtin"; then echo builtIn
 elif grep -qw 9p /proc/filesystems && [ -d /sys/bus/virtio/drivers/9pnet_virtio ]; then echo loaded
 elif modprobe -q -D 9p >/dev/null 2>&1 && modprobe -q -D 9pnet_virtio >/dev/null 2>&1; then echo available
+elif ! [ -d "/lib/modules/$(uname -r)" ]; then echo noModules
 else echo absent
 fi`,
   parse: (output) => output.trim() as NineP,
@@ -86,7 +87,7 @@ export const guestKernel: Concern<
   needs: { restore: restoreNeeds, drift: driftNeeds },
 
   plan(_want, seen) {
-    if (seen.nineP === "absent") return { refuse: [lacks9p(seen)], steps: [] };
+    if (seen.nineP === "absent" || seen.nineP === "noModules") return { refuse: [lacks9p(seen)], steps: [] };
     if (seen.nineP === "builtIn") return { steps: [] };
     return {
       steps: [
@@ -96,7 +97,11 @@ export const guestKernel: Concern<
               {
                 does: "load 9pnet_virtio and 9p",
                 run: sh`modprobe 9pnet_virtio
-modprobe 9p`,
+modprobe 9p
+if ! grep -qw 9p /proc/filesystems; then
+  echo 'modprobe loaded no 9p, and said nothing: see modprobe -c for "install" and "blacklist" lines of 9p' >&2
+  exit 1
+fi`,
               },
             ]),
         ...(seen.bootFile === bootLines
@@ -128,7 +133,8 @@ modprobe 9p`,
   },
 
   drift(_want, seen) {
-    if (seen.nineP === "absent") return { state: "missing", args: {}, notes: [lacks9p(seen).what] };
+    if (seen.nineP === "absent" || seen.nineP === "noModules")
+      return { state: "missing", args: {}, notes: [lacks9p(seen).what] };
     if (seen.nineP === "builtIn" || seen.bootFile === bootLines) return asWanted;
     const state = seen.bootFile === undefined ? "missing" : "differs";
     return {
@@ -150,6 +156,13 @@ ${putInPlace(sh`${`${bootFile}.new`}`, sh`${bootFile}`, sh`/etc/modules-load.d`)
 
 function lacks9p(seen: Needed<KernelSeen, typeof driftNeeds>): Refusal {
   const { release = "", distribution: ids = [] } = seen;
+  if (seen.nineP === "noModules") {
+    return {
+      code: "guestKernelLacks9p",
+      what: `the guest has no /lib/modules/${release}: the kernel that runs was booted from the host, and its modules are not in the guest`,
+      remedy: `put the modules of ${release} into /lib/modules of the guest, or boot a kernel that has 9p built in`,
+    };
+  }
   return {
     code: "guestKernelLacks9p",
     what: `${`kernel ${release}`.trim()} has no 9p over virtio`,

@@ -17,6 +17,7 @@ import { formatMountOptions } from "../mount-options";
 import { liveDomain } from "./domain-facts";
 import { kernelRelease } from "./guest-facts";
 import { type Difference, flagsOf, mountDifferences, wantedFlags } from "./mount-differences";
+import { notReplaceable, type Obstacle, obstacleTo } from "./guest-files";
 import { type Holder, holdersOf, type MountPoint, mountPointOf, mountsAround } from "./mount-facts";
 import { guestMounts } from "./mounts";
 import { mountAgainStep, mountStep, removeMade, remountStep, unmountStep } from "./mount-steps";
@@ -39,6 +40,8 @@ interface MountSeen {
   readonly holders: readonly Holder[];
   readonly release: string;
   readonly live: Domain | undefined;
+  /** What keeps the mount point from being made. */
+  readonly obstacle?: Obstacle | undefined;
   /** Of every share of the domain, what first contact found at its mount point. */
   readonly records?: readonly { readonly identity: string; readonly before: Json }[];
 }
@@ -201,6 +204,11 @@ export const guestMount: Concern<MountWant, MountSeen, MountBefore, typeof resto
           steps: [],
         };
       }
+      const obstacle =
+        !at && want.now && seen.mountPoint.kind === "missing"
+          ? notReplaceable(want.mountPoint, seen)
+          : undefined;
+      if (obstacle) return { refuse: [obstacle], steps: [] };
       if (!want.now || !isLive(want, seen.live)) return { steps: [] };
       if (want.automount && at && isAutomount(at)) return { steps: [] };
       const users = usersOf(seen, want.mountPoint);

@@ -1,7 +1,7 @@
 import { guestKernel, remedyFor } from "../../../provider/concerns/guest-kernel";
 import { distribution } from "../../../provider/concerns/guest-facts";
 import { specOf } from "../sample";
-import { does } from "../shell-machine";
+import { does, runFact, runScript } from "../shell-machine";
 
 type Seen = Parameters<typeof guestKernel.plan>[1];
 const bootFile = "9pnet_virtio\n9p\n";
@@ -45,6 +45,31 @@ test("refuses a kernel without 9p, with the remedy", () => {
     ],
     steps: [],
   });
+});
+
+test("names a kernel that was booted from the host without its modules in the guest", () => {
+  const plan = guestKernel.plan({}, seenOf({ nineP: "noModules", release: "6.9.1" }), undefined, false);
+  expect(plan.refuse).toEqual([
+    {
+      code: "guestKernelLacks9p",
+      what: "the guest has no /lib/modules/6.9.1: the kernel that runs was booted from the host, and its modules are not in the guest",
+      remedy:
+        "put the modules of 6.9.1 into /lib/modules of the guest, or boot a kernel that has 9p built in",
+    },
+  ]);
+  const { nineP } = guestKernel.facts({});
+  const found = runFact(nineP, (text) =>
+    text
+      .replaceAll("/proc/filesystems", "/nowhere")
+      .replace(/^/, "modprobe() { return 1; }; uname() { echo 6.9.1; }\n"),
+  );
+  expect(found).toBe("noModules");
+});
+
+test("a modprobe that loads nothing and says nothing has failed", () => {
+  const [load] = guestKernel.plan({}, seenOf(), undefined, false).steps;
+  const rewrite = (text: string) => `modprobe() { :; }\n${text.replace("/proc/filesystems", "/dev/null")}`;
+  expect(() => runScript(load?.run ?? { text: ":" }, rewrite)).toThrow(/modprobe loaded no 9p/);
 });
 
 test.each<[string | null, string | undefined, string[]]>([

@@ -163,6 +163,23 @@ describe("plan", () => {
     expect([plan.refuse?.map((one) => [one.code, one.what]), plan.steps]).toEqual([[[code, what]], []]);
   });
 
+  test.each([
+    ["ro", { kind: "none" as const, path: "/mnt" }, "fileSystemReadOnly"],
+    ["rw", { kind: "immutable" as const, path: "/mnt" }, "fileProtected"],
+  ])("a mount point that cannot be made is refused, live or not: %s, %j", (mode, obstacle, code) => {
+    const root = `1 0 8:1 / / ${mode} - ext4 /dev/vda ${mode}`;
+    for (const live of [domainOf([device]), domainOf([])]) {
+      const plan = guestMount.plan(
+        want(),
+        seenOf([root], { mountPoint: missing, obstacle, live }),
+        undefined,
+        false,
+      );
+      expect([plan.refuse?.map((one) => one.code), plan.steps]).toEqual([[code], []]);
+    }
+    expect(guestMount.plan(want(), seenOf([root], { obstacle }), undefined, false).refuse).toBeUndefined();
+  });
+
   test("does not refuse for what this share itself leaves, has under a bind mount, or mounts at the next boot", () => {
     const before = seenOf([shown.replace("/mnt/a", "/mnt/former")]);
     const context = { ...alone, mountPoints: new Set(["/mnt/a", "/mnt/former"]) };
