@@ -6,6 +6,7 @@ import { hostDirectory } from "./concerns/host-directory";
 import { bind, recordIn, seenBy } from "./engine/binding";
 import { liveDomain } from "./concerns/domain-facts";
 import { concerns } from "./concerns/concerns";
+import type { LayerState } from "./engine/concern";
 import { hasWork, onlyTheWayThereDiffers } from "./difference";
 import type { ShareError } from "./errors";
 import type { Domain } from "./formats/domain-xml";
@@ -16,8 +17,8 @@ import { madeHere } from "./reconcile/claims";
 import { machinesOf } from "./reconcile/machines";
 import { observe, type Observation } from "./reconcile/observe";
 import { type Outcome, powerOf, reconcile } from "./reconcile/reconcile";
-import { unverifiedKeys } from "./reconcile/warnings";
-import { driftOf, mountOptionsIn, statusOf, withValue } from "./reconcile/status";
+import { unverifiedKeys, withNextStep } from "./reconcile/warnings";
+import { driftOf, mountOptionsIn, statusOf, unsaid, withValue } from "./reconcile/status";
 import { checkArguments, type Failure, type ShareSpec, withoutUndefined } from "./spec";
 import {
   argumentsIn,
@@ -146,7 +147,8 @@ export async function update(
   const outcome = await reconcile(machines, request, says);
   const outputs = finish(id, inputs, spec, outcome, olds);
   const { observation, bindings, power } = outcome;
-  const still = new Set(warningsOf(observation, driftOf(bindings, observation), power));
+  const states = outputs["layers"] as Record<string, LayerState>;
+  const still = new Set(warningsOf(observation, driftOf(bindings, observation), power, states));
   const repaired = foundHere.get(keyOf(olds))?.filter((text) => !still.has(text)) ?? [];
   if (repaired.length > 0) says.note(`repaired since the refresh found it: ${repaired.join("; ")}`);
   foundHere.delete(keyOf(olds));
@@ -168,8 +170,9 @@ function warningsOf(
   observation: Observation,
   drift: ReturnType<typeof driftOf>,
   power: Outcome["power"],
+  states: Readonly<Record<string, LayerState>>,
 ): readonly string[] {
-  const { guestState } = observation;
+  const { guestState, info } = observation;
   const notes = Object.entries(drift).flatMap(([layer, one]) => [
     ...one.notes,
     ...Object.entries(one.args).map(([path, value]) => `${path} is ${JSON.stringify(value)} (${layer})`),
@@ -178,7 +181,8 @@ function warningsOf(
     ...new Set([
       ...notes,
       ...(guestState.kind === "unreachable" ? [guestState.problem.what] : []),
-      ...(power.kind === "pending" ? [power.says] : []),
+      ...(power.kind === "pending" ? [withNextStep(power, info?.name)] : []),
+      ...unsaid(states, drift, info, power),
     ]),
   ];
 }
@@ -203,18 +207,18 @@ export async function read(
   const held = bindings.ensure.some((one) => recordIn(one, observation.host)?.holders.includes(holder));
   if (!observation.info && !held) return undefined;
   const power = powerOf(observation.host, spec, spec);
-  const found = warningsOf(observation, drift, power);
+  const states: Record<string, LayerState> = {
+    ...Object.fromEntries(Object.entries(drift).map(([layer, one]) => [layer, one.state])),
+    ...(isFreed(outputs, observation) ? { directory: "differs" } : {}),
+    ...(isLeftInGuest(outputs, observation) ? { fstab: "differs" } : {}),
+  };
+  const found = warningsOf(observation, drift, power, states);
   for (const text of found) says.warn(text);
   foundHere.set(keyOf(outputs), found);
-  const states = Object.fromEntries(Object.entries(drift).map(([layer, one]) => [layer, one.state]));
   const seen = {
     ...outputs,
     ...statusOf(observation, power, drift),
-    layers: {
-      ...states,
-      ...(isFreed(outputs, observation) ? { directory: "differs" } : {}),
-      ...(isLeftInGuest(outputs, observation) ? { fstab: "differs" } : {}),
-    },
+    layers: states,
     domainName: observation.info?.name ?? outputs["domainName"],
     mountOptions: mountOptionsIn(observation, spec),
   };

@@ -202,7 +202,7 @@ export const providerText =
  * ```
  */
 export class Virtio9pShare extends pulumi.CustomResource {
-  /** `active`, `pendingPowerCycle`, `pendingGuest`, `pendingRemount`, `off`, `domainMissing`, `incomplete`. */
+  /** `active`, `drifted`, `pendingPowerCycle`, `pendingGuest`, `pendingRemount`, `off`, `domainMissing`, `incomplete`. */
   declare public readonly status: pulumi.Output<Status>;
   /** Why, as a code: `asDeclared`, `deviceNotLive`, `domainOff`, `guestUnreachable`, or that of an error. */
   declare public readonly statusReason: pulumi.Output<string>;

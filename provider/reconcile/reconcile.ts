@@ -24,7 +24,7 @@ import { hostFacts, type Machines, type Observation, observe, observeGuest } fro
 import { Plans, type Request } from "./plans";
 import { refusals, twins } from "./refusals";
 import { toldWhile } from "./waiting";
-import { leftInGuest, secondCycle, unverifiedKeys } from "./warnings";
+import { leftInGuest, secondCycle, unverifiedKeys, withNextStep } from "./warnings";
 
 /**
  * What the domain needs for a share: its device live, or, where `spec` wants none, nothing live under
@@ -127,7 +127,11 @@ class Run {
     try {
       await this.#untilSettled(true);
       const power = this.#power();
-      if (power.kind === "pending") this.#warn(power.says);
+      if (power.kind === "pending") {
+        const { info } = this.#observation;
+        // Of a share that is given up nobody has to run anything more.
+        this.#warn(this.request.spec ? withNextStep(power, info?.name) : power.says);
+      }
       if (power.kind !== "none" && power.kind !== "pending" && !this.#failed()) {
         await this.#cycle(power.kind);
         if (!this.#failed()) await this.#untilSettled(false);

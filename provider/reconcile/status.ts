@@ -1,3 +1,4 @@
+import { concerns } from "../concerns/concerns";
 import { effectiveOptions } from "../concerns/guest-mount";
 import { clears, type PowerPlan, powerReasons } from "../concerns/domain-power";
 import { guestMounts } from "../concerns/mounts";
@@ -12,6 +13,7 @@ import { notLookedAt } from "./warnings";
 /** What a share amounts to; the words are part of the contract (outputs `status`). */
 export const statuses = [
   "active",
+  "drifted",
   "pendingPowerCycle",
   "pendingGuest",
   "pendingRemount",
@@ -31,6 +33,8 @@ export const statusReasons = [
   "mountDiffers",
   "mountBusy",
   "domainMissing",
+  // Of `drifted` the first layer that is not as declared.
+  ...layers,
 ] as const;
 
 /** A status and the code of its reason. */
@@ -88,10 +92,37 @@ export function statusOf(
       statusReason: drift.mount.busy === true ? "mountBusy" : "mountDiffers",
     };
   }
+  const drifted = layers.find((layer) => isOtherwise(drift[layer].state));
+  if (drifted) return { status: "drifted", statusReason: drifted };
   return { status: "active", statusReason: "asDeclared" };
 }
 
-const inGuest: readonly string[] = ["modules", "fstab", "mount", "guestOwnership", "guestBooleans"];
+function isOtherwise(state: LayerState): boolean {
+  return state !== "ok" && state !== "unmanaged";
+}
+
+/** What a refresh found otherwise and neither a note nor an argument of the layer says, in words. */
+export function unsaid(
+  states: Readonly<Record<string, LayerState>>,
+  drift: Readonly<Record<Layer, Drift>>,
+  info: Observation["info"],
+  power: PowerPlan,
+): string[] {
+  const layersOtherwise = Object.entries(states).flatMap(([layer, state]) => {
+    const { notes = [], args = {} } = drift[layer as Layer] as Partial<Drift>;
+    const said = notes.length + Object.keys(args).length > 0;
+    return !isOtherwise(state) || said ? [] : [`${layer} is ${state === "unknown" ? "not known" : state}`];
+  });
+  if (power.kind === "none" || power.kind === "pending" || !info) return layersOtherwise;
+  const does = power.kind === "start" ? "starts" : "restarts";
+  return [`the next pulumi up ${does} ${info.name} (${power.reason})`, ...layersOtherwise];
+}
+
+const inGuest: readonly string[] = concerns
+  .filter(({ place }) => place === "guest")
+  .map(({ layer }) => layer);
+/** What only the live device allows. */
+const live: readonly string[] = concerns.filter(({ up }) => up === "guestLive").map(({ layer }) => layer);
 
 /**
  * Whether the outputs of the state alone ask for an update: something failed, or a layer is not as it
@@ -108,7 +139,7 @@ export function needsUpdate(
     status === "off"
       ? inGuest
       : status === "pendingPowerCycle" || outputs.statusReason === "mountBusy"
-        ? ["mount", "guestOwnership"]
+        ? live
         : [];
   // A guest that could not be looked at, paused perhaps, will be when the power cycle is over.
   const unseen = status === "pendingPowerCycle" ? inGuest : [];

@@ -25,3 +25,12 @@ export function notLookedAt({ tried, machine, what, returned = "" }: Problem): s
   const answer = returned === "" ? "" : `: ${printable(returned)}`;
   return `could not ${tried ?? "look at all"} on ${machine}: ${what}${answer}`;
 }
+
+/** What waits for a power cycle, and what to do when somebody has made it. */
+export function withNextStep(
+  { says, reason }: { readonly says: string; readonly reason: string },
+  domain = "the domain",
+): string {
+  const waits = ["deviceNotLive", "deviceDiffersLive", "deviceStillLive"].includes(reason);
+  return waits ? `${says}; when ${domain} has been power-cycled, run pulumi up --refresh` : says;
+}

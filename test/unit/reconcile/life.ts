@@ -71,7 +71,11 @@ export class Life {
     operations += 1;
     this.warnings = [];
     const told = {
-      teller: () => ({ step: () => undefined, warn: (text: string) => this.warnings.push(text) }),
+      teller: () => ({
+        step: () => undefined,
+        note: () => undefined,
+        warn: (text: string) => this.warnings.push(text),
+      }),
     } as unknown as Progress;
     // A failure after the first change is recorded with what was seen.
     return work(told).catch((error: unknown) => {

@@ -2,7 +2,7 @@ import type { PowerPlan } from "../../../provider/concerns/domain-power";
 import { concerns } from "../../../provider/concerns/concerns";
 import { guestMounts } from "../../../provider/concerns/mounts";
 import { bind } from "../../../provider/engine/binding";
-import { asWanted, type Drift, type Layer, layers } from "../../../provider/engine/concern";
+import { asWanted, type Drift, type Layer, layers, type LayerState } from "../../../provider/engine/concern";
 import { parseMountinfo } from "../../../provider/formats/mountinfo";
 import type { GuestState, Observation } from "../../../provider/reconcile/observe";
 import {
@@ -10,6 +10,7 @@ import {
   mountOptionsIn,
   needsUpdate,
   statusOf,
+  unsaid,
   withValue,
 } from "../../../provider/reconcile/status";
 import { info, specOf } from "../sample";
@@ -125,4 +126,33 @@ test.each([
   const before = JSON.stringify(object);
   expect(withValue(object, path, value)).toEqual(expected);
   expect(JSON.stringify(object)).toBe(before);
+});
+
+describe("what makes an update has a reason that is told", () => {
+  const states: readonly LayerState[] = ["ok", "missing", "differs", "unknown", "unmanaged"];
+  const plans: readonly PowerPlan[] = [
+    none,
+    pending,
+    { kind: "start", reason: "domainOff" },
+    { kind: "restart", reason: "deviceNotLive" },
+  ];
+  const rows = layers.flatMap((layer) =>
+    states.flatMap((state) => plans.map((plan) => [layer, state, plan] as const)),
+  );
+
+  test.each(rows)("%s is %s, %j", (layer, state, plan) => {
+    const drift = Object.fromEntries(
+      layers.map((one) => [one, one === layer ? { state, args: {}, notes: [] } : asWanted]),
+    ) as unknown as Record<Layer, Drift>;
+    const word = plan.kind === "start" ? "shut off" : "running";
+    const found = observed(word, plan.kind === "start" ? off : seen);
+    const { status, statusReason } = statusOf(found, plan, drift);
+    const layersNow = Object.fromEntries(layers.map((one) => [one, drift[one].state]));
+    const power = plan.kind === "none" || plan.kind === "pending" ? "never" : plan.kind;
+    const told = unsaid(layersNow, drift, found.info, plan);
+    const update = needsUpdate({ status, statusReason, layers: layersNow }, power);
+    if (update) expect(told).not.toEqual([]);
+    if (told.length === 0) expect(update).toBe(false);
+    if (status === "active") expect(["ok", "unmanaged"]).toContain(state);
+  });
 });
