@@ -55,6 +55,7 @@ const doneWithout: Readonly<Record<string, string>> = {
   dmesg: "concerns/denials.ts: an error gets no hint of what the kernel denied",
   flock: "reconcile/machines.ts: a guest without it has no lock",
   getent: "concerns/principals.ts: passwd(5) and group(5) are read",
+  lsattr: "concerns/guest-files.ts: an immutable file is found when it is written",
   modprobe: "concerns/guest-kernel.ts: only where 9p is a module of the guest's kernel",
   nproc: "concerns/tree-tools.ts: one process at a time",
   setsebool: "concerns/guest-booleans.ts: asked for by its fact",
@@ -64,13 +65,13 @@ const doneWithout: Readonly<Record<string, string>> = {
   mount: "on the host with unshare alone, whose package brings it",
 };
 
-const isOfGuest = (file: string): boolean => /^concerns\/(guest-|mount)/.test(file);
+const isOfGuest = (file: string): boolean => /^concerns\/(guest-|mount|fstab-)/.test(file);
 const runsAnywhere = (file: string): boolean =>
   /^(engine\/|formats\/(identity|put-in-place)|transport\/guest-identity)/.test(file) ||
   file === "concerns/principals.ts";
 
 test("the texts of scripts are found, and what they call", () => {
-  expect(programsOf("formats/put-in-place.ts")).toEqual(["mv", "sync"]);
+  expect(programsOf("formats/put-in-place.ts")).toEqual(["mv", "rm", "sync"]);
   expect(programsOf("concerns/mount-facts.ts")).toEqual(
     expect.arrayContaining(["awk", "head", "ls", "readlink"]),
   );
