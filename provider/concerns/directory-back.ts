@@ -6,6 +6,7 @@ import {
   type DirectoryBefore,
   type directoryRestoreNeeds,
   type DirectorySeen,
+  type DirectorySeenBack,
   type DirectoryWant,
   type Stood,
 } from "./directory-facts";
@@ -94,7 +95,8 @@ export const restoreDirectory: Concern<
   const own = directoryAt(path, entry, seen);
   const mode = parseOctalMode(before.mode) ?? createdMode;
   const chowned = entry.uid !== before.uid || entry.gid !== before.gid;
-  const { user } = seen.user;
+  // Where it is not known who that is, the change is tried.
+  const user = seen.user?.user ?? "0";
   const isChanged = chowned || entry.mode !== mode;
   if (old.session && user !== "0" && entry.uid !== Number(user) && isChanged) {
     return {
@@ -127,7 +129,7 @@ export const restoreDirectory: Concern<
 /** What was taken over in the tree: back, and then forgotten. */
 function treeBack(
   at: TreeAt,
-  seen: DirectorySeen,
+  seen: DirectorySeenBack,
   forget: readonly Step[],
 ): { steps: Step[]; warnings: string[] } {
   const links = linksBack(seen, at);
@@ -140,7 +142,7 @@ function treeBack(
     // What fails with the links is not to keep the owners from coming back.
     steps: [...trees.map(giveTreeBack), ...links, ...forget],
     warnings: [
-      ...trees.flatMap(({ path, hadPrivileges: { count, names } }) =>
+      ...trees.flatMap(({ path, hadPrivileges: { count, names } = { count: 0, names: [] } }) =>
         count === 0
           ? []
           : [
@@ -151,7 +153,10 @@ function treeBack(
   };
 }
 
-export function linksBack(seen: DirectorySeen, at: TreeAt): Step[] {
+export function linksBack(
+  seen: Pick<DirectorySeen, "linksMapped" | "nested" | "takenWith">,
+  at: TreeAt,
+): Step[] {
   const inner = takenIn(seen).flatMap(({ roots, taken }) => (taken.linksMapped ? roots : []));
   return [...inner, ...(seen.linksMapped ? [at] : [])].map(giveLinksBack);
 }

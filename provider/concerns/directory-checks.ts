@@ -11,7 +11,7 @@ import type {
   Stood,
 } from "./directory-facts";
 import { type FileSystem, fileSystemOf, isSame, type KnownBy } from "./directory-identity";
-import { createdMode, type Owner, qemuLabel, resolveOwner } from "./directory-owner";
+import { createdMode, type Owner, type OwnerSeen, qemuLabel, resolveOwner } from "./directory-owner";
 
 /** Everything for which a share's directory is refused. Pure. */
 
@@ -284,13 +284,13 @@ export function collidingInodes(want: DirectoryWant, { tree, mounts }: Directory
 /** A plan that changes something is none where nothing can be changed. */
 export function orUnwritable<
   P extends { readonly steps: readonly Step[]; readonly refuse?: readonly Refusal[] },
->(want: DirectoryWant, seen: DirectorySeen, plan: P): P {
+>(want: DirectoryWant, seen: Pick<DirectorySeen, "mounts">, plan: P): P {
   const refuse = plan.steps.length === 0 ? [] : unwritable(want, seen);
   return refuse.length === 0 ? plan : { ...plan, steps: [], refuse };
 }
 
 /** What is to be changed lies on a file system, or under a mount, that takes no change. */
-function unwritable({ path }: DirectoryWant, { mounts }: DirectorySeen): Refusal[] {
+function unwritable({ path }: DirectoryWant, { mounts }: Pick<DirectorySeen, "mounts">): Refusal[] {
   const mount = mountHolding(mounts, path);
   const isReadOnly = [...(mount?.mountOptions ?? []), ...(mount?.superOptions ?? [])].includes("ro");
   if (!mount || !isReadOnly) return [];
@@ -311,7 +311,7 @@ function unwritable({ path }: DirectoryWant, { mounts }: DirectorySeen): Refusal
 export function unmanagedChanges(
   old: DirectoryWant,
   before: Extract<DirectoryBefore, { created: false }>,
-  seen: DirectorySeen,
+  seen: OwnerSeen,
   entry: Entry,
   stood: Stood | undefined,
 ): string[] {

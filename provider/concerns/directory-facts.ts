@@ -1,4 +1,4 @@
-import type { Fact, Facts, Tool } from "../engine/concern";
+import type { Fact, Facts, Needed, Tool } from "../engine/concern";
 import type { Json } from "../engine/concern";
 import type { Device9p, Domain } from "../formats/domain-xml";
 import type { Mount } from "../formats/mountinfo";
@@ -166,35 +166,54 @@ export function takesAll({ recursive, otherFileSystems }: DirectoryWant): boolea
   return recursive === true && otherFileSystems === "take";
 }
 
-/** What other domains export is asked for on the way down, and goes without it: a directory that was made then stays. */
-export const directoryNeeds = {
+/**
+ * To compare: the directory, whose it is to be, and what is taken over in it. Why QEMU could not use it, and where else
+ * it is, are for refusals of the way up.
+ */
+export const directoryDriftNeeds = {
   entry: "must",
   unreadable: "must",
-  realPath: "must",
-  mounts: "must",
-  records: "must",
-  parents: "must",
-  attributes: "must",
-  groupRights: "must",
   tree: "must",
   treeRemembered: "must",
-  linksMapped: "must",
-  hadPrivileges: "must",
-  takenAround: "must",
-  moved: "must",
   nested: "must",
   takenWith: "must",
-  takenOnHost: "must",
-  above: "must",
   viewKept: "must",
   principals: "must",
-  info: "must",
   live: "must",
   persistent: "must",
   baselabels: "must",
   user: "must",
 } as const;
-export const directoryRestoreNeeds = { ...directoryNeeds, exports: "may" } as const;
+
+/**
+ * To give back: what is there, what was written down, and who else has it. The rest makes warnings, or lets a directory
+ * stay that was made.
+ */
+export const directoryRestoreNeeds = {
+  entry: "must",
+  unreadable: "may",
+  mounts: "must",
+  records: "must",
+  attributes: "must",
+  tree: "may",
+  treeRemembered: "must",
+  linksMapped: "must",
+  hadPrivileges: "may",
+  takenAround: "must",
+  moved: "must",
+  nested: "must",
+  takenWith: "must",
+  principals: "may",
+  info: "must",
+  live: "must",
+  persistent: "must",
+  baselabels: "may",
+  user: "may",
+  exports: "may",
+} as const;
+
+/** What is seen on the way down. */
+export type DirectorySeenBack = Needed<DirectorySeen, typeof directoryRestoreNeeds>;
 
 /** Everything that is asked about a share's directory, and about whom its QEMU runs as. */
 export function directoryFacts(want: DirectoryWant): Facts<DirectorySeen> {

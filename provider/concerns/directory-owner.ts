@@ -12,10 +12,15 @@ export interface Owner {
   readonly gid: number | undefined;
 }
 
+/** By what an owner is resolved; what could not be looked at is undefined, and whom it names is then not known. */
+export type OwnerSeen = Pick<DirectorySeen, "live" | "persistent"> & {
+  readonly [K in "baselabels" | "principals" | "user"]?: DirectorySeen[K] | undefined;
+};
+
 /** The numbers of owner and group; `qemu` is whoever the domain's QEMU runs as. Undefined: untouched, or not known. */
 export function resolveOwner(
   want: Pick<DirectoryWant, "owner" | "group" | "session">,
-  seen: Pick<DirectorySeen, "live" | "persistent" | "baselabels" | "principals" | "user">,
+  seen: OwnerSeen,
 ): { owner: Owner; refuse: Refusal[] } {
   const refuse: Refusal[] = [];
   const label = qemuLabel(want, seen);
@@ -23,7 +28,7 @@ export function resolveOwner(
     if (name === undefined) return undefined;
     const text = name !== "qemu" ? name : database === "passwd" ? label?.user : label?.group;
     if (text !== undefined && /^\d+$/.test(text)) return Number(text);
-    const id = text === undefined ? undefined : seen.principals[`${database} ${text}`];
+    const id = text === undefined ? undefined : seen.principals?.[`${database} ${text}`];
     if (id === undefined && seen.persistent) {
       refuse.push({
         code: "unknownUser",
@@ -40,13 +45,10 @@ export function resolveOwner(
 }
 
 /** A running QEMU's own label; else what the definition asks for; else what libvirt gives by default. */
-export function qemuLabel(
-  want: Pick<DirectoryWant, "session">,
-  seen: Pick<DirectorySeen, "live" | "persistent" | "baselabels" | "user">,
-) {
+export function qemuLabel(want: Pick<DirectoryWant, "session">, seen: Omit<OwnerSeen, "principals">) {
   if (want.session) return seen.user;
   const domain = seen.live ?? seen.persistent;
-  return seen.live?.dacLabel ?? seen.persistent?.dacLabel ?? (domain && seen.baselabels(domain.type));
+  return seen.live?.dacLabel ?? seen.persistent?.dacLabel ?? (domain && seen.baselabels?.(domain.type));
 }
 
 /** A name where the host has one (stat(1) says UNKNOWN, find(1) the number), else the number. */

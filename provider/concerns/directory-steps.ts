@@ -8,6 +8,7 @@ import { directoryType, formatU32, ownerAttributes } from "../formats/virtfs";
 import { createdMode, type Owner } from "./directory-owner";
 import {
   type DirectorySeen,
+  type DirectorySeenBack,
   type DirectoryWant,
   entryOf,
   type Entry,
@@ -162,7 +163,7 @@ export function restoreAttributes(
 }
 
 /** A directory that we made goes if it is empty and nothing uses it; else it stays, for the files in it are not ours. */
-export function giveUpOwn(old: DirectoryWant, seen: DirectorySeen, context: Context | undefined): Plan {
+export function giveUpOwn(old: DirectoryWant, seen: DirectorySeenBack, context: Context | undefined): Plan {
   const stays = (why: string): Plan => ({
     steps: [],
     warnings: [`${old.path}, which this share made, stays: ${why}`],
@@ -202,6 +203,7 @@ export function giveUpOwn(old: DirectoryWant, seen: DirectorySeen, context: Cont
       warnings: [`${old.path}, which this share made, stays: the domain still declares it`],
     };
   }
+  if (!seen.tree) return stays("what is in it cannot be seen");
   if (seen.tree.unreadable.count > 0) {
     return {
       steps: [],

@@ -15,8 +15,8 @@ import {
 } from "./directory-checks";
 import {
   type DirectoryBefore,
+  directoryDriftNeeds,
   directoryFacts,
-  directoryNeeds,
   directoryRestoreNeeds,
   type DirectorySeen,
   type DirectoryWant,
@@ -57,7 +57,7 @@ export const hostDirectory: Concern<
   DirectorySeen,
   DirectoryBefore,
   typeof directoryRestoreNeeds,
-  typeof directoryNeeds
+  typeof directoryDriftNeeds
 > = {
   layer: "directory",
   place: "host",
@@ -88,7 +88,7 @@ export const hostDirectory: Concern<
 
   facts: directoryFacts,
 
-  needs: { restore: directoryRestoreNeeds, drift: directoryNeeds },
+  needs: { restore: directoryRestoreNeeds, drift: directoryDriftNeeds },
 
   around: (want) =>
     directoriesAbove(want.path).map((path) => ({ ...want, ...untouched, path, giveBack: true })),

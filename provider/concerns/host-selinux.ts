@@ -11,6 +11,7 @@ import { recordedOnHost } from "../engine/record";
 import { parseContext } from "../formats/file-contexts";
 import { DirectoryTrees } from "../formats/directory-tree";
 import { directoriesAbove } from "../formats/system-path";
+import { entryOf } from "./directory-facts";
 import { liveDomain, persistentDomain } from "./domain-facts";
 import { isRemembered } from "./ledger";
 import { hostMounts } from "./mounts";
@@ -26,7 +27,10 @@ import {
   ruledPath,
   ruleOf,
   rulesInside,
+  selinuxDriftNeeds,
+  selinuxRestoreNeeds,
   type SelinuxSeen,
+  type SelinuxSeenBack,
   type SelinuxWant,
   wantedType,
   wrongLabels,
@@ -64,7 +68,13 @@ export interface SelinuxBefore {
  * `notRelabelable`, `treeOfOthers`, `newFilesUnusable`.
  * Source: file_contexts(5), semanage-import(8), restorecon(8) of SELinux userspace 3.4.
  */
-export const hostSelinux: Concern<SelinuxWant, SelinuxSeen, SelinuxBefore | null> = {
+export const hostSelinux: Concern<
+  SelinuxWant,
+  SelinuxSeen,
+  SelinuxBefore | null,
+  typeof selinuxRestoreNeeds,
+  typeof selinuxDriftNeeds
+> = {
   layer: "selinux",
   place: "host",
   up: "host",
@@ -88,6 +98,7 @@ export const hostSelinux: Concern<SelinuxWant, SelinuxSeen, SelinuxBefore | null
   identity: (want) => want.path,
 
   facts: (want): Facts<SelinuxSeen> => ({
+    entry: entryOf(want.path),
     state: selinuxState,
     rules: localRules,
     equivalences,
@@ -104,6 +115,8 @@ export const hostSelinux: Concern<SelinuxWant, SelinuxSeen, SelinuxBefore | null
     persistent: persistentDomain,
     live: liveDomain,
   }),
+
+  needs: { restore: selinuxRestoreNeeds, drift: selinuxDriftNeeds },
 
   around: (want) =>
     directoriesAbove(want.path).map((path) => ({
@@ -174,7 +187,7 @@ export const hostSelinux: Concern<SelinuxWant, SelinuxSeen, SelinuxBefore | null
       };
     }
     const { steps = [], warnings = [] } = ruleBack(old, before, seen);
-    const changed = seen.labels !== undefined && (seen.remembered || steps.length > 0);
+    const changed = seen.entry?.kind === "directory" && (seen.remembered || steps.length > 0);
     const inLarger = seen.recorded.some((path) => old.path.startsWith(`${path}/`));
     const tree = treeOf(old, seen);
     return {
@@ -228,7 +241,7 @@ const notEnabled = {
 } as const;
 
 /** What our types are: a rule that says another was changed by somebody since. */
-function ruleBack(old: SelinuxWant, before: SelinuxBefore, seen: SelinuxSeen): Partial<Plan> {
+function ruleBack(old: SelinuxWant, before: SelinuxBefore, seen: SelinuxSeenBack): Partial<Plan> {
   const rule = ruleOf(old, seen);
   if (!rule || rule.context === before.rule) return {};
   const ours = [old.type, before.type, "svirt_image_t", "virt_content_t"].includes(
@@ -243,10 +256,10 @@ function ruleBack(old: SelinuxWant, before: SelinuxBefore, seen: SelinuxSeen): P
 }
 
 /** A domain that exports the directory, and that has no part in its record. */
-function otherUser(old: SelinuxWant, seen: SelinuxSeen, context: Context): string | undefined {
+function otherUser(old: SelinuxWant, seen: SelinuxSeenBack, context: Context): string | undefined {
   const own = seen.persistent ?? seen.live;
-  const trees = new DirectoryTrees(seen.mounts);
-  return seen.exports.find(
+  const trees = new DirectoryTrees(seen.mounts ?? []);
+  return seen.exports?.find(
     (one) =>
       !one.live &&
       trees.isSame(one.realPath, old.path) &&
@@ -254,16 +267,22 @@ function otherUser(old: SelinuxWant, seen: SelinuxSeen, context: Context): strin
   )?.domain;
 }
 
-function treeOf(want: SelinuxWant, seen: SelinuxSeen): Tree {
-  const trees = new DirectoryTrees(seen.mounts);
+function treeOf(
+  want: SelinuxWant,
+  seen: Partial<Pick<SelinuxSeenBack, "labels" | "mounts" | "exports">>,
+): Tree {
+  const trees = new DirectoryTrees(seen.mounts ?? []);
   // In every access mode but mapped a link that a guest makes is one on the host; in that one it can move one about.
-  const guestLinks = seen.exports.some(
-    ({ live, readOnly, accessMode, realPath }) =>
-      live &&
-      !readOnly &&
-      (accessMode !== "mapped" || seen.labels?.links === true) &&
-      (trees.isInside(realPath, want.path) || trees.isInside(want.path, realPath)),
-  );
+  // What could not be looked at is taken for the worse.
+  const guestLinks =
+    seen.exports === undefined ||
+    seen.exports.some(
+      ({ live, readOnly, accessMode, realPath }) =>
+        live &&
+        !readOnly &&
+        (accessMode !== "mapped" || seen.labels?.links !== false) &&
+        (trees.isInside(realPath, want.path) || trees.isInside(want.path, realPath)),
+    );
   return { path: want.path, whole: want.recursive !== false, guestLinks };
 }
 

@@ -1,4 +1,4 @@
-import type { Context, Refusal } from "../engine/concern";
+import type { Context, Needed, Refusal } from "../engine/concern";
 import { countOf } from "../formats/count";
 import { DirectoryTrees } from "../formats/directory-tree";
 import type { Domain } from "../formats/domain-xml";
@@ -21,6 +21,7 @@ import {
   type RulesAt,
   type SelinuxState,
 } from "./selinux-facts";
+import type { Entry } from "./directory-facts";
 import type { NestedRoots } from "./nested-facts";
 import type { HostExports } from "./second-writer";
 
@@ -41,6 +42,8 @@ export interface SelinuxWant {
 }
 
 export interface SelinuxSeen {
+  /** The directory itself. */
+  readonly entry: Entry | undefined;
   readonly state: SelinuxState;
   readonly rules: readonly FileContextRule[];
   readonly equivalences: Equivalences;
@@ -61,18 +64,65 @@ export interface SelinuxSeen {
   readonly live: Domain | undefined;
 }
 
+/**
+ * To compare, the rules and labels that a share makes. What others write to decides over the type where nobody but readers
+ * is known.
+ */
+export const selinuxDriftNeeds = {
+  state: "must",
+  rules: "must",
+  equivalences: "must",
+  rulesAt: "must",
+  labels: "must",
+  mounts: "must",
+  booleans: "must",
+  newRange: "must",
+  typeKnown: "must",
+  exports: "may",
+  persistent: "must",
+  live: "must",
+} as const;
+
+/** To give back, the rule and what was written down: neither libselinux nor the policy has to answer. */
+export const selinuxRestoreNeeds = {
+  entry: "must",
+  state: "must",
+  rules: "must",
+  equivalences: "must",
+  labels: "may",
+  mounts: "may",
+  exports: "may",
+  recorded: "must",
+  remembered: "must",
+  persistent: "must",
+  live: "must",
+} as const;
+
+/** What is seen for a comparison. */
+export type SelinuxSeenNow = Needed<SelinuxSeen, typeof selinuxDriftNeeds>;
+
+/** What is seen on the way down. */
+export type SelinuxSeenBack = Needed<SelinuxSeen, typeof selinuxRestoreNeeds>;
+
 /** What a guest may write to, and what it may only read: refpolicy virt.te, the same on Fedora and Debian. */
 const writable = "svirt_image_t";
 const readable = "virt_content_t";
 
 /** The directory under the name by which its rules are looked up. */
-export function ruledPath(want: Pick<SelinuxWant, "path">, { equivalences }: SelinuxSeen): string {
+export function ruledPath(
+  want: Pick<SelinuxWant, "path">,
+  { equivalences }: Pick<SelinuxSeen, "equivalences">,
+): string {
   return equivalentOf(want.path, equivalences.distribution, equivalences.local);
 }
 
 /** The rule that stands for exactly this tree; of several the one that holds, the last. */
-export function ruleOf(want: SelinuxWant, seen: SelinuxSeen): FileContextRule | undefined {
-  return seen.rules[placeOf(want, seen).at];
+export function ruleOf(
+  want: SelinuxWant,
+  seen: Pick<SelinuxSeen, "rules" | "equivalences">,
+): FileContextRule | undefined {
+  const path = ruledPath(want, seen);
+  return seen.rules.findLast((rule) => isTreeRule(rule, path));
 }
 
 /** Where the rule of a tree stands among the host's own, of which a later one holds, and where it has to. */
@@ -85,7 +135,10 @@ export interface RulePlace {
   readonly inside: readonly number[];
 }
 
-export function placeOf(want: Pick<SelinuxWant, "path">, seen: SelinuxSeen): RulePlace {
+export function placeOf(
+  want: Pick<SelinuxWant, "path">,
+  seen: Pick<SelinuxSeen, "rules" | "equivalences" | "rulesAt">,
+): RulePlace {
   const path = ruledPath(want, seen);
   const { rules } = seen;
   const matching = new Set(seen.rulesAt.matching);
@@ -105,20 +158,22 @@ export function isInPlace({ at, behind, inside }: RulePlace, adopted: boolean): 
  * The type of rule and tree: `virt_content_t` where nobody but readers has the directory, by what the machine
  * shows and what is on its way.
  */
-export function wantedType(want: SelinuxWant, seen: SelinuxSeen, others: Context["others"] = []): string {
+export function wantedType(want: SelinuxWant, seen: SelinuxSeenNow, others: Context["others"] = []): string {
   if (want.type !== undefined) return want.type;
   const trees = new DirectoryTrees(seen.mounts);
   const concerned = (path: string): boolean =>
     trees.isSame(path, want.path) || trees.isInside(want.path, path);
   const written =
     !want.readOnly ||
-    seen.exports.some(({ readOnly, realPath }) => !readOnly && concerned(realPath)) ||
+    // What others export could not be looked at: the rule was set by somebody who knew.
+    (seen.exports?.some(({ readOnly, realPath }) => !readOnly && concerned(realPath)) ??
+      parseContext(ruleOf(want, seen)?.context ?? "").type === writable) ||
     others.some(({ spec }) => !spec.readOnly && concerned(spec.source));
   return written ? writable : readable;
 }
 
 /** The context that the rule gives: the least range, where the policy has ranges. */
-export function contextOf(type: string, { state }: SelinuxSeen): string {
+export function contextOf(type: string, { state }: Pick<SelinuxSeen, "state">): string {
   return `system_u:object_r:${type}${state.ranges ? ":s0" : ""}`;
 }
 
@@ -131,7 +186,7 @@ export function contextOf(type: string, { state }: SelinuxSeen): string {
  */
 export function wrongLabels(
   want: SelinuxWant,
-  seen: SelinuxSeen,
+  seen: SelinuxSeenNow,
   type: string,
 ): readonly { readonly context: string; readonly count: number; readonly own: boolean }[] {
   if (!seen.labels) return [];
@@ -158,7 +213,7 @@ export function wrongLabels(
 /** The context that a rule for something inside gives to entries; undefined: the rule of the tree holds, or will. */
 function ruledInside(
   { ruled }: LabelsInside,
-  { rules, rulesAt }: SelinuxSeen,
+  { rules, rulesAt }: SelinuxSeenNow,
   behind: number,
 ): string | undefined {
   if (typeof ruled !== "number") return ruled;
@@ -168,7 +223,7 @@ function ruledInside(
 }
 
 /** Whether files that a guest makes get the directory's range, so that the next start of its QEMU can use them. */
-export function inherits({ state, newRange }: SelinuxSeen): boolean {
+export function inherits({ state, newRange }: SelinuxSeenNow): boolean {
   return !state.ranges || newRange === "" || !newRange.includes(":");
 }
 
@@ -201,7 +256,7 @@ export function labellingOf(path: string, mounts: readonly Mount[]): Labelling {
 /** All that is known to fail before anything is changed. */
 export function refusals(
   want: SelinuxWant,
-  seen: SelinuxSeen,
+  seen: SelinuxSeenNow,
   first: boolean,
   context: Context,
   adopted = first,
@@ -239,7 +294,7 @@ function unknownType(type: string): Refusal {
 /** A file system without labels of its own: what it has in their place decides, and no rule does. */
 function unlabelled(
   want: SelinuxWant,
-  seen: SelinuxSeen,
+  seen: SelinuxSeenNow,
   labelling: Exclude<Labelling, { kind: "entries" }>,
   context: Context,
 ): Refusal[] {
@@ -271,7 +326,7 @@ function unlabelled(
 }
 
 /** Rules of the host that hold against the tree's, or against which it would: neither is changed. */
-function overruled(want: SelinuxWant, seen: SelinuxSeen, type: string, adopted: boolean): Refusal[] {
+function overruled(want: SelinuxWant, seen: SelinuxSeenNow, type: string, adopted: boolean): Refusal[] {
   const path = ruledPath(want, seen);
   const code = "labelOverruled";
   const { rules, labels } = seen;
@@ -324,7 +379,7 @@ function overruled(want: SelinuxWant, seen: SelinuxSeen, type: string, adopted: 
 }
 
 /** Rules that semanage cannot write: of a path under an equivalence, or with double quotes (3.4, `validate`, `mkargv`). */
-function unwritable(want: SelinuxWant, seen: SelinuxSeen, { at, inside }: RulePlace): Refusal[] {
+function unwritable(want: SelinuxWant, seen: SelinuxSeenNow, { at, inside }: RulePlace): Refusal[] {
   const own = seen.rules[at] ?? { pattern: treePattern(ruledPath(want, seen)), kind: "", context: "" };
   const [from = seen.rules.length] = [at, ...inside].filter((one) => one >= 0).sort((a, b) => a - b);
   const written = new Set([own, ...seen.rules.slice(from)]);
@@ -386,7 +441,7 @@ export function rulesInside(want: SelinuxWant, seen: SelinuxSeen, type: string):
 }
 
 /** A tree that has other labels is not changed before that is written out. */
-function others(want: SelinuxWant, seen: SelinuxSeen, type: string): Refusal[] {
+function others(want: SelinuxWant, seen: SelinuxSeenNow, type: string): Refusal[] {
   if (want.recursive !== undefined) return [];
   // QEMU's own, with the categories of a former start, are none of others.
   const wrong = wrongLabels(want, seen, type).filter(
@@ -410,7 +465,7 @@ export function counted(labels: readonly { readonly context: string; readonly co
 }
 
 /** Two shares of one directory with two types that are written out would each undo the other's. */
-function typeOfOthers(want: SelinuxWant, seen: SelinuxSeen, type: string, context: Context): Refusal[] {
+function typeOfOthers(want: SelinuxWant, seen: SelinuxSeenNow, type: string, context: Context): Refusal[] {
   const coming = context.others.find(
     ({ spec }) =>
       spec.source === want.path &&
@@ -436,7 +491,7 @@ function typeOfOthers(want: SelinuxWant, seen: SelinuxSeen, type: string, contex
 }
 
 /** Files that the guest makes and cannot use after the next start of its QEMU. */
-function newFiles(want: SelinuxWant, seen: SelinuxSeen): Refusal[] {
+function newFiles(want: SelinuxWant, seen: SelinuxSeenNow): Refusal[] {
   if (want.newFiles !== "auto" || want.readOnly || inherits(seen)) return [];
   const label = (seen.persistent ?? seen.live)?.selinuxLabel;
   if (label?.type === "static" || label?.type === "none") return [];

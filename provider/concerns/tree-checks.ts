@@ -10,7 +10,11 @@ import { hasLinks, type Named } from "./tree-facts";
 /** What there is in a tree to take over, and what of it cannot be. Pure. */
 
 /** Whether there is something in the tree that is to be taken over and is not, or not to the end. */
-export function isToBeTaken(want: DirectoryWant, seen: DirectorySeen, owner: Owner): boolean {
+export function isToBeTaken(
+  want: DirectoryWant,
+  seen: Pick<DirectorySeen, "tree" | "treeRemembered" | "viewKept" | "nested" | "takenWith">,
+  owner: Owner,
+): boolean {
   if (want.recursive !== true) return false;
   const unlike = seen.tree.entries.some(
     ({ kind, uid, gid, open }) =>
@@ -26,7 +30,7 @@ export function isToBeTaken(want: DirectoryWant, seen: DirectorySeen, owner: Own
 }
 
 /** Whether there are links of the host's that are to be made readable for the guest. */
-export function isToBeMapped(want: DirectoryWant, { tree }: DirectorySeen): boolean {
+export function isToBeMapped(want: DirectoryWant, { tree }: Pick<DirectorySeen, "tree">): boolean {
   return want.links === "map" && hasLinks(tree);
 }
 
@@ -52,7 +56,7 @@ export function forgotten(want: DirectoryWant, seen: DirectorySeen, { uid }: Own
 /** Who but the wanted owner has entries in the tree, sample: `12 of root (0), 1 of alice (1000)`; undefined: nobody. */
 export function strangers(
   want: DirectoryWant,
-  seen: DirectorySeen,
+  seen: Pick<DirectorySeen, "tree">,
   uid: number | undefined,
 ): string | undefined {
   if (uid === undefined || !want.mapped) return undefined;

@@ -606,6 +606,50 @@ describe("drift", () => {
   });
 });
 
+/** What is seen of a fact that a concern can do without, where the look at it failed. */
+const unseen = { tree: undefined, hadPrivileges: undefined, principals: undefined, baselabels: undefined };
+const nobodySeen = { ...unseen, unreadable: undefined, user: undefined, exports: undefined };
+
+describe("restore without what it can do without", () => {
+  const found: DirectoryBefore = {
+    created: false,
+    uid: 0,
+    gid: 0,
+    mode: "0755",
+    inode: "11",
+    born: "1763877000",
+    attributes: {},
+  };
+  const back = (then: DirectoryBefore, args: object = {}) => {
+    const seen = { ...seenOf({ entry: qemu, treeRemembered: true, linksMapped: true }), ...nobodySeen };
+    return hostDirectory.restore(want({ ...args }), then, seen);
+  };
+
+  test.each([[{}], [{ host: { libvirtUri: "qemu:///session" } }]])("all comes back: %j", (args) => {
+    const plan = back(found, args);
+    const all = hostDirectory.restore(
+      want(args),
+      found,
+      seenOf({
+        entry: qemu,
+        treeRemembered: true,
+        linksMapped: true,
+        user: { user: "0", group: "0", groups: [] },
+      }),
+    );
+    expect(does(plan)).toEqual(does(all));
+    expect(does(plan)).toContain("give /foo/bar back to 0:0");
+    expect(plan.warnings).toEqual([]);
+  });
+
+  test("a directory that the share made stays, with its tree given back", () => {
+    const seen = { ...seenOf({ entry: qemu, treeRemembered: true }), ...unseen, exports: [] };
+    const plan = hostDirectory.restore(want(), { created: true }, seen);
+    expect(does(plan)).toHaveLength(2);
+    expect(plan.warnings).toEqual(["/foo/bar, which this share made, stays: what is in it cannot be seen"]);
+  });
+});
+
 describe("restore", () => {
   const before = hostDirectory.remember(want(), seenOf());
   const restored = (seen: Partial<Seen>, then: DirectoryBefore = before, args = {}) => {

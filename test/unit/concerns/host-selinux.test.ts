@@ -47,6 +47,17 @@ const labels = (own: string, inside: Labels["inside"] = [], links = false): Labe
   links,
 });
 
+const directory = {
+  kind: "directory" as const,
+  uid: 64055,
+  gid: 108,
+  user: "qemu",
+  group: "qemu",
+  mode: 0o755,
+  inode: "11",
+  born: "1763877000",
+};
+
 /** A host that is enforcing, with an empty directory that has its parent's label. */
 const host = (more: Partial<SelinuxSeen> = {}): SelinuxSeen => ({
   state: { enabled: true, ranges: true, missing: [], distribution: ["fedora"] },
@@ -54,6 +65,7 @@ const host = (more: Partial<SelinuxSeen> = {}): SelinuxSeen => ({
   equivalences: { distribution: [], local: [] },
   rulesAt: { exact: undefined, matching: [] },
   labels: labels(context("var_t")),
+  entry: directory,
   nested: { roots: [], more: false },
   mounts: mounts("rw,seclabel"),
   booleans: { virt_use_nfs: false, virt_use_fusefs: true },
@@ -85,7 +97,7 @@ const forget = "forget the labels that /foo/bar had";
 describe("plan", () => {
   test.each<[string, Record<string, unknown>, Partial<SelinuxSeen>, string[]]>([
     ["first contact", {}, {}, [remember, set(), relabelled]],
-    ["a directory that is not there yet", {}, { labels: undefined }, [set(), relabelled]],
+    ["a directory that is not there yet", {}, { entry: undefined, labels: undefined }, [set(), relabelled]],
     ["a right rule, and labels that are right", {}, labelled, []],
     ["a right rule that is written otherwise", {}, { ...labelled, rules: [rule("/foo/b\\x61r(/.*)?")] }, []],
     [
@@ -384,7 +396,7 @@ describe("restore", () => {
     [
       "a directory that is gone",
       before,
-      { ...labelled, labels: undefined, remembered: true },
+      { ...labelled, entry: undefined, labels: undefined, remembered: true },
       [`take the rule ${rulePlace} out`, forget],
     ],
     [
@@ -418,6 +430,16 @@ describe("restore", () => {
     expect(warnings?.length).toBe(left ? 1 : 0);
   });
 
+  test("comes back with nothing but what it needs", () => {
+    const { labels: _, mounts: __, exports: ___, ...all } = host({ ...labelled, remembered: true });
+    const { entry, state, rules, equivalences, recorded, remembered, persistent, live } = all;
+    const needed = { entry, state, rules, equivalences, recorded, remembered, persistent, live };
+    const plan = hostSelinux.restore(want(), before, needed);
+    expect([does(plan), plan.warnings]).toEqual([[`take the rule ${rulePlace} out`, back, forget], []]);
+    // Whoever might put links there is kept from it.
+    expect(plan.steps[1]?.run.text).toContain("a running guest could put links");
+  });
+
   test("the rule of a larger share is known by the type that its record has", () => {
     const seen = host({ ...labelled, rules: [rule(rulePlace, context("container_file_t"))] });
     const found = { ...before, type: "container_file_t" };
@@ -435,6 +457,19 @@ describe("restore", () => {
 });
 
 describe("drift", () => {
+  test.each<[string, Partial<SelinuxSeen>, string]>([
+    [
+      "as a reader set it",
+      { rules: [rule(rulePlace, context("virt_content_t"))], labels: labels(context("virt_content_t")) },
+      "ok",
+    ],
+    ["as a writer set it", labelled, "ok"],
+    ["as nobody did", { rules: [rule(rulePlace, context("var_t"))] }, "differs"],
+  ])("where it cannot be seen who else writes, the rule holds %s", (_, seen, state) => {
+    const { exports: __, ...known } = host(seen);
+    expect(hostSelinux.drift(want({ readOnly: true }), known).state).toBe(state);
+  });
+
   test.each<[string, Record<string, unknown>, Partial<SelinuxSeen>, string, object, RegExp | undefined]>([
     ["none", {}, labelled, "ok", {}, undefined],
     ["no rule", {}, { ...labelled, rules: [] }, "missing", {}, /no file-context rule/],

@@ -3,6 +3,7 @@ import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync 
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { hostSelinux } from "../../../provider/concerns/host-selinux";
+import { entryOf } from "../../../provider/concerns/directory-facts";
 import { isInPlace, placeOf, type SelinuxSeen, ruledPath } from "../../../provider/concerns/selinux-checks";
 import { equivalences, labelsOf, localRules, rulesAt } from "../../../provider/concerns/selinux-facts";
 import { removeRule, setRule } from "../../../provider/concerns/selinux-rules";
@@ -251,6 +252,7 @@ compared("a tree with labels", () => {
     );
   });
   const look = (more: Partial<SelinuxSeen> = {}): SelinuxSeen => ({
+    entry: runFact(entryOf(tree)),
     state: { enabled: true, ranges: true, missing: [], distribution: [] },
     rules: runFact(localRules, inFolder),
     equivalences: runFact(equivalences, inFolder),

@@ -64,7 +64,7 @@ export class Life {
 
   /** Whether an update by these arguments would be made. */
   differs(args: Properties = {}): boolean {
-    return lifecycle.diff(this.outputs, this.inputs(args)).changes;
+    return lifecycle.diff(this.outputs, this.inputs(args)).changes !== false;
   }
 
   async #call<T>(work: (told: Progress) => Promise<T>): Promise<T> {

@@ -1,4 +1,4 @@
-import { mkdirSync } from "node:fs";
+import { mkdirSync, rmdirSync } from "node:fs";
 import { concerns } from "../../../provider/concerns/concerns";
 import { bind, type Bindings } from "../../../provider/engine/binding";
 import { hostFacts } from "../../../provider/reconcile/observe";
@@ -97,5 +97,36 @@ test("destroy is refused for what it needs alone, before anything is touched", a
   const spared = up.filter((one) => !isIn(down, one));
   life.box.failing = exactly(...spared);
   expect(await problemOf(life.destroy())).toBe("no error");
+  expect(life.box.snapshot()).toEqual(before);
+});
+
+test("what only the way up has to know keeps neither a refresh nor a destroy from its way", async () => {
+  const more = { source: life.box.path("srv/made"), selinux: { manage: "auto" } };
+  const before = life.box.snapshot();
+  await life.create({ ...args(), ...more });
+  const { outputs } = life;
+  const all = specOf({ ...more, source: "/tmp/a/b", guest: { mountPoint: "/tmp/c/d", owner: "0" } });
+  const asked = doesOf(bind(concerns, all, [])).filter((does) => !always.includes(does));
+  const seen = doesOf(bind(concerns, all, [], "drift"));
+  life.box.failing = exactly(...asked.filter((does) => !isIn(seen, does)));
+  expect((await life.read())?.outputs["layers"]).toEqual(outputs["layers"]);
+  expect(life.warnings).toEqual([]);
+
+  const musts = bind(concerns, undefined, [all]).release.flatMap(({ facts, spared }) =>
+    Object.entries(facts).flatMap(([name, { does }]) => (spared.has(name) ? [] : [does])),
+  );
+  const spared = asked.filter((does) => !isIn(musts, does));
+  for (const about of [
+    "see what other domains export",
+    "look at the directories above /tmp/a/b",
+    "ask which file-context rules match /tmp/a/b",
+    "ask the policy which range the guest's new files get",
+    "look at the labels in /tmp/a/b",
+  ])
+    expect(spared).toContain(about);
+  life.box.failing = exactly(...spared);
+  expect(await problemOf(life.destroy())).toBe("no error");
+  expect(life.warnings.filter((text) => text.includes("which this share made, stays"))).toHaveLength(1);
+  rmdirSync(life.box.path("srv/made"));
   expect(life.box.snapshot()).toEqual(before);
 });
