@@ -17,12 +17,11 @@ import { madeHere } from "./reconcile/claims";
 import { machinesOf } from "./reconcile/machines";
 import { observe, type Observation } from "./reconcile/observe";
 import { type Outcome, powerOf, reconcile } from "./reconcile/reconcile";
-import { unverifiedKeys, withNextStep } from "./reconcile/warnings";
+import { staysInGuest, unverifiedKeys, withNextStep } from "./reconcile/warnings";
 import { driftOf, mountOptionsIn, statusOf, unsaid, withValue } from "./reconcile/status";
 import { checkArguments, type Failure, type ShareSpec, withoutUndefined } from "./spec";
 import {
   argumentsIn,
-  beforeOf,
   declaredIn,
   formerIn,
   fromState,
@@ -250,13 +249,12 @@ export async function remove(stored: Properties, progress = new Progress()): Pro
     return;
   }
   const outcome = await reconcile(machines, { ...former, spec: undefined }, says).catch(wayOut);
-  const { guestState } = outcome.observation;
-  const entry = fstabEntryOf(spec);
-  if (entry && guestState.kind === "off" && "fstab" in beforeOf(outputs)) {
-    says.warn(
-      `${spec.domain} is off, and its guest cannot be edited: the line "${formatFstabEntry(entry)}" stays in its fstab, with /etc/modules-load.d/virtio9p.conf and the mount point${spec.guest?.options.nofail === true ? " (the line is nofail, and harmless)" : ""}`,
-    );
-  }
+  const left = outcome.bindings.release.flatMap(({ concern, name, want, spec: old }) => {
+    const found = old === former.olds[0] ? (former.before[name] ?? null) : null;
+    return found === null ? [] : (concern.left?.(want, found) ?? []);
+  });
+  if (outcome.observation.guestState.kind === "off" && left.length > 0)
+    says.warn(staysInGuest(spec.domain, left));
   if (outcome.failure) throw outcome.failure;
 }
 

@@ -65,6 +65,7 @@ export const guestBooleans: ConcernOfMany<string, BooleanSeen, BooleanBefore> = 
   up: "guestBoot",
   down: "guest",
   scope: "domain",
+  left: (want, before) => (before?.on === false ? `its SELinux boolean ${want}, which is on` : undefined),
   wants: (spec) => [...new Set(spec.guest?.selinuxBooleans ?? [])],
   identity: (want) => want,
   facts: (): Facts<BooleanSeen> => ({ policy: booleans }),

@@ -63,6 +63,8 @@ export const guestFstab: Concern<FstabEntry, FstabSeen, FstabBefore, typeof rest
     up: "guestBoot",
     down: "guest",
     scope: "domain",
+    left: (want) =>
+      `the line "${formatFstabEntry(want)}" of its fstab${want.options.split(",").includes("nofail") ? ", which is nofail, and harmless" : ""}`,
     want: (spec) => fstabEntryOf(spec),
     identity: (want) => want.mountPoint,
     facts: (want): Facts<FstabSeen> => ({

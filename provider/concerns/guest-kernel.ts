@@ -81,6 +81,7 @@ export const guestKernel: Concern<
   up: "guestBoot",
   down: "guest",
   scope: "domain",
+  left: () => bootFile,
   want: (spec) => spec.guest && {},
   identity: () => bootFile,
   facts: (): Facts<KernelSeen> => ({ nineP, release: kernelRelease, distribution, bootFile: loadedAtBoot }),

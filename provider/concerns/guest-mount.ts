@@ -17,7 +17,7 @@ import { formatMountOptions } from "../mount-options";
 import { liveDomain } from "./domain-facts";
 import { kernelRelease } from "./guest-facts";
 import { type Difference, flagsOf, mountDifferences, wantedFlags } from "./mount-differences";
-import { notReplaceable, type Obstacle, obstacleTo } from "./guest-files";
+import { notReplaceable, type Obstacle } from "./guest-files";
 import { type Holder, holdersOf, type MountPoint, mountPointOf, mountsAround } from "./mount-facts";
 import { guestMounts } from "./mounts";
 import { mountAgainStep, mountStep, removeMade, remountStep, unmountStep } from "./mount-steps";
@@ -79,6 +79,8 @@ export const guestMount: Concern<MountWant, MountSeen, MountBefore, typeof resto
     up: "guestLive",
     down: "guest",
     scope: "domain",
+    beforeHost: true,
+    left: (want) => `the mount point ${want.mountPoint}`,
 
     want: (spec) =>
       spec.guest
@@ -327,6 +329,7 @@ export const guestMount: Concern<MountWant, MountSeen, MountBefore, typeof resto
           state: "missing",
           args: {},
           notes: [`${want.mountPoint} is not mounted in the guest${hidden}`],
+          pending: "notMounted",
         };
       }
       const differences = isAutomount(at) ? [] : differencesOf(want, at, seen);
@@ -338,7 +341,9 @@ export const guestMount: Concern<MountWant, MountSeen, MountBefore, typeof resto
         notes: [
           `${want.mountPoint} differs in its mount options: it has ${list("shown")}; wanted is ${list("wanted")}`,
         ],
-        busy: differences.every((one) => mustWait(one, seen, want.mountPoint)),
+        pending: differences.every((one) => mustWait(one, seen, want.mountPoint))
+          ? "mountBusy"
+          : "mountDiffers",
       };
     },
   };

@@ -64,6 +64,7 @@ export const hostDirectory: Concern<
   up: "host",
   down: "hostLast",
   scope: "host",
+  usedByQemu: true,
 
   want: (spec) => ({
     path: spec.source,

@@ -80,6 +80,7 @@ export const hostSelinux: Concern<
   up: "host",
   down: "hostLast",
   scope: "host",
+  usedByQemu: true,
 
   want: (spec) =>
     spec.selinux.manage === "never" || spec.host.libvirtUri === "qemu:///session"

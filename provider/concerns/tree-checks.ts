@@ -98,7 +98,7 @@ export function untakeable(want: DirectoryWant, seen: DirectorySeen): Refusal[] 
       code: "treeWithoutBirth",
       what: isOverlay
         ? `${want.path} is on an overlay, which gives a file another inode when its owner changes: what it had could not be found again`
-        : Number(entry?.born) > 0
+        : Number(entry.born) > 0
           ? `${want.path} is on ${mount?.type ?? ""}, which gives files other inodes when it is mounted again: what they had could not be found again`
           : `the file system of ${want.path} does not say when a file was made, and without that one that the guest makes could be taken for another that was there`,
       remedy: "share from ext4 with 256-byte inodes, xfs or btrfs, or write directory.recursive: false",

@@ -158,9 +158,15 @@ export interface Drift {
   readonly args: Readonly<Record<string, Json>>;
   /** For a person: what has no argument of its own, such as a line taken out. */
   readonly notes: readonly string[];
-  /** What differs cannot be changed now, for somebody uses it. */
-  readonly busy?: boolean;
+  /** What it makes of the share's status: `pendingRemount`, for this reason. None: the share is `drifted`. */
+  readonly pending?: PendingReason;
 }
+
+/** What in a running guest waits to be mounted anew; `mountBusy`: for whoever uses it, as all that lies on it does. */
+export const pendingReasons = ["notMounted", "mountDiffers", "mountBusy"] as const;
+
+/** One of {@link pendingReasons}. */
+export type PendingReason = (typeof pendingReasons)[number];
 
 /**
  * When the steps of a concern run. Up: `host`, `guestBoot` (what the next boot of the guest needs), the
@@ -211,6 +217,15 @@ export interface Concern<
   readonly place: Place;
   readonly up: UpPhase;
   readonly down: DownPhase;
+  /**
+   * In the guest: it has to be given back before the host's part goes. A guest that cannot be reached is then an error;
+   * without this it is given back when the guest can be reached.
+   */
+  readonly beforeHost?: true;
+  /** On the host: the running QEMU uses it until its device is gone, and before that it is not given back. */
+  readonly usedByQemu?: true;
+  /** In the guest: what of it stays there when the share is destroyed while the domain is off, in the operator's words. */
+  left?(want: Want, before: Before): string | undefined;
   /** What its record is bound to: a directory belongs to the host, a line in fstab to the domain. */
   readonly scope: "host" | "domain";
   /** Undefined: not managed. */

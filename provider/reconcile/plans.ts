@@ -274,14 +274,14 @@ export class Plans {
   }
 
   /**
-   * In an update: a directory that the running QEMU still has is given back when it lets go, and its label with it; what
+   * In an update: a directory that the running QEMU still has is given back when it lets go, with what it uses of it; what
    * is in a guest that cannot be looked at when it can.
    */
   #mustWait(binding: Binding): boolean {
     if (!this.request.spec) return false;
     if (binding.concern.place === "guest") return this.#seen(binding) === undefined;
-    const moved = binding.spec.source !== this.request.spec.source;
-    if (binding.name !== "directory" && !(binding.name === "selinux" && moved)) return false;
+    const moved = binding.around || binding.spec.source !== this.request.spec.source;
+    if (!binding.concern.usedByQemu || !moved) return false;
     const live = this.observation.host.values.get(liveDomain.key) as Domain | undefined;
     return live?.devices9p.some((device) => device.source === binding.spec.source) === true;
   }

@@ -10,7 +10,7 @@ import {
 import { wantedDevice } from "../concerns/domain-device";
 import { otherSpellings, spelledAs } from "../concerns/second-writer";
 import { type BeforeCopy, bind, type Bindings, factsOf } from "../engine/binding";
-import type { Json, Step } from "../engine/concern";
+import type { AnyConcern, Json, Step } from "../engine/concern";
 import type { FactSet, Look, Machine } from "../engine/asks";
 import type { Visit } from "../engine/power-gate";
 import { write } from "../engine/wave";
@@ -80,7 +80,12 @@ const turnMs = 250;
  * and what only the live device allows; last what the host gives back. Throws a ShareError only while
  * nothing has been changed.
  */
-export async function reconcile(machines: Machines, request: Request, teller: Teller): Promise<Outcome> {
+export async function reconcile(
+  machines: Machines,
+  request: Request,
+  teller: Teller,
+  all = concerns,
+): Promise<Outcome> {
   const visit = powerGate.enter(machines.key);
   const { spec } = request;
   const claim = spec && beginClaim(machines.key, request.name, spec);
@@ -92,7 +97,7 @@ export async function reconcile(machines: Machines, request: Request, teller: Te
   );
   let made = false;
   try {
-    const outcome = await new Run(machines, request, teller, visit, claim).all();
+    const outcome = await new Run(machines, request, teller, visit, claim, all).all();
     made = true;
     return outcome;
   } finally {
@@ -117,8 +122,9 @@ class Run {
     private readonly teller: Teller,
     private readonly visit: Visit<PowerAsk, PowerAnswer>,
     private readonly claim: Claim | undefined,
+    all: readonly AnyConcern[],
   ) {
-    this.#bindings = bind(concerns, request.spec, request.olds);
+    this.#bindings = bind(all, request.spec, request.olds);
     this.#before = request.before;
   }
 

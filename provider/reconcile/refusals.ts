@@ -49,7 +49,7 @@ export function refusals(
   if (guestState.kind !== "unreachable") return nothing;
   const { problem } = guestState;
   const never = neverReached.has(problem.code);
-  const mustUnmount = bindings.release.some((binding) => binding.concern.layer === "mount");
+  const mustUnmount = bindings.release.some((binding) => binding.concern.beforeHost);
   if (never || mustUnmount) return { ...nothing, problems: [forFormer(problem, request, machines)] };
   return { ...nothing, warnings: [`${problem.what}: the guest is left as it is until the next up`] };
 }

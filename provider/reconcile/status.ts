@@ -3,7 +3,15 @@ import { effectiveOptions } from "../concerns/guest-mount";
 import { clears, type PowerPlan, powerReasons } from "../concerns/domain-power";
 import { guestMounts } from "../concerns/mounts";
 import { type Bindings, failuresOf, seenBy } from "../engine/binding";
-import { type Drift, type Json, type Layer, layers, type LayerState } from "../engine/concern";
+import {
+  type AnyConcern,
+  type Drift,
+  type Json,
+  type Layer,
+  layers,
+  type LayerState,
+  pendingReasons,
+} from "../engine/concern";
 import type { ErrorCode } from "../errors";
 import type { Mount } from "../formats/mountinfo";
 import type { ShareSpec } from "../spec";
@@ -29,9 +37,7 @@ export type Status = (typeof statuses)[number];
 export const statusReasons = [
   "asDeclared",
   ...powerReasons,
-  "notMounted",
-  "mountDiffers",
-  "mountBusy",
+  ...pendingReasons,
   "domainMissing",
   // Of `drifted` the first layer that is not as declared.
   ...layers,
@@ -46,8 +52,12 @@ export interface StatusAndReason {
 /** Of a layer with several things the first of these that one of them has. */
 const states: readonly LayerState[] = ["unknown", "missing", "differs", "ok"];
 
-/** The drift of every layer: `unmanaged` without a binding, `unknown` where its place was not looked at. */
-export function driftOf(bindings: Bindings, observation: Observation): Readonly<Record<Layer, Drift>> {
+/** The drift of every layer, in their order: `unmanaged` without a binding, `unknown` where its place was not looked at. */
+export function driftOf(
+  bindings: Bindings,
+  observation: Observation,
+  all = concerns,
+): Readonly<Record<Layer, Drift>> {
   const of = (layer: Layer): Drift => {
     const drifts = bindings.ensure
       .filter((one) => one.concern.layer === layer)
@@ -60,14 +70,15 @@ export function driftOf(bindings: Bindings, observation: Observation): Readonly<
         return { ...drift, notes: [...unseen, ...drift.notes] };
       });
     const state = states.find((one) => drifts.some((drift) => drift.state === one)) ?? "unmanaged";
+    const pending = drifts.find((one) => one.pending)?.pending;
     return {
       state,
       args: Object.assign({}, ...drifts.map(({ args }) => args)) as Drift["args"],
       notes: drifts.flatMap(({ notes }) => notes),
-      ...(drifts.some(({ busy }) => busy === true) ? { busy: true } : {}),
+      ...(pending ? { pending } : {}),
     };
   };
-  return Object.fromEntries(layers.map((layer) => [layer, of(layer)])) as Record<Layer, Drift>;
+  return Object.fromEntries(all.map(({ layer }) => [layer, of(layer)])) as Record<Layer, Drift>;
 }
 
 /** The status of a share that did not fail. */
@@ -85,15 +96,11 @@ export function statusOf(
   if (observation.guestState.kind === "unreachable") {
     return { status: "pendingGuest", statusReason: observation.guestState.problem.code };
   }
-  if (drift.mount.state === "missing") return { status: "pendingRemount", statusReason: "notMounted" };
-  if (drift.mount.state === "differs") {
-    return {
-      status: "pendingRemount",
-      statusReason: drift.mount.busy === true ? "mountBusy" : "mountDiffers",
-    };
-  }
-  const drifted = layers.find((layer) => isOtherwise(drift[layer].state));
-  if (drifted) return { status: "drifted", statusReason: drifted };
+  const found = Object.entries(drift) as [Layer, Drift][];
+  const pending = found.find(([, one]) => one.pending)?.[1].pending;
+  if (pending) return { status: "pendingRemount", statusReason: pending };
+  const drifted = found.find(([, one]) => isOtherwise(one.state));
+  if (drifted) return { status: "drifted", statusReason: drifted[0] };
   return { status: "active", statusReason: "asDeclared" };
 }
 
@@ -118,12 +125,6 @@ export function unsaid(
   return [`the next pulumi up ${does} ${info.name} (${power.reason})`, ...layersOtherwise];
 }
 
-const inGuest: readonly string[] = concerns
-  .filter(({ place }) => place === "guest")
-  .map(({ layer }) => layer);
-/** What only the live device allows. */
-const live: readonly string[] = concerns.filter(({ up }) => up === "guestLive").map(({ layer }) => layer);
-
 /**
  * Whether the outputs of the state alone ask for an update: something failed, or a layer is not as it
  * was declared and does not merely wait for what may not be done.
@@ -131,11 +132,17 @@ const live: readonly string[] = concerns.filter(({ up }) => up === "guestLive").
 export function needsUpdate(
   outputs: { readonly status?: unknown; readonly statusReason?: unknown; readonly layers?: unknown },
   power: ShareSpec["power"],
+  all = concerns,
 ): boolean {
+  const layersWhere = (matches: (concern: AnyConcern) => boolean): string[] =>
+    all.filter(matches).map(({ layer }) => layer);
+  const inGuest = layersWhere(({ place }) => place === "guest");
+  // What only the live device allows.
+  const live = layersWhere(({ up }) => up === "guestLive");
   const status = String(outputs.status);
   if (status === "incomplete" || status === "pendingGuest") return true;
   if (clears(power, String(outputs.statusReason))) return true;
-  const waiting: readonly string[] =
+  const waiting =
     status === "off"
       ? inGuest
       : status === "pendingPowerCycle" || outputs.statusReason === "mountBusy"

@@ -16,6 +16,11 @@ export function leftInGuest([first]: readonly ShareSpec[]): string {
   return `${first?.domain ?? ""} is off, and its guest cannot be edited: what ${first?.tag ?? ""} had there, ${first?.guest?.mountPoint ?? "and its line"} in fstab too, is taken out by the first up that finds it running`;
 }
 
+/** Of a share that is destroyed. */
+export function staysInGuest(domain: string, left: readonly string[]): string {
+  return `${domain} is off, and its guest cannot be edited: there stay ${left.join("; ")}`;
+}
+
 export function secondCycle(domain: string): string {
   return `${domain} was power-cycled a second time in this operation, for its shares did not come together: pulumi up --parallel 64 lets them share one cycle, and so does not chaining them with dependsOn`;
 }

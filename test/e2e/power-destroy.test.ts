@@ -51,7 +51,7 @@ describe("a destroy, within what power allows", () => {
       bring: () => guest.shutDown(),
       state: "shut off",
       keeps: false,
-      says: /is off, and its guest cannot be edited: the line "share .*" stays in its fstab.*harmless/,
+      says: /is off, and its guest cannot be edited: there stay .*the line "share .*" of its fstab.*harmless/,
     },
     {
       power: "restart",

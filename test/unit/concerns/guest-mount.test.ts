@@ -349,6 +349,7 @@ describe("mounts in mounts", () => {
       state: "missing",
       args: {},
       notes: ["/mnt/a is not mounted in the guest in sight: it is hidden by tmpfs (tmpfs) on /mnt"],
+      pending: "notMounted",
     });
     const back = guestMount.restore(want(), { firstMissing: null, mounted: false }, seen);
     expect(back.refuse?.[0]?.code).toBe("mountBusy");
@@ -374,7 +375,7 @@ describe("mounts in mounts", () => {
   test("an option that takes an unmount waits for what is mounted in it", () => {
     const seen = seenOf([root, outer.replace("131072", "8192"), innerOn(36)]);
     expect(does(guestMount.plan(want(), seen, undefined, true))).toEqual([]);
-    expect(guestMount.drift(want(), seen).busy).toBe(true);
+    expect(guestMount.drift(want(), seen).pending).toBe("mountBusy");
   });
 
   test("who mounts in another one's mount point is in no script with it", () => {
@@ -451,7 +452,7 @@ test("drift has each argument that differs, and one note", () => {
     notes: [
       "/mnt/a differs in its mount options: it has ro, dev, noexec, msize=8192; wanted is rw, nodev, exec, msize=131072",
     ],
-    busy: false,
+    pending: "mountDiffers",
   });
 });
 
@@ -461,13 +462,15 @@ test.each<[string, string, Seen["holders"], boolean]>([
   ["what takes an unmount does", shown.replace("131072", "8192"), [sleeper], true],
   ["not all waits", shown.replace("131072", "8192").replace("nodev,", ""), [sleeper], false],
 ])("busy: %s", (_, line, holders, busy) => {
-  expect(guestMount.drift(want(), seenOf([line], { holders })).busy).toBe(busy);
+  const { pending } = guestMount.drift(want(), seenOf([line], { holders }));
+  expect(pending).toBe(busy ? "mountBusy" : "mountDiffers");
 });
 
 test("busy: read-only waits for who writes, and for nobody else", () => {
   const wanted = want({}, { readOnly: true });
-  const busy = (holders: Seen["holders"]) => guestMount.drift(wanted, seenOf([shown], { holders })).busy;
-  expect([busy([sleeper]), busy([writer])]).toEqual([false, true]);
+  const pending = (holders: Seen["holders"]) =>
+    guestMount.drift(wanted, seenOf([shown], { holders })).pending;
+  expect([pending([sleeper]), pending([writer])]).toEqual(["mountDiffers", "mountBusy"]);
 });
 
 test("effectiveOptions", () => {

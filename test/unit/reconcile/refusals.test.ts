@@ -30,7 +30,7 @@ const releasing = (...layers: string[]): Bindings => ({
   release: layers.map(
     (layer) =>
       ({
-        concern: { layer, place: "guest" },
+        concern: { layer, place: "guest", ...(layer === "mount" ? { beforeHost: true } : {}) },
         name: layer,
         record: { scope: "domain", layer, name: layer, identity: "/mnt/a" },
       }) as unknown as Binding,

@@ -15,6 +15,7 @@ import { join } from "node:path";
 import { ShareError } from "../../../provider/errors";
 import { type Device9p, formatDevice9p } from "../../../provider/formats/domain-xml";
 import { guestPrelude } from "../../../provider/concerns/guest-facts";
+import type { AnyConcern } from "../../../provider/engine/concern";
 import { lines, type Script, sh } from "../../../provider/formats/shell";
 import type { Machines } from "../../../provider/reconcile/observe";
 import type { Request } from "../../../provider/reconcile/plans";
@@ -134,12 +135,13 @@ export class Sandbox {
     return specOf({ source: this.path("srv", name), selinux: { manage: "never" }, ...args });
   }
 
-  run(request: Partial<Request>): Promise<Outcome> {
+  run(request: Partial<Request>, all?: readonly AnyConcern[]): Promise<Outcome> {
     const full: Request = { spec: undefined, olds: [], before: {}, ...request };
-    return reconcile(this.machines(), full, {
-      step: (does) => this.steps.push(does),
-      warn: (text) => this.warnings.push(text),
-    });
+    const teller = {
+      step: (does: string) => this.steps.push(does),
+      warn: (text: string) => this.warnings.push(text),
+    };
+    return reconcile(this.machines(), full, teller, all);
   }
 
   machines(): Machines {

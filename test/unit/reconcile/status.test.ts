@@ -2,7 +2,14 @@ import type { PowerPlan } from "../../../provider/concerns/domain-power";
 import { concerns } from "../../../provider/concerns/concerns";
 import { guestMounts } from "../../../provider/concerns/mounts";
 import { bind } from "../../../provider/engine/binding";
-import { asWanted, type Drift, type Layer, layers, type LayerState } from "../../../provider/engine/concern";
+import {
+  asWanted,
+  type Drift,
+  type Layer,
+  layers,
+  type LayerState,
+  type PendingReason,
+} from "../../../provider/engine/concern";
 import { parseMountinfo } from "../../../provider/formats/mountinfo";
 import type { GuestState, Observation } from "../../../provider/reconcile/observe";
 import {
@@ -27,6 +34,10 @@ const unreachable: GuestState = {
 };
 const none: PowerPlan = { kind: "none" };
 const pending: PowerPlan = { kind: "pending", reason: "deviceNotLive", says: "" };
+const pendings: Partial<Record<LayerState, PendingReason>> = {
+  missing: "notMounted",
+  differs: "mountDiffers",
+};
 const seen: GuestState = { kind: "seen" };
 const off: GuestState = { kind: "off" };
 
@@ -67,7 +78,10 @@ describe("statusOf", () => {
     ["other options", observed("running", seen), none, "differs", "pendingRemount", "mountDiffers"],
   ])("%s", (_, observation, power, mount, status, statusReason) => {
     const drift = Object.fromEntries(
-      layers.map((layer) => [layer, { ...asWanted, state: layer === "mount" ? mount : "ok" }]),
+      layers.map((layer) => [
+        layer,
+        { ...asWanted, ...(layer === "mount" ? { state: mount, pending: pendings[mount] } : {}) },
+      ]),
     ) as Record<Layer, Drift>;
     expect(statusOf(observation, power, drift)).toEqual({ status, statusReason });
   });
