@@ -33,7 +33,7 @@ test("a name that only the code has, or only the docs, is named", () => {
   const edits = [
     ["README.md", "| `fstab` ", "| `fstap` ", "layer"],
     ["README.md", "| `off` ", "| `of` ", "status"],
-    ["docs/outputs.md", "| `guestOwnership` ", "| `ownership` ", "layer"],
+    ["docs/outputs.md", "| `guestOwnership` | guest ", "| `ownership` | guest ", "layer"],
     ["docs/outputs.md", "| `differs` ", "| `other` ", "layer state"],
     ["docs/outputs.md", "| `pendingGuest` ", "| `waiting` ", "status"],
     ["docs/outputs.md", "| `mountBusy` ", "| `busy` ", "statusReason"],
@@ -41,7 +41,7 @@ test("a name that only the code has, or only the docs, is named", () => {
     ["docs/errors.md", "| `tagTaken` ", "| `tagGone` ", "error code"],
     ["docs/arguments.md", "| `readOnly` ", "| `writable` ", "argument"],
   ] as const;
-  const name = (cell: string): string => cell.replace(/[|` ]/g, "");
+  const name = (cell: string): string => /`(.*)`/.exec(cell)?.[1] ?? "";
   const faults = edits.flatMap(([file, from, to, what]) => [
     `${file} lacks the ${what} ${name(from)}`,
     `${file} has the ${what} ${name(to)}, the code has not`,
