@@ -81,7 +81,13 @@ describe("drift", () => {
     expect(preview.code).toBe(7);
     for (const says of row.says) expect(preview.stdout).toMatch(says);
     await stack.must("refresh");
-    expect(await stack.share(row.share ?? "share")).toMatchObject({ layers: row.layers, ...row.stored });
+    const [statusReason] = Object.keys(row.layers);
+    expect(await stack.share(row.share ?? "share")).toMatchObject({
+      status: "drifted",
+      statusReason,
+      layers: row.layers,
+      ...row.stored,
+    });
     await repairs(before, outputs);
   });
 
@@ -99,9 +105,13 @@ describe("drift", () => {
     expect(told.stdout).toMatch(/warning: readonly: \/mnt\/readonly is not mounted in the guest/);
     await stack.must("refresh");
     expect(await stack.share("share")).toMatchObject({
+      status: "drifted",
+      statusReason: "directory",
       layers: { directory: "differs", fstab: "differs", mount: "ok" },
     });
     expect(await stack.share("readonly")).toMatchObject({
+      status: "pendingRemount",
+      statusReason: "notMounted",
       layers: { fstab: "differs", mount: "missing" },
     });
     await repairs(before, outputs);

@@ -183,6 +183,8 @@ describe("in a guest with busybox", () => {
     }
     const options = { nofail: false, nosuid: true, msizeBytes: 65_536, cache: "loose", extra: ["noatime"] };
     expect(await bench.status()).toMatchObject({
+      status: "drifted",
+      statusReason: "fstab",
       layers: { fstab: "differs", mount: "ok" },
       inputs: { guest: { options } },
     });

@@ -10,7 +10,10 @@ export interface Drifted {
   readonly says: readonly RegExp[];
   /** The layers that are stored as not ok. */
   readonly layers: Readonly<Record<string, "missing" | "differs" | "unknown">>;
-  /** What else a refresh stores: the machine's values, as inputs. */
+  /**
+   * What else a refresh stores: the machine's values, as inputs, and the status where it is not `drifted` for the first
+   * of the layers.
+   */
   readonly stored?: Readonly<Record<string, unknown>>;
 }
 
@@ -64,7 +67,7 @@ const device: readonly Drifted[] = [
       /warning: share: \/mnt\/share is not mounted in the guest/,
     ],
     layers: { device: "missing", mount: "missing" },
-    stored: { status: "pendingPowerCycle" },
+    stored: { status: "pendingPowerCycle", statusReason: "deviceNotLive" },
   },
   {
     what: "access mode in the definition",
@@ -94,7 +97,11 @@ const device: readonly Drifted[] = [
     host: "redeclare readonly '/<readonly/d'; virsh shutdown $domain; until_off",
     says: [/warning: readonly: readOnly is false \(device\)/],
     layers: { device: "differs" },
-    stored: { inputs: { readOnly: false } },
+    stored: {
+      status: "pendingPowerCycle",
+      statusReason: "deviceDiffersLive",
+      inputs: { readOnly: false },
+    },
   },
 ];
 
@@ -125,6 +132,7 @@ const guest: readonly Drifted[] = [
     guest: "umount /mnt/share && rmdir /mnt/share",
     says: [/warning: share: \/mnt\/share is not mounted in the guest/],
     layers: { mount: "missing" },
+    stored: { status: "pendingRemount", statusReason: "notMounted" },
   },
   {
     what: "mounted with another option",

@@ -87,6 +87,17 @@ describe("statusOf", () => {
   });
 });
 
+test("a share that is not mounted is pendingRemount, whatever else differs", () => {
+  const missing: Drift = { ...asWanted, state: "missing" };
+  const drift = Object.fromEntries(
+    layers.map((layer) => [layer, layer === "mount" ? { ...missing, pending: "notMounted" } : missing]),
+  ) as unknown as Record<Layer, Drift>;
+  const told = (of: Readonly<Record<Layer, Drift>>) => statusOf(observed("running", seen), none, of);
+  expect(told(drift)).toEqual({ status: "pendingRemount", statusReason: "notMounted" });
+  const mounted = { ...drift, mount: asWanted };
+  expect(told(mounted)).toEqual({ status: "drifted", statusReason: "directory" });
+});
+
 describe("driftOf", () => {
   const statesOf = (args: Record<string, unknown>) => {
     const drift = driftOf(bind(concerns, specOf(args), []), observed("running", off));
