@@ -106,17 +106,22 @@ export function readFacts(
   const keys = [...factsIn(asks).keys()];
   const missing = missingTools(ask, reports.get("tools"));
   if (missing && neededBy(ask).some((program) => missing.programs.has(program))) throw missing.error;
+  const late = lateIn(ask, keys, reports);
+  if (late) throw new ShareError(late);
   for (const fact of facts.values()) {
     const report = reports.get(`fact-${keys.indexOf(keyOf(fact, machine))}`);
     const lacks = fact.tools?.some(({ program }) => missing?.programs.has(program)) === true;
     const value = orOwnError(() => {
       if (missing && lacks) throw missing.error;
+      const hung = lateOf(fact, machine, keys, reports);
+      if (hung) throw new ShareError(hung);
       if (!report) throw lostReport(machine, fact.does, last);
       raw.set(fact.key, report.stdout);
       return { is: valueOf(fact, machine, report) };
     });
     if (!(value instanceof ShareError)) values.set(fact.key, value.is);
-    else if (fact.mayFail === true && report) failures.set(fact.key, value);
+    else if (fact.mayFail === true && (report || value.code === "commandTimedOut"))
+      failures.set(fact.key, value);
     else throw value;
   }
   return { values, raw, failures };
@@ -142,6 +147,72 @@ function valueOf(fact: Fact<unknown>, machine: Machine, report: Report): unknown
     const remedy = `report this, with the version of what answered; ${seeScripts}`;
     throw new ShareError({ ...problem, what, tried: fact.does, remedy }, { cause: error });
   }
+}
+
+/** The first of what a share must have that passed its limit, and so nothing else was asked for it. */
+function lateIn(
+  { machine, facts }: LookAsk,
+  keys: readonly string[],
+  reports: ReadonlyMap<string, Report>,
+): Problem | undefined {
+  const { opening } = machine;
+  const first = opening && reports.get(`gather-${opening.variable}`);
+  if (opening && first?.late) return timedOut(machine, opening.does, first);
+  const needed = [...facts.values()].filter(({ mayFail }) => mayFail !== true);
+  return needed.map((fact) => lateOf(fact, machine, keys, reports)).find((late) => late !== undefined);
+}
+
+/** Where a fact, or what it is read out of, passed its limit. */
+function lateOf(
+  fact: Fact<unknown>,
+  machine: Machine,
+  keys: readonly string[],
+  reports: ReadonlyMap<string, Report>,
+): Problem | undefined {
+  const report = [`gather-${fact.gathers?.variable ?? ""}`, `fact-${keys.indexOf(keyOf(fact, machine))}`].map(
+    (name) => reports.get(name),
+  );
+  const late = report.find((one) => one?.late);
+  return late && timedOut(machine, fact.does, late);
+}
+
+/** Where a guard of a plan passed its limit: nothing was written. */
+export function lateGuard(
+  { machine, facts }: LookAsk,
+  guards: readonly string[],
+  reports: ReadonlyMap<string, Report>,
+): Problem | undefined {
+  const { opening } = machine;
+  const first = opening && reports.get(`gather-${opening.variable}`);
+  if (first?.late) return timedOut(machine, opening?.does ?? "", first);
+  for (const fact of facts.values()) {
+    if (fact.guard !== true || fact.mayFail === true) continue;
+    const report = [
+      `guard-${guards.indexOf(keyOf(fact, machine))}`,
+      `gather-${fact.gathers?.variable ?? ""}`,
+    ].map((name) => reports.get(name));
+    const late = report.find((one) => one?.late);
+    if (late) return timedOut(machine, fact.does, late);
+  }
+  return undefined;
+}
+
+/** Of a section that passed its limit. */
+function timedOut(machine: Machine, does: string, report: Report): Problem {
+  const end =
+    report.late?.how === "stuck"
+      ? "cannot be ended: it may go on, and still change something, when what it waits for answers"
+      : "was ended";
+  return {
+    code: "commandTimedOut",
+    layer: machine.place,
+    machine: machine.transport.machine,
+    what: `"${does}" gave no sign of progress for ${report.late?.seconds ?? 0} s, and ${end}`,
+    tried: does,
+    returned: report.stderr.toString("utf8"),
+    remedy:
+      "see what it waits for (a server or a disk that does not answer, mostly that of the path's file system), mend that or unmount it, and try again; timeouts.commandMs is the limit",
+  };
 }
 
 /** Whoever holds the lock did not let go of it in time: nothing was written. */
@@ -174,9 +245,9 @@ export function outcome(
   prefix: string,
   reports: ReadonlyMap<string, Report>,
   last: string,
-): { failed: Problem | undefined; kept: number } {
+): { failed: Problem | undefined; kept: number; late: boolean } {
   const index = steps.findIndex((_, at) => (reports.get(`${prefix}step-${at}`)?.status ?? -1) !== 0);
-  if (index === -1) return { failed: undefined, kept: steps.length };
+  if (index === -1) return { failed: undefined, kept: steps.length, late: false };
   const step = steps[index];
   const report = reports.get(`${prefix}step-${index}`);
   const done = steps.slice(0, index);
@@ -185,19 +256,24 @@ export function outcome(
     .filter((_, at) => (reports.get(`${prefix}undo-${at}`)?.status ?? 0) !== 0)
     .map((one) => one.does);
   const returned = report?.stderr.toString("utf8") ?? last;
+  const hung = report?.late && step ? timedOut(machine, step.does, report) : undefined;
   const known = step?.failures?.find(({ answer }) => returned.includes(answer));
   const remedies = [
-    known?.remedy ?? `mend what the answer names, and run pulumi up again; ${seeScripts}`,
+    known?.remedy ?? hung?.remedy ?? `mend what the answer names, and run pulumi up again; ${seeScripts}`,
     ...(stuck.length > 0 ? [`these steps could not be undone: ${stuck.join("; ")}`] : []),
   ];
   const failed: Problem = {
-    code: known?.code ?? step?.code ?? "stepFailed",
+    code: known?.code ?? hung?.code ?? step?.code ?? "stepFailed",
     layer: step?.layer ?? machine.place,
     machine: machine.transport.machine,
-    what: known?.what ?? (report ? `a change failed (exit ${report.status})` : "a change did not end"),
+    what:
+      known?.what ??
+      hung?.what ??
+      (report ? `a change failed (exit ${report.status})` : "a change did not end"),
     tried: step?.does ?? "",
     returned,
     remedy: remedies.join(". "),
   };
-  return { failed, kept: done.length - undone.length };
+  // What was ended within a step may be done in part.
+  return { failed, kept: done.length - undone.length + (hung ? 1 : 0), late: hung !== undefined };
 }

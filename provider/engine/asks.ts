@@ -4,6 +4,7 @@ import type { ShareError } from "../errors";
 import type { Transport } from "../transport/transport";
 import type { Fact, Place, Step } from "./concern";
 import { inTurn } from "./script";
+import { gathered, section } from "./section";
 
 /** What shares ask of one machine, and what several ask for together: the parts of one script. */
 
@@ -15,6 +16,13 @@ export interface Machine {
   readonly transport: Transport;
   /** Defines what facts and steps may use: on the host `vsh`, `$records`. */
   readonly prelude: Script;
+  /** What is asked of it before all facts, in a section of its own. */
+  readonly opening?: {
+    readonly does: string;
+    readonly variable: string;
+    readonly script: Script;
+    readonly behind: Script;
+  };
   /** Of the share's domain: sets `$domain`, `$recorded`. Shares with equal keys have one domain. */
   readonly scope: { readonly key: string; readonly enter: Script; readonly beforeWrite: Script };
   /** Held while something is looked at again and written: what two stacks must not do at once. */
@@ -54,39 +62,32 @@ export interface WriteAsk extends LookAsk {
 
 // What several ask for together.
 
-/** A fact, the machine of a share that asks for it, and the numbers of all that ask. */
+/** A fact, the machine of a share that asks for it, and the numbers of all that ask, and of those that must have it. */
 export interface Scoped {
   readonly fact: Fact<unknown>;
   readonly machine: Machine;
   readonly askers: readonly number[];
+  readonly needers: readonly number[];
 }
 
 /** Every fact that is asked for, once, by a key that tells those of different domains apart. */
 export function factsIn(asks: readonly LookAsk[]): ReadonlyMap<string, Scoped> {
-  const all = new Map<string, Scoped & { readonly askers: number[] }>();
+  const all = new Map<string, Scoped & { readonly askers: number[]; readonly needers: number[] }>();
   asks.forEach(({ machine, facts }, index) => {
     for (const fact of facts.values()) {
       const key = keyOf(fact, machine);
-      const known = all.get(key);
-      if (known) known.askers.push(index);
-      else all.set(key, { fact, machine, askers: [index] });
+      const known = all.get(key) ?? { fact, machine, askers: [], needers: [] };
+      all.set(key, known);
+      known.askers.push(index);
+      if (fact.mayFail !== true) known.needers.push(index);
     }
   });
   return all;
 }
 
-/**
- * Of a script that serves several: `drop NUMBER...` says that nothing more is to be done for these, and
- * `sound NUMBER...` is a test that one of them is not dropped.
- */
+/** `$all`: the numbers of all that a script serves. */
 export function serving(asks: readonly unknown[]): Script {
-  return sh`out=' ' all='${{ text: asks.map((_, index) => index).join(" ") }}'
-drop() { for one; do out="$out$one "; done; }
-sound() {
-  [ "$out" != ' ' ] || return 0
-  for one; do case $out in *" $one "*) ;; *) return 0;; esac; done
-  return 1
-}`;
+  return sh`all='${{ text: asks.map((_, index) => index).join(" ") }}'`;
 }
 
 /** Numbers as words of the shell. */
@@ -119,11 +120,23 @@ export function lookUp(asks: readonly LookAsk[]): Script {
         {
           does: scoped.fact.does,
           run: scriptOf(scoped),
-          when: sh`sound ${numbered(scoped.askers, asks)}`,
+          when: isAskedFor(scoped, asks),
+          askers: numbered(scoped.needers, asks),
         },
       ] as const,
   );
   return lines([gather(all, asks), inTurn(new Map(snippets))]);
+}
+
+/** A test: somebody asks for a fact still, and what it is read out of is there. */
+function isAskedFor({ fact, askers }: Scoped, asks: readonly LookAsk[]): Script {
+  const asked = sh`sound ${numbered(askers, asks)}`;
+  return fact.gathers ? sh`${asked} && [ -z "$${lateOf(fact.gathers.variable)}" ]` : asked;
+}
+
+/** The shell variable that says that another could not be gathered in time. */
+function lateOf(variable: string): Script {
+  return { text: `late_${variable}` };
 }
 
 /** Sets the variables that facts are read out of; empty where nobody needs what is in them. */
@@ -135,9 +148,17 @@ export function gather(scoped: readonly Scoped[], asks: readonly LookAsk[]): Scr
     [...gatherings.values()].map(({ variable, script }) => {
       const own = scoped.filter(({ fact }) => fact.gathers?.variable === variable);
       const askers = [...new Set(own.flatMap((one) => one.askers))];
-      return sh`${{ text: variable }}=''
-if sound ${numbered(askers, asks)} && ${isWanted(own)}; then ${{ text: variable }}=$( ${script}
-); fi`;
+      const needers = [...new Set(own.flatMap((one) => one.needers))];
+      return sh`${{ text: variable }}='' ${lateOf(variable)}=''
+if sound ${numbered(askers, asks)}; then
+${gathered(
+  variable,
+  sh`${isWanted(own)} || exit 0
+${script}`,
+  numbered(needers, asks),
+)}
+${lateOf(variable)}=$late
+fi`;
     }),
   );
 }
@@ -193,14 +214,38 @@ function keysOf({ machine, facts, steps }: WriteAsk, what: "changes" | "addsTo" 
     });
 }
 
-/** A test: the guards of one share's plan say what its look said. */
-export function standsAsSeen({ machine, facts, seen }: WriteAsk, guards: readonly string[]): Script {
+/** The guards of several plans, each looked up anew: `$guard_N` is the hash of what it printed. */
+export function lookUpGuards(guards: readonly Scoped[], asks: readonly LookAsk[]): Script {
+  if (guards.length === 0) return { text: ":" };
+  return sh`${lines(
+    guards.map(
+      (scoped, index) => sh`if ${isAskedFor(scoped, asks)}; then
+${section(
+  `guard-${index}`,
+  sh`exec >"$work/guard_${index}" 2>/dev/null
+${scriptOf(scoped)}`,
+  numbered(scoped.needers, asks),
+)}
+fi`,
+    ),
+  )}
+while read -r sum file; do eval "${{ text: "${file##*/}" }}=$sum"; done <<SUMS
+$(sha256sum "$work"/guard_*)
+SUMS`;
+}
+
+/** A test: the guards of one share's plan say what its look said, and none of them passed its limit. */
+export function standsAsSeen(
+  { machine, facts, seen }: WriteAsk,
+  index: number,
+  guards: readonly string[],
+): Script {
   const tests = [...facts.values()]
     .filter(({ guard, key }) => guard === true && seen.failures?.has(key) !== true)
     .map(
       (fact) => `[ "$guard_${guards.indexOf(keyOf(fact, machine))}" = ${digest(seen.raw.get(fact.key))} ]`,
     );
-  return { text: ["true", ...tests].join(" && ") };
+  return { text: [`sound ${index}`, ...tests].join(" && ") };
 }
 
 /** Must be what the script computes of the same fact. */

@@ -33,25 +33,31 @@ until flock -n 9 || flock -w ${Math.min(quiet, 5)} 9 2>/dev/null; do
 done
 lock=${file}
 export lock
-${touchLock}`;
+${signOfLife}`;
 }
 
-/** What still goes on is no longer under it. */
-export const letGo = sh`exec 9>&-
+/** What still goes on is no longer under it; what cannot be ended still has the file open. */
+export const letGo = sh`[ -z "$stuck" ] || flock -u 9 2>/dev/null
+exec 9>&-
 lock=''`;
 
-/** In a shell: a sign of progress to who waits, where the lock is held. Where that fails (a full disk) nothing else does. */
-export const touchLock = sh`[ -z "$lock" ] || { command : > "$lock"; } 2>/dev/null || :`;
+/**
+ * In a shell: a sign of progress, to the script's watch (engine/section.ts) and, where the lock is held, to who waits.
+ * Where that fails (a full disk) nothing else does.
+ */
+export const signOfLife = sh`{ [ -z "$lock" ] || command : > "$lock"
+  [ -z "$signs" ] || echo > "$signs"
+  } 2>/dev/null || :`;
 
 /** In awk(1): the same, and one for the engine (engine/script.ts), for every so many records; it wants `mark`. */
 export const telling = String.raw`NR % 20000 == 0 {
   print "\n" mark " at " NR > "/dev/stderr"
-  if (ENVIRON["lock"] != "") system("{ command : > \"$lock\"; } 2>/dev/null || :")
+  if (ENVIRON["signs"] != "") system("{ [ -z \"$lock\" ] || command : > \"$lock\"; echo > \"$signs\"; } 2>/dev/null || :")
 }`;
 
 /** In a shell that does a part of something, at its end: that it goes on, to file descriptor 7; it wants `mark`, too. */
 export const goesOn = sh`printf "\n%s on\n" "$mark" >&7
-  ${touchLock}`;
+  ${signOfLife}`;
 
 /**
  * `in_sight COMMAND...` runs a program that says nothing of how far it is, and gives signs, to file descriptor 7, for as

@@ -1,6 +1,7 @@
 import { printable, type Problem } from "../errors";
 import { countOf } from "../formats/count";
-import { lines, type Script, sh } from "../formats/shell";
+import { comment, lines, type Script, sh } from "../formats/shell";
+import type { Limits } from "../transport/transport";
 import {
   factsIn,
   gather,
@@ -9,14 +10,25 @@ import {
   type Look,
   type LookAsk,
   lookUp,
-  scriptOf,
+  lookUpGuards,
+  type Machine,
   serving,
   standsAsSeen,
   type WriteAsk,
 } from "./asks";
-import { type Answer, lockHeld, lostReport, orOwnError, outcome, readFacts, toolCheck } from "./answers";
+import {
+  type Answer,
+  lateGuard,
+  lockHeld,
+  lostReport,
+  orOwnError,
+  outcome,
+  readFacts,
+  toolCheck,
+} from "./answers";
 import { letGo, lockHeldStatus } from "./machine-lock";
-import { compose, inTurn, parseReports, type Report, unfinished } from "./script";
+import { compose, type Composed, parseReports, type Report, unfinished } from "./script";
+import { gathered, silenceOf } from "./section";
 import { sections } from "./sections";
 
 /** How a write ended. */
@@ -40,8 +52,12 @@ export interface Written {
  */
 export async function look(asks: readonly [LookAsk, ...LookAsk[]]): Promise<Answer<Look>[]> {
   const [{ machine }] = asks;
-  const composed = compose(machine.prelude, () => lines([serving(asks), toolCheck(asks), lookUp(asks)]));
-  const output = await machine.transport.run(composed.text, { idleMs: idleOf(asks) });
+  const composed = compose(machine.prelude, () => lines([opening(machine), lookUp(asks)]), {
+    idleMs: idleOf(asks),
+    hastens: true,
+    first: lines([serving(asks), toolCheck(asks)]),
+  });
+  const output = await machine.transport.run(composed.text, limitsOf(composed, asks));
   const reports = parseReports(composed.mark, output.stdout, output.stderr);
   const last = unfinished(composed.mark, output.stdout) ?? printable(output.stderr.toString("utf8"));
   return asks.map((ask) => orOwnError(() => readFacts(ask, asks, reports, last)));
@@ -58,34 +74,38 @@ export async function write(asks: readonly [WriteAsk, ...WriteAsk[]]): Promise<A
   const [{ machine }] = asks;
   const parts = asks.map((ask, index) => ({ ask, index, deferred: isDeferred(asks, index) }));
   const guards = [...factsIn(asks)].filter(([, { fact }]) => fact.guard === true);
-  const composed = compose(machine.prelude, () =>
-    lines([
-      serving(asks),
-      machine.lock,
-      gather(
-        guards.map(([, scoped]) => scoped),
-        asks,
-      ),
-      ...guards.map(
-        ([, scoped], index) => sh`guard_${index}=$( ( ${scriptOf(scoped)}
-) 2>/dev/null | sha256sum | cut -d' ' -f1 )`,
-      ),
-      sections(
-        parts.filter(({ deferred }) => !deferred),
-        (ask) =>
-          standsAsSeen(
-            ask,
-            guards.map(([key]) => key),
-          ),
-      ),
-      letGo,
-      lookUp(asks),
-    ]),
+  const composed = compose(
+    machine.prelude,
+    () =>
+      lines([
+        opening(machine),
+        machine.lock,
+        gather(
+          guards.map(([, scoped]) => scoped),
+          asks,
+        ),
+        lookUpGuards(
+          guards.map(([, scoped]) => scoped),
+          asks,
+        ),
+        sections(
+          parts.filter(({ deferred }) => !deferred),
+          ({ ask, index }) =>
+            standsAsSeen(
+              ask,
+              index,
+              guards.map(([key]) => key),
+            ),
+        ),
+        letGo,
+        lookUp(asks),
+      ]),
+    { idleMs: idleOf(asks), first: serving(asks) },
   );
   const told = new Set<string>();
   let last: readonly [WriteAsk, string] | undefined;
   const output = await machine.transport.run(composed.text, {
-    idleMs: idleOf(asks),
+    ...limitsOf(composed, asks),
     onProgress: (line) => {
       const [mark, verb, name = ""] = line.split(" ");
       if (mark !== composed.mark) return;
@@ -111,9 +131,17 @@ export async function write(asks: readonly [WriteAsk, ...WriteAsk[]]): Promise<A
   return parts.map(({ ask, index, deferred }) =>
     orOwnError(() => {
       const prefix = `${index}-`;
+      const unseen = lateGuard(
+        ask,
+        guards.map(([key]) => key),
+        reports,
+      );
+      if (unseen) return { stale: false, failed: unseen, kept: 0, look: ask.seen };
       const stale = deferred ? "deferred" : reports.has(`${prefix}stale`) && "changed";
       if (stale) return { stale, failed: undefined, kept: 0, look: ask.seen };
-      const { failed, kept } = outcome(ask, prefix, reports, ending);
+      const { failed, kept, late } = outcome(ask, prefix, reports, ending);
+      // Nothing more was asked of what hangs.
+      if (late) return { stale: false, failed, kept, look: ask.seen };
       return { stale: false, failed, kept, look: readFacts(ask, asks, reports, ending) };
     }),
   );
@@ -127,16 +155,24 @@ export async function perform(
   onLine: (line: string) => void,
 ): Promise<{ readonly report: Report; readonly look: Look }> {
   const asks = [{ machine, facts }] as const;
-  const composed = compose(machine.prelude, () =>
-    lines([
-      serving(asks),
-      machine.scope.enter,
-      inTurn(new Map([["job", { does, run: script }]])),
-      lookUp(asks),
-    ]),
+  const composed = compose(
+    machine.prelude,
+    () =>
+      lines([
+        opening(machine),
+        machine.scope.enter,
+        // It says itself how long each of its parts may take.
+        sh`${comment(does)}
+mark begin job
+( ${script}
+)
+mark end job $?`,
+        lookUp(asks),
+      ]),
+    { idleMs: machine.idleMs, first: serving(asks) },
   );
   const output = await machine.transport.run(composed.text, {
-    idleMs: machine.idleMs,
+    ...limitsOf(composed, asks),
     onProgress: (line) => {
       if (line !== "" && !line.startsWith(composed.mark)) onLine(line);
     },
@@ -145,4 +181,17 @@ export async function perform(
   const report = reports.get("job");
   if (!report) throw lostReport(machine, does, printable(output.stderr.toString("utf8")));
   return { report, look: readFacts(asks[0], asks, reports, does) };
+}
+
+/** What is asked of a machine first of all. */
+function opening({ opening: first }: Machine): Script {
+  if (!first) return { text: ":" };
+  return sh`${comment(first.does)}
+${gathered(first.variable, first.script, { text: "$all" })}
+${first.behind}`;
+}
+
+/** Of a whole script: its sections end before. */
+function limitsOf({ last }: Composed, asks: readonly LookAsk[]): Limits {
+  return { idleMs: silenceOf(idleOf(asks)), last };
 }

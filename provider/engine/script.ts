@@ -1,7 +1,8 @@
 import { randomBytes } from "node:crypto";
 import { environment } from "../formats/environment";
 import { comment, lines, type Script, sh } from "../formats/shell";
-import { touchLock } from "./machine-lock";
+import { signOfLife } from "./machine-lock";
+import { beginSections, type Late, section, sectionFunctions } from "./section";
 
 /** One part of a remote script, with a report of its own. */
 export interface Snippet {
@@ -10,11 +11,15 @@ export interface Snippet {
   readonly run: Script;
   /** A test: where it fails the snippet is not run, and has no report. */
   readonly when?: Script;
+  /** For whom nothing more is done where it passes its limit. */
+  readonly askers?: Script;
 }
 
 /** What one snippet did. A snippet that never ran has no report. */
 export interface Report {
   readonly status: number;
+  /** Where it passed its limit: how it ended then, and the limit in seconds. */
+  readonly late?: { readonly how: Late; readonly seconds: number } | undefined;
   readonly stdout: Buffer;
   readonly stderr: Buffer;
 }
@@ -23,6 +28,18 @@ export interface Report {
 export interface Composed {
   readonly text: string;
   readonly mark: string;
+  /** The last line that it prints, on both streams, however it ends. */
+  readonly last: string;
+}
+
+/** How a script is put together. */
+export interface Composing {
+  /** Milliseconds without a sign of progress after which one of its sections is ended. */
+  readonly idleMs: number;
+  /** Whether others are ended sooner once one was: what only looks can be asked again. */
+  readonly hastens?: boolean;
+  /** Run before anything else: it may use no program. */
+  readonly first?: Script;
 }
 
 /**
@@ -32,40 +49,44 @@ export interface Composed {
  * first command runs, and no command can eat the rest. Each report begins and ends with a mark that is
  * drawn anew for every script, on both streams; what a machine prints in between cannot guess it.
  */
-export function compose(prelude: Script, body: (mark: string) => Script): Composed {
+export function compose(
+  prelude: Script,
+  body: (mark: string) => Script,
+  { idleMs, hastens = false, first = sh`:` }: Composing,
+): Composed {
   const mark = `virtio9p-${randomBytes(12).toString("hex")}`;
   const script = sh`main() {
 ${environment}
 unset CDPATH ENV IFS
 umask 077
-mark=${mark} lock=''
+mark=${mark} lock='' signs='' work=''
 mark() {
   printf '\n%s %s\n' "$mark" "$*"
   printf '\n%s %s\n' "$mark" "$*" >&2
-  ${touchLock}
+  ${signOfLife}
 }
+${sectionFunctions}
+${first}
+${beginSections(idleMs, hastens)}
 ${prelude}
 ${body(mark)}
 }
 main </dev/null
 `;
-  return { text: script.text, mark };
+  return { text: script.text, mark, last: `${mark} over` };
 }
 
 /** All snippets one after another, each reported under its name, none stopping the next. */
 export function inTurn(snippets: ReadonlyMap<string, Snippet>): Script {
   return lines(
     [...snippets].map(([name, snippet]) => {
-      const section = sh`${comment(snippet.does)}
-mark begin ${name}
-( ${snippet.run}
-)
-mark end ${name} $?`;
+      const part = sh`${comment(snippet.does)}
+${section(name, snippet.run, snippet.askers)}`;
       return snippet.when
         ? sh`if ${snippet.when}; then
-${section}
+${part}
 fi`
-        : section;
+        : part;
     }),
   );
 }
@@ -76,6 +97,8 @@ export type Change = Snippet & { readonly undo?: Script };
 /** Of one list of changes: its reports' prefix, and the shell variables that say how far it is. */
 export interface Progress {
   readonly prefix: string;
+  /** Whose it is, as a word of the shell. */
+  readonly asker: Script;
   /** Number of the step that failed; empty: none. */
   readonly failed: Script;
   /** How many are done. */
@@ -84,7 +107,12 @@ export interface Progress {
 
 /** The variables of a list, told apart from those of other lists in the same script by `name`. */
 export function progressOf(prefix: string, name = ""): Progress {
-  return { prefix, failed: { text: `failed${name}` }, done: { text: `done${name}` } };
+  return {
+    prefix,
+    asker: { text: name.slice(1) },
+    failed: { text: `failed${name}` },
+    done: { text: `done${name}` },
+  };
 }
 
 /** Before the first attempt. */
@@ -98,40 +126,41 @@ export function beginning({ failed, done }: Progress): Script {
  * `|| exit` cannot be left to `set -e`: a shell ignores that inside a tested subshell (POSIX.1-2017,
  * set), so each snippet is run in the open and its status taken.
  */
-export function attempt(step: Snippet, index: number, { prefix, failed, done }: Progress): Script {
+export function attempt(step: Snippet, index: number, { prefix, asker, failed, done }: Progress): Script {
   return sh`if [ -z "$${failed}" ]; then
 ${comment(step.does)}
-mark begin ${`${prefix}step-${index}`}
-( set -e
-${step.run}
-)
-status=$?
-mark end ${`${prefix}step-${index}`} $status
+${section(
+  `${prefix}step-${index}`,
+  sh`set -e
+${step.run}`,
+  asker,
+)}
 if [ $status -eq 0 ]; then ${done}=${index + 1}; else ${failed}=${index}; fi
 fi`;
 }
 
-/** Takes back what was done, backwards. */
+/** Takes back what was done, backwards; where that hangs, what was done before stays, too. */
 export function undoing(steps: readonly Change[], { prefix, done }: Progress): Script {
-  return lines(
-    steps
+  return lines([
+    sh`late=''`,
+    ...steps
       .map((step, index) => ({ step, index }))
       .reverse()
       .flatMap(({ step, index }) =>
         step.undo
           ? [
-              sh`if [ $${done} -gt ${index} ]; then
+              sh`if [ $${done} -gt ${index} ] && [ -z "$late" ]; then
 ${comment(`undo: ${step.does}`)}
-mark begin ${`${prefix}undo-${index}`}
-( set -e
-${step.undo}
-)
-mark end ${`${prefix}undo-${index}`} $?
+${section(
+  `${prefix}undo-${index}`,
+  sh`set -e
+${step.undo}`,
+)}
 fi`,
             ]
           : [],
       ),
-  );
+  ]);
 }
 
 /**
@@ -160,9 +189,9 @@ function withoutSigns(mark: string, bytes: Buffer): Buffer {
 export function parseReports(mark: string, stdout: Buffer, stderr: Buffer): ReadonlyMap<string, Report> {
   const errors = new Map(sections(mark, stderr).map(({ name, bytes }) => [name, withoutSigns(mark, bytes)]));
   return new Map(
-    sections(mark, stdout).map(({ name, status, bytes }) => [
+    sections(mark, stdout).map(({ name, status, late, bytes }) => [
       name,
-      { status, stdout: bytes, stderr: errors.get(name) ?? Buffer.alloc(0) },
+      { status, late, stdout: bytes, stderr: errors.get(name) ?? Buffer.alloc(0) },
     ]),
   );
 }
@@ -174,13 +203,20 @@ export function unfinished(mark: string, stdout: Buffer): string | undefined {
   return begun.find((name) => name !== undefined && !text.includes(`\n${mark} end ${name} `));
 }
 
-function sections(mark: string, stream: Buffer): { name: string; status: number; bytes: Buffer }[] {
+function sections(
+  mark: string,
+  stream: Buffer,
+): { name: string; status: number; late: Report["late"]; bytes: Buffer }[] {
   // One byte is one character, so that an index into the text is an index into the bytes.
   const text = stream.toString("latin1");
-  const pattern = new RegExp(`\\n${mark} begin (\\S+)\\n([^]*?)\\n${mark} end \\1 (\\d+)\\n`, "g");
+  const pattern = new RegExp(
+    `\\n${mark} begin (\\S+)\\n([^]*?)\\n${mark} end \\1 (\\d+)(?: (ended|stuck) (\\d+))?\\n`,
+    "g",
+  );
   return [...text.matchAll(pattern)].map((match) => ({
     name: match[1] ?? "",
     status: Number(match[3]),
+    late: match[4] === undefined ? undefined : { how: match[4] as Late, seconds: Number(match[5]) },
     bytes: Buffer.from(match[2] ?? "", "latin1"),
   }));
 }

@@ -2,6 +2,7 @@ import { comment, lines, type Script, sh } from "../formats/shell";
 import type { WriteAsk } from "./asks";
 import type { Step } from "./concern";
 import { attempt, beginning, type Progress, progressOf, undoing } from "./script";
+import { gathered } from "./section";
 
 /** The steps of several shares as one script, with what they do together done once. */
 
@@ -35,7 +36,7 @@ interface Group {
  * Where steps are carried out together, each share's script is cut there: first come the steps before, of all
  * shares, then what is common, then the rest.
  */
-export function sections(shares: readonly Share[], stands: (ask: WriteAsk) => Script): Script {
+export function sections(shares: readonly Share[], stands: (share: Share) => Script): Script {
   const parts = shares.map(({ ask, index }): Section => ({
     ask,
     index,
@@ -47,7 +48,7 @@ export function sections(shares: readonly Share[], stands: (ask: WriteAsk) => Sc
   const inOrder = [...kinds].sort(([, a], [, b]) => a - b).map(([kind]) => kind);
   const alone = inOrder.length === 0 ? [] : parts.filter(({ groups }) => groups.length === 0);
   return lines([
-    ...parts.map((part) => opening(part, stands(part.ask))),
+    ...parts.map((part) => opening(part, stands(part))),
     ...alone.map((part) => segment(part, part.ask.steps.length)),
     ...inOrder.flatMap((kind) => [
       ...parts.flatMap((part) => {
@@ -149,10 +150,13 @@ function common(parts: readonly Section[], kind: string): Script {
     ),
     sh`if [ -n "$asked" ]; then
 ${comment(first.does)}
-said=$( ( set -e
-${first.run}
-) 2>&1 )
-status=$?
+${gathered(
+  "said",
+  sh`exec 2>&1
+set -e
+${first.run}`,
+)}
+common=$status commonly=$late
 fi`,
     ...members.map(({ part, group, steps }) =>
       whileSound(
@@ -162,9 +166,10 @@ fi`,
             ({ step, at }) => sh`${comment(step.does)}
 mark begin ${`${part.progress.prefix}step-${at}`}
 printf '%s\n' "$said" >&2
-mark end ${`${part.progress.prefix}step-${at}`} $status`,
+mark end ${`${part.progress.prefix}step-${at}`} "$common${{ text: "${commonly:+ $commonly}" }}"`,
           ),
-          sh`if [ $status -eq 0 ]; then ${part.progress.done}=${group.at + group.count}; else ${part.progress.failed}=${group.at}; fi
+          sh`[ -z "$commonly" ] || drop ${part.index}
+if [ $common -eq 0 ]; then ${part.progress.done}=${group.at + group.count}; else ${part.progress.failed}=${group.at}; fi
 ${undoOnFailure(part)}`,
         ]),
       ),

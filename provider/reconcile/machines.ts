@@ -76,6 +76,12 @@ function hostMachine(libvirtUri: string, transport: Transport): Machine {
     transport,
     idleMs: usualIdleMs,
     prelude: hostPrelude(libvirtUri),
+    opening: {
+      does: "ask libvirt for its domains",
+      variable: "listing",
+      script: sh`vsh list --all --uuid --name 2>&1`,
+      behind: sh`listed=$status`,
+    },
     scope: noDomain,
     lock: hostLock,
     programs: hostPrograms,
@@ -127,8 +133,6 @@ function guestWay(spec: ShareSpec, host: SshConnection | undefined) {
 function hostPrelude(libvirtUri: string): Script {
   return sh`vsh() { virsh -q -c ${libvirtUri} "$@"; }
 ${recordsDirectory(libvirtUri)}
-listing=$(vsh list --all --uuid --name 2>&1)
-listed=$?
 find_domain() { # KNOWN-UUID WRITTEN WRITTEN-UUID
   known='' written='' namesake=''
   if [ "$listed" = 0 ]; then

@@ -20,6 +20,8 @@ export class Listener {
   #bytes = 0;
   #idle: NodeJS.Timeout | undefined;
   #over = false;
+  /** Of each stream what may be the beginning of its last line; undefined: it has come. */
+  readonly #ends: { out: string | undefined; err: string | undefined } = { out: "", err: "" };
 
   constructor(
     private readonly limits: Limits,
@@ -35,13 +37,20 @@ export class Listener {
     return this.#bytes;
   }
 
+  /** Whether the script has printed its last line on both streams. */
+  get hasLast(): boolean {
+    return this.#ends.out === undefined && this.#ends.err === undefined;
+  }
+
   stdout(chunk: Buffer): void {
     this.#take(this.#out, chunk);
+    this.#listen("out", chunk);
   }
 
   stderr(chunk: Buffer): void {
     this.#take(this.#err, chunk);
     if (!this.#over) this.#lines(chunk);
+    this.#listen("err", chunk);
   }
 
   /** What was printed until now. */
@@ -52,6 +61,14 @@ export class Listener {
   stop(): void {
     this.#over = true;
     clearTimeout(this.#idle);
+  }
+
+  #listen(stream: "out" | "err", chunk: Buffer): void {
+    const before = this.#ends[stream];
+    if (this.limits.last === undefined || before === undefined) return;
+    const line = `\n${this.limits.last}\n`;
+    const text = before + chunk.toString("latin1");
+    this.#ends[stream] = text.includes(line) ? undefined : text.slice(-line.length);
   }
 
   #take(into: Buffer[], chunk: Buffer): void {

@@ -51,12 +51,21 @@ function runProcess(runner: Runner, script: string, limits: Limits): Promise<Out
         reject(error);
       }, graceMs);
     });
+    // All that is left is what cannot be ended: with its pipes closed here, nobody waits for it.
+    const leave = (): void => {
+      if (child.exitCode === null || !listener.hasLast) return;
+      child.stdout.destroy();
+      child.stderr.destroy();
+    };
     child.stdout.on("data", (chunk: Buffer) => {
       listener.stdout(chunk);
+      leave();
     });
     child.stderr.on("data", (chunk: Buffer) => {
       listener.stderr(chunk);
+      leave();
     });
+    child.on("exit", leave);
     // A script that ends early (a missing shell) closes its standard input: its status tells why.
     child.stdin.on("error", () => undefined);
     child.on("error", (error) => {

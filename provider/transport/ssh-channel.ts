@@ -92,12 +92,19 @@ export function converse(
       reject(lost(where));
     };
     client.once("close", onLost);
+    // All that is left is what cannot be ended, and would keep the channel open.
+    const leave = (): void => {
+      if (exit.status !== undefined && listener.hasLast) channel.close();
+    };
     channel.on("data", (chunk: Buffer) => {
       listener.stdout(chunk);
+      leave();
     });
     channel.stderr.on("data", (chunk: Buffer) => {
       listener.stderr(chunk);
+      leave();
     });
+    channel.on("exit", leave);
     // A script that ends early takes no more input: its status tells why.
     channel.on("error", () => undefined);
     channel.on("close", () => {

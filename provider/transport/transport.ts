@@ -20,6 +20,11 @@ export interface Transport {
 export interface Limits {
   /** Milliseconds without any output, on either stream, until it counts as hung. */
   readonly idleMs: number;
+  /**
+   * The last line that the script prints on both streams, whatever else it prints. What still has them open when the
+   * script has ended with it is not waited for: a process that waits in the kernel has them for as long as it does.
+   */
+  readonly last?: string;
   /** Told each line of standard error as it comes: a script's progress. */
   readonly onProgress?: (line: string) => void;
 }

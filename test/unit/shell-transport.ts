@@ -16,7 +16,7 @@ export function shellTransport(
       const folder = mkdtempSync(join(tmpdir(), "virtio9p-shell-"));
       writeFileSync(
         join(folder, "sh"),
-        `#!/bin/sh\nexec ${shell === "busybox" ? "busybox sh" : shell} "$@"\n`,
+        `#!/bin/sh\nexec /bin/${shell === "busybox" ? "busybox sh" : shell} "$@"\n`,
       );
       chmodSync(join(folder, "sh"), 0o755);
       // Jest's own process has a copy of the environment, which no child gets.

@@ -84,7 +84,7 @@ describe.each(["dash", "bash"])("under %s", (shell) => {
 // A shell of busybox has its programs in itself.
 describe.each(["dash", "bash", "busybox"])("under %s", (shell) => {
   test.each([0, 1, 17, 300])("of %d more shares those go on whose programs are there", async (count) => {
-    provide("cat");
+    provide("cat", "mkdir", "rm", "sleep");
     const file = (name: string): Script => sh`printf '%s\n' ${name} >> ${join(folder, "ran")}`;
     const common = fact("common", file("common"));
     const shares = Array.from({ length: count }, (_, index) => ({

@@ -18,7 +18,10 @@ function textsOf(file: string): string[] {
   );
   const texts: string[] = [];
   const visit = (node: ts.Node): void => {
-    if (ts.isTaggedTemplateExpression(node) && node.tag.getText(source) === "sh") {
+    const tag = ts.isTaggedTemplateExpression(node) ? node.tag.getText(source) : "";
+    // There the rest are programs of awk(1).
+    const isShell = tag === "sh" || (tag === "String.raw" && file === "engine/section.ts");
+    if (ts.isTaggedTemplateExpression(node) && isShell) {
       const { template } = node;
       const pieces = ts.isNoSubstitutionTemplateLiteral(template)
         ? [template]
@@ -32,7 +35,7 @@ function textsOf(file: string): string[] {
 }
 
 const builtins = new Set(
-  ". : [ break cd command continue echo exec exit export false kill printf pwd read return set shift sh trap true umask unset wait".split(
+  ". : [ break cd eval command continue echo exec exit export false kill printf pwd read return set shift sh trap true umask unset wait".split(
     " ",
   ),
 );

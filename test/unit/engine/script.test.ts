@@ -4,7 +4,7 @@ import { type Script, sh } from "../../../provider/formats/shell";
 
 /** Runs a body in a real shell and reads its reports as text. */
 function run(body: Script, prelude = sh`:`) {
-  const composed = compose(prelude, () => body);
+  const composed = compose(prelude, () => body, { idleMs: 10_000 });
   const { stdout, stderr, status } = spawnSync("/bin/sh", ["-s"], { input: composed.text });
   const reports = [...parseReports(composed.mark, stdout, stderr)].map(
     ([name, report]) => [name, report.status, report.stdout.toString(), report.stderr.toString()] as const,
@@ -64,7 +64,8 @@ describe("inTurn", () => {
   });
 
   test("each script has its own mark, and a comment for each snippet", () => {
-    const [a, b] = [compose(sh`:`, () => snippets(sh`:`)), compose(sh`:`, () => snippets(sh`:`))];
+    const composed = () => compose(sh`:`, () => snippets(sh`:`), { idleMs: 10_000 });
+    const [a, b] = [composed(), composed()];
     expect(a.mark).toMatch(/^virtio9p-[0-9a-f]{24}$/);
     expect(a.mark).not.toBe(b.mark);
     expect(a.text).toContain("\n# do 0\nmark begin 's0'\n");

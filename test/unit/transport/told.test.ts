@@ -22,16 +22,19 @@ const local = localTransport("none");
 const limits = { idleMs: 10_000 };
 
 /** The engine's own script, so that what it writes and what is read of it cannot drift apart. */
-const composed = compose(sh`umask 077`, () =>
-  lines([
-    sh`mark begin tools; mark end tools 0`,
-    untilFailure([
-      { does: "make /srv/a", run: sh`sleep 0.2`, undo: sh`:` },
-      { does: "mount it", run: sh`printf 'busy \033[2J\n' >&2; false` },
-      { does: "never", run: sh`:` },
+const composed = compose(
+  sh`umask 077`,
+  () =>
+    lines([
+      sh`mark begin tools; mark end tools 0`,
+      untilFailure([
+        { does: "make /srv/a", run: sh`sleep 0.2`, undo: sh`:` },
+        { does: "mount it", run: sh`printf 'busy \033[2J\n' >&2; false` },
+        { does: "never", run: sh`:` },
+      ]),
+      inTurn(new Map([["fact-0", { does: "look at /srv/a", run: sh`echo seen; echo beside >&2` }]])),
     ]),
-    inTurn(new Map([["fact-0", { does: "look at /srv/a", run: sh`echo seen; echo beside >&2` }]])),
-  ]),
+  limits,
 );
 
 /** What was printed after the script itself. */
@@ -89,7 +92,11 @@ test("a script without parts, and one that ends early", async () => {
     "foobar: script N on this machine: status 3 after 0.0 s",
   ]);
   said = "";
-  const early = compose(sh`:`, () => inTurn(new Map([["job", { does: "wait", run: sh`kill -9 $$` }]])));
+  const early = compose(
+    sh`:`,
+    () => inTurn(new Map([["job", { does: "wait", run: sh`kill -9 $$` }]])),
+    limits,
+  );
   await expect(told(local, "foobar", "asItComes").run(early.text, limits)).rejects.toThrow("SIGKILL");
   expect(results().slice(1)).toEqual([
     "foobar: script N on this machine: failed (host on this machine: a script was ended by SIGKILL [transportFailed]) after 0.0 s",
