@@ -13,6 +13,8 @@ export const errorCodes = [
   "outputTooLarge",
   /** A script could not be started, or ended without its report. */
   "transportFailed",
+  /** One share alone needs a longer script than the way to the machine takes. Nothing was sent. */
+  "scriptTooLong",
   "sudoNeedsPassword",
   /** Over SSH: the host cannot be reached; its key is not known, or another than it should be; nobody is let in. */
   "hostUnreachable",

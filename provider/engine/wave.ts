@@ -111,6 +111,13 @@ async function serve<Ask, Result>(
       else resolve(answer);
     });
   } catch (error) {
+    // Before anything was sent: how long a script is only its transport can tell.
+    if (error instanceof ShareError && error.code === "scriptTooLong" && others.length > 0) {
+      const half = Math.ceil(waiting.length / 2);
+      await serve(waiting.slice(0, half), work);
+      await serve(waiting.slice(half), work);
+      return;
+    }
     for (const { reject } of waiting) reject(error);
   }
 }

@@ -17,7 +17,7 @@ import { told } from "../transport/told";
 import type { Transport } from "../transport/transport";
 import type { Machines } from "./observe";
 
-/** Shares that one script in a guest may serve: its agent takes no command of more than 128 KiB. */
+/** Shares that one script in a guest may serve: its agent prints nothing before the end, and that has a limit. */
 const mostInGuest = 10;
 
 /**

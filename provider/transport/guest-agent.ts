@@ -30,9 +30,9 @@ export function guestAgentTransport(
         throw new ShareError({
           layer: "guest",
           machine,
-          code: "transportFailed",
+          code: "scriptTooLong",
           what: `a script of ${script.length} bytes is too long for the guest agent`,
-          remedy: "report this: no share should need one",
+          remedy: "give a mount point with a shorter path, or reach the guest over SSH (guest.connection)",
         });
       }
       const output = await host.run(onHost(virsh, domain.uuid, command, limits), {

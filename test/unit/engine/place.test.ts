@@ -5,6 +5,7 @@ import type { Fact, Step } from "../../../provider/engine/concern";
 import type { FactSet, Look, Machine } from "../../../provider/engine/asks";
 import { takeLock } from "../../../provider/engine/machine-lock";
 import { perform } from "../../../provider/engine/place";
+import { ShareError } from "../../../provider/errors";
 import * as wave from "../../../provider/engine/wave";
 import { type Script, sh } from "../../../provider/formats/shell";
 import { localTransport } from "../../../provider/transport/local";
@@ -385,6 +386,64 @@ printf '%s' "$asked" >> "$folder/all"`,
     ]);
     expect([stale.stale, sound.stale, sound.failed]).toEqual(["changed", false, undefined]);
     expect(contents("all")).toBe("b\n");
+  });
+});
+
+describe("a way that takes no long script", () => {
+  const least = (asks: number): number => 9000 + asks * 1500;
+  /** As the guest agent refuses one, before anything is sent. */
+  const narrow = (bytes: number, lengths: number[]): Machine => ({
+    ...machine,
+    most: Infinity,
+    transport: {
+      ...machine.transport,
+      run: (script, limits) => {
+        if (script.length > bytes)
+          return Promise.reject(
+            new ShareError({ code: "scriptTooLong", layer: "guest", machine: "m", what: "w" }),
+          );
+        lengths.push(script.length);
+        return machine.transport.run(script, limits);
+      },
+    },
+  });
+
+  test.each([0, 1, 17, 300])(
+    "takes %d shares with long paths in as many scripts as it needs",
+    async (count) => {
+      const lengths: number[] = [];
+      const to = narrow(least(20), lengths);
+      const looks = await Promise.all(
+        Array.from({ length: count }, (_, index) =>
+          look(to, set(fact(`f${index}`, sh`echo ${index} ${"x".repeat(410)}`))),
+        ),
+      );
+      expect(looks.map(({ values }) => String([...values.values()][0]).split(" ")[0])).toEqual(
+        looks.map((_, index) => String(index)),
+      );
+      const written = await Promise.all(
+        looks.map((seen, index) =>
+          write(to, set(fact(`f${index}`, sh`echo ${index} ${"x".repeat(410)}`)), seen, [
+            step(`s${index}`, sh`echo ${index} >> "$folder/done"`),
+          ]),
+        ),
+      );
+      expect(written.map(({ failed, kept }) => [failed, kept])).toEqual(looks.map(() => [undefined, 1]));
+      expect(Math.max(0, ...lengths)).toBeLessThanOrEqual(least(20));
+    },
+    60_000,
+  );
+
+  test("refuses the one share that is too long alone, and serves the others", async () => {
+    const to = narrow(least(20), []);
+    const [long, short] = await Promise.all([
+      caught(look(to, set(fact("long", sh`: ${"x".repeat(60_000)}`)))),
+      look(to, set(fact("short", sh`echo short`))),
+    ]);
+    expect([long, short]).toMatchObject([
+      { code: "scriptTooLong" },
+      { values: new Map([["short", "short\n"]]) },
+    ]);
   });
 });
 

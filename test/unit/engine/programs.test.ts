@@ -49,7 +49,7 @@ const programsOf = (file: string): string[] => {
 };
 
 /** What facts ask for by `tools`, or by lists of their own: each name stands there as a string. */
-const askedByFacts = "chcon getfattr join restorecon semanage semodule setfacl setfattr unshare virsh".split(
+const askedByFacts = "chcon getfattr join matchpathcon restorecon semanage semodule setfacl setfattr unshare virsh".split(
   " ",
 );
 
