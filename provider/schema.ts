@@ -256,7 +256,7 @@ export const share = v.strictObject({
     v.check((tag) => Buffer.byteLength(tag) <= maxTagBytes, `must have at most ${maxTagBytes} bytes`),
     v.check(
       (tag) => notATagForFstab(tag) === undefined,
-      ({ input }) => notATagForFstab(String(input)) ?? "",
+      ({ input }) => notATagForFstab(input) ?? "",
     ),
   ),
   accessMode: v.optional(oneOf("mapped", "passthrough", "squash"), "mapped"),

@@ -76,7 +76,7 @@ describe.each(["a packed install", "the checkout itself"])("the provider process
     test.each([17, 300, 3000])("%d levels are answered", async (levels) => {
       let deep: unknown = "end";
       for (let level = 0; level < levels; level++) deep = { a: deep };
-      const { failures } = await provider.check({ ...least, guest: deep as Properties, soruce: deep });
+      const { failures } = await provider.check({ ...least, guest: deep, soruce: deep });
       expect(failures.map(([, reason]) => reason)).toEqual([
         "soruce is not an argument: did you mean source?",
         expect.stringMatching(/^guest\.a is not an argument/),

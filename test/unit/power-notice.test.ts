@@ -5,7 +5,7 @@ import type { Properties } from "../../provider/state";
 import { specOf } from "./sample";
 
 const args = (more: Record<string, unknown> = {}): Properties => ({
-  ...JSON.parse(JSON.stringify(specOf(more))),
+  ...(JSON.parse(JSON.stringify(specOf(more))) as Properties),
   ...more,
 });
 const outputs = (more: Properties = {}): Properties => ({

@@ -6,7 +6,7 @@ import type { Fact, Step } from "../../../provider/engine/concern";
 import type { Look, Machine } from "../../../provider/engine/asks";
 import { takeLock } from "../../../provider/engine/machine-lock";
 import { look, write, type Written } from "../../../provider/engine/place";
-import { ShareError } from "../../../provider/errors";
+import type { ShareError } from "../../../provider/errors";
 import { type Script, sh } from "../../../provider/formats/shell";
 import type { Transport } from "../../../provider/transport/transport";
 import { SilentMount } from "../silent-mount";
