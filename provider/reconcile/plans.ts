@@ -189,7 +189,8 @@ export class Plans {
     const seen = this.#seen(binding);
     const before = this.#recorded(binding);
     const others = this.#otherHolders(binding);
-    if (!seen || before === undefined || this.#mustWait(binding)) return undefined;
+    // Null: nothing to give back.
+    if (!seen || (before ?? null) === null || this.#mustWait(binding)) return undefined;
     if (recordIn(binding, this.observation.host)?.holders.length === others.length) return undefined;
     if (others.length > 0) return { steps: [], warnings: leftFor(binding, others) };
     const plan = binding.concern.restore(binding.want, before, seen, this.#context(undefined));

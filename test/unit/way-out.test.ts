@@ -16,6 +16,7 @@ jest.mock("../../provider/reconcile/machines", () => ({
       host: {
         transport: { machine: "this machine", run: () => Promise.reject(failure) },
         key: "k",
+        idleMs: 1000,
         scope: { key: "", enter: { text: ":" }, beforeWrite: { text: ":" } },
         most: 10,
         prelude: { text: ":" },

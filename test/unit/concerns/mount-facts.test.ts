@@ -111,7 +111,7 @@ describe("holdersOf", () => {
       inFolder(text)
         .replaceAll("/proc/[0-9]*/", `${folder}/proc/[0-9]*/`)
         .replace(".* /proc/", `.* ${folder}/proc/`);
-    expect(runFact(holdersOf(path), rewrite)).toEqual([{ who: " (99999990)", writes: false }]);
+    expect(runFact(holdersOf(path), rewrite)).toEqual([{ who: " (99999990)", writes: true }]);
   });
 
   test("of what is not mounted there are none", () => {

@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Fact, Step } from "../../../provider/engine/concern";
@@ -17,6 +17,7 @@ import { shellTransport } from "../shell-transport";
 let folder: string;
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), "virtio9p-section-"));
+  mkdirSync(join(folder, "run"));
 });
 afterEach(() => {
   rmSync(folder, { recursive: true });
@@ -54,7 +55,10 @@ const running = (word: string): string[] =>
         return false;
       }
     });
-const leftovers = (): string[] => readdirSync("/run").filter((name) => name.startsWith("virtio9p-"));
+/** Other tests' scripts have their folders in /run meanwhile. */
+const here = (shell: string): Transport =>
+  shellTransport(shell, (text) => text.replace("for folder in /run ", `for folder in ${folder}/run `));
+const leftovers = (): string[] => readdirSync(join(folder, "run"));
 const timedOut = (does: string, how = "was ended"): object => ({
   code: "commandTimedOut",
   what: expect.stringMatching(
@@ -73,7 +77,7 @@ const hanging: readonly (readonly [string, Script])[] = [
 ];
 
 describe.each(["dash", "bash", "busybox"])("under %s", (shell) => {
-  const machine = () => machineOf(shellTransport(shell));
+  const machine = () => machineOf(here(shell));
 
   test.each(hanging)(
     "in a look: %s",
@@ -104,7 +108,7 @@ describe.each(["dash", "bash", "busybox"])("under %s", (shell) => {
 });
 
 describe("in a write", () => {
-  const machine = () => machineOf(shellTransport("sh"));
+  const machine = () => machineOf(here("sh"));
   const set = (name: string): Step =>
     step(`set ${name}`, sh`echo ${name} >> "$folder/done"`, sh`echo ${`not ${name}`} >> "$folder/done"`);
   const contents = (): string[] => readFileSync(join(folder, "done"), "utf8").split("\n").slice(0, -1);
@@ -191,7 +195,7 @@ describe("in a write", () => {
 
 test("what several facts are read out of, and a libvirt that hangs, are one error of who asks for it", async () => {
   const gathers = { variable: "lines", script: sh`sleep 4716` };
-  const machine = machineOf(shellTransport("sh"));
+  const machine = machineOf(here("sh"));
   const answers = await look([
     { machine, facts: factsOf(fact("a", sh`printf %s "$lines"`, { gathers })) },
     { machine, facts: factsOf(fact("b", sh`echo b`)) },
@@ -216,7 +220,7 @@ test("what several facts are read out of, and a libvirt that hangs, are one erro
 }, 60_000);
 
 test("many that hang on one thing do not wait for it as long each", async () => {
-  const machine = machineOf(shellTransport("sh"), 12_000);
+  const machine = machineOf(here("sh"), 12_000);
   const began = Date.now();
   const answers = await look(
     [1, 2, 3].map((index) => ({ machine, facts: factsOf(fact(`dead ${index}`, sh`sleep 4718`)) })) as never,
@@ -242,7 +246,7 @@ describe("a process that cannot be ended: it waits for a file system whose serve
   ])(
     "%s",
     async (_, body) => {
-      const machine = machineOf(shellTransport("sh"));
+      const machine = machineOf(here("sh"));
       const answers = await look([
         { machine, facts: factsOf(fact("dead", body(join(folder, "dead/x")))) },
         { machine, facts: factsOf(fact("sound", sh`echo sound`)) },
@@ -257,7 +261,7 @@ describe("a process that cannot be ended: it waits for a file system whose serve
   );
 
   test("does not keep the machine's lock", async () => {
-    const machine = machineOf(shellTransport("sh"));
+    const machine = machineOf(here("sh"));
     const facts = factsOf(fact("a", sh`echo a`));
     const [seen] = await look([{ machine, facts }]);
     const ask = { machine, facts, seen: seen as Look };
@@ -272,7 +276,7 @@ describe("a process that cannot be ended: it waits for a file system whose serve
 
 test("the watch ends with a script that is killed, and cleans up", async () => {
   const before = leftovers();
-  const machine = machineOf(shellTransport("sh"), 4000);
+  const machine = machineOf(here("sh"), 4000);
   const looked = look([{ machine, facts: factsOf(fact("a", sh`kill -9 $$`)) }]);
   await expect(looked).rejects.toMatchObject({ code: "transportFailed" });
   await new Promise((resolve) => setTimeout(resolve, 2500));
