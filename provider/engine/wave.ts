@@ -6,9 +6,10 @@ import { look as lookTogether, write as writeTogether, type Written } from "./pl
 
 /**
  * Milliseconds for which an ask waits for others of the same machine. Pulumi hands in a wave of calls
- * within some 90 ms (measured, 3.259, 8 calls); each that comes starts the wait anew.
+ * within some 90 ms (measured, 3.259, 8 calls); each that comes starts the wait anew. Where all calls come at once, as
+ * in a test, less will do.
  */
-const gatherMs = 40;
+export const gathering = { ms: 40 };
 
 /** Looks at a machine, in one script with all shares that ask meanwhile. */
 export function look(ask: LookAsk): Promise<Look> {
@@ -67,7 +68,7 @@ class Wave {
         while (this.#writing.length > 0) await serve(take(this.#writing), (asks) => this.#write(asks));
         while (this.#looking.length > 0) await serve(take(this.#looking), (asks) => this.#look(asks));
       });
-    }, gatherMs);
+    }, gathering.ms);
   }
 
   async #look(asks: readonly [LookAsk, ...LookAsk[]]): Promise<Answer<Look>[]> {

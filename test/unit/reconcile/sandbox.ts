@@ -19,11 +19,15 @@ import type { AnyConcern } from "../../../provider/engine/concern";
 import { lines, type Script, sh } from "../../../provider/formats/shell";
 import type { Machines } from "../../../provider/reconcile/observe";
 import type { Request } from "../../../provider/reconcile/plans";
+import { gathering } from "../../../provider/engine/wave";
 import { type Outcome, reconcile } from "../../../provider/reconcile/reconcile";
 import type { ShareSpec } from "../../../provider/spec";
 import { localTransport } from "../../../provider/transport/local";
 import type { Transport } from "../../../provider/transport/transport";
 import { specOf, uuid } from "../sample";
+
+// The calls of a test come at once.
+gathering.ms = 2;
 
 const unanswered = new ShareError({
   code: "guestUnreachable",

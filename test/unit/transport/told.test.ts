@@ -28,7 +28,7 @@ const composed = compose(
     lines([
       sh`mark begin tools; mark end tools 0`,
       untilFailure([
-        { does: "make /srv/a", run: sh`sleep 0.2`, undo: sh`:` },
+        { does: "make /srv/a", run: sh`sleep 1`, undo: sh`:` },
         { does: "mount it", run: sh`printf 'busy \033[2J\n' >&2; false` },
         { does: "never", run: sh`:` },
       ]),
