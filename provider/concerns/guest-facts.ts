@@ -14,7 +14,7 @@ import { type Script, sh } from "../formats/shell";
  * would undo the kernel's escapes.
  *
  * `enter_share` goes into the root of a share and sets an automount off. It fails where that is not the share: known by
- * the number of the device (st_dev), which each mount of 9p has for itself. What `.` is then, nobody can change.
+ * the number of the device (st_dev), which each mount of 9p has for itself, and by the inode where that is known. What `.` is then, nobody can change.
  */
 export const guestPrelude: Script = sh`seen_at() { # PATH, as mountinfo has it
   at=$1 awk 'BEGIN { at = ENVIRON["at"] }
@@ -44,9 +44,11 @@ is_automount() { case $(seen_at "$1") in *' / autofs '*) return 0;; esac; return
 is_share() { # PATH TAG TAG-OF-OLDER-KERNELS
   case $(seen_at "$1") in *" / 9p $2" | *" / 9p $3") return 0;; esac; return 1
 }
-enter_share() { # DIRECTORY, and as is_share
+enter_share() { # DIRECTORY, as is_share, and the inode numbers that it may have; none: any
   cd -P -- "$1/." || return 1
-  case $(seen_at "$2") in "$(stat -c %d .) / 9p $3" | "$(stat -c %d .) / 9p $4") return 0;; esac
+  case $(seen_at "$2") in "$(stat -c %d .) / 9p $3" | "$(stat -c %d .) / 9p $4")
+    case " $5 " in '  ' | *" $(stat -c %i .) "*) return 0;; esac;;
+  esac
   printf '%s\n' "$1 is not the share in the guest, and is left as it is" >&2
   return 1
 }
@@ -67,9 +69,9 @@ export function isAutomountAt(path: string): Script {
   return sh`is_automount ${mountPointInMountinfo(path)}`;
 }
 
-/** For the beginning of a step that changes a share's root: makes it `.`, or ends the step. */
-export function enterShare(path: string, tag: string): Script {
-  return sh`enter_share ${[path, mountPointInMountinfo(path), ...sourcesInMountinfo(tag)]}`;
+/** For the beginning of a step that changes a share's root: makes it `.`, or ends the step. `inodes`: what it may be. */
+export function enterShare(path: string, tag: string, inodes: readonly string[] = []): Script {
+  return sh`enter_share ${[path, mountPointInMountinfo(path), ...sourcesInMountinfo(tag), ...(inodes.length === 0 ? [] : [inodes.join(" ")])]}`;
 }
 
 /** `uname -r`, sample: `6.1.0-40-amd64`. */

@@ -14,12 +14,14 @@ import { type Mount, mountAt, mountHolding, mountsBelow } from "../formats/mount
 import { isAtOrBelow } from "../formats/path";
 import { recordsOfDomain } from "../engine/record";
 import { formatMountOptions } from "../mount-options";
+import { entryOf } from "./directory-facts";
 import { liveDomain } from "./domain-facts";
 import { kernelRelease } from "./guest-facts";
 import { type Difference, flagsOf, mountDifferences, wantedFlags } from "./mount-differences";
-import { notReplaceable, type Obstacle } from "./guest-files";
+import { notReplaceable, type Obstacle, obstacleTo } from "./guest-files";
 import { type Holder, holdersOf, type MountPoint, mountPointOf, mountsAround } from "./mount-facts";
-import { guestMounts } from "./mounts";
+import { otherRoot, rootInodeOf, type RootSeen } from "./mounted-root";
+import { guestMounts, hostMounts } from "./mounts";
 import { mountAgainStep, mountStep, removeMade, remountStep, unmountStep } from "./mount-steps";
 
 interface MountWant {
@@ -32,7 +34,7 @@ interface MountWant {
   readonly now: boolean;
 }
 
-interface MountSeen {
+interface MountSeen extends RootSeen {
   readonly mounts: readonly Mount[];
   /** Only compared: what is planned here rests on it. */
   readonly around?: string;
@@ -53,7 +55,15 @@ const restoreNeeds = {
   holders: "must",
   live: "must",
 } as const;
-const driftNeeds = { mounts: "must", release: "must", holders: "may" } as const;
+const driftNeeds = {
+  mounts: "must",
+  release: "must",
+  holders: "may",
+  entry: "may",
+  hostMounts: "may",
+  live: "may",
+  rootInode: "may",
+} as const;
 
 /** The first directory that had to be made for the mount point, null if it was there; and whether the share was mounted. */
 type MountBefore = {
@@ -98,9 +108,13 @@ export const guestMount: Concern<MountWant, MountSeen, MountBefore, typeof resto
       mounts: guestMounts,
       around: mountsAround(want.mountPoint),
       mountPoint: mountPointOf(want.mountPoint),
+      obstacle: obstacleTo(want.mountPoint, false),
       holders: holdersOf(want.mountPoint),
       release: kernelRelease,
       live: liveDomain,
+      entry: entryOf(want.source),
+      hostMounts,
+      rootInode: rootInodeOf(want.mountPoint, want.tag),
       records: recordsOfDomain("mount"),
     }),
     needs: { restore: restoreNeeds, drift: driftNeeds },
@@ -226,11 +240,16 @@ export const guestMount: Concern<MountWant, MountSeen, MountBefore, typeof resto
           steps: [],
         };
       }
+      // Mounted anew it is the same one.
+      const other = mounted ? otherRoot(want, want.mountPoint, seen) : undefined;
       if (mounted) {
         const differences = differencesOf(want, at, seen);
         const waiting = differences.filter((one) => mustWait(one, seen, want.mountPoint));
         const inPlace = differences.every(({ byRemount }) => byRemount) || waiting.length > 0;
-        if (inPlace) return remountPlan(want, at, seen, differences, waiting);
+        if (inPlace) {
+          const plan = remountPlan(want, at, seen, differences, waiting);
+          return withWarning(other, plan);
+        }
       } else if (at && !isAutomount(at) && users.length > 0) {
         return {
           steps: [],
@@ -239,7 +258,7 @@ export const guestMount: Concern<MountWant, MountSeen, MountBefore, typeof resto
           ],
         };
       }
-      return {
+      return withWarning(other, {
         steps: [
           ...(seen.mountPoint.kind === "missing"
             ? [
@@ -254,7 +273,7 @@ export const guestMount: Concern<MountWant, MountSeen, MountBefore, typeof resto
           mountStep(want.mountPoint, want.tag, want.automount),
           ...inside.map((one) => mountAgainStep(one, isAutomounted(seen.mounts, one.mountPoint))),
         ],
-      };
+      });
     },
 
     remember(want, seen) {
@@ -333,14 +352,21 @@ export const guestMount: Concern<MountWant, MountSeen, MountBefore, typeof resto
         };
       }
       const differences = isAutomount(at) ? [] : differencesOf(want, at, seen);
-      if (differences.length === 0) return asWanted;
+      const other = isAutomount(at) ? undefined : otherRoot(want, want.mountPoint, seen);
+      if (differences.length === 0 && other === undefined) return asWanted;
       const list = (side: "shown" | "wanted"): string => differences.map((one) => one[side]).join(", ");
       return {
         state: "differs",
         args: Object.assign({}, ...differences.map(({ args }) => args)) as Drift["args"],
         notes: [
-          `${want.mountPoint} differs in its mount options: it has ${list("shown")}; wanted is ${list("wanted")}`,
+          ...(other === undefined ? [] : [other]),
+          ...(differences.length === 0
+            ? []
+            : [
+                `${want.mountPoint} differs in its mount options: it has ${list("shown")}; wanted is ${list("wanted")}`,
+              ]),
         ],
+        // Another directory stays as long as that QEMU runs.
         pending: differences.every((one) => mustWait(one, seen, want.mountPoint))
           ? "mountBusy"
           : "mountDiffers",
@@ -426,6 +452,10 @@ function remountPlan(
         }
       : {}),
   };
+}
+
+function withWarning(warning: string | undefined, plan: Plan): Plan {
+  return warning === undefined ? plan : { ...plan, warnings: [warning, ...(plan.warnings ?? [])] };
 }
 
 /** What {@link usersOf} looks at. */

@@ -3,12 +3,15 @@ import { sh } from "../formats/shell";
 import { exactMode, formatOctalMode, parseOctalMode } from "../formats/octal-mode";
 import { type Mount, mountAt } from "../formats/mountinfo";
 import type { Domain } from "../formats/domain-xml";
+import { entryOf } from "./directory-facts";
 import { liveDomain } from "./domain-facts";
 import { enterShare, isShareMountedAt } from "./guest-facts";
-import { guestMounts } from "./mounts";
+import { inodesInGuest, otherRoot, rootInodeOf, type RootSeen } from "./mounted-root";
+import { guestMounts, hostMounts } from "./mounts";
 import { type Principals, principalsOf } from "./principals";
 
 interface OwnershipWant {
+  readonly source: string;
   readonly tag: string;
   readonly mountPoint: string;
   readonly owner: string | undefined;
@@ -25,7 +28,7 @@ interface Root {
   readonly mode: number;
 }
 
-interface OwnershipSeen {
+interface OwnershipSeen extends RootSeen {
   /** A text: why the guest may not look at it, for QEMU cannot open the directory on the host. */
   readonly root: Root | string | undefined;
   readonly ids: Principals;
@@ -62,6 +65,7 @@ export const guestOwnership: Concern<
     const { guest } = spec;
     if (guest?.mount !== "now" || (guest.owner ?? guest.group ?? guest.mode) === undefined) return undefined;
     return {
+      source: spec.source,
       tag: spec.tag,
       mountPoint: guest.mountPoint,
       owner: guest.owner,
@@ -76,6 +80,9 @@ export const guestOwnership: Concern<
     ids: principalsOf("guest", [want.owner, want.group]),
     mounts: guestMounts,
     live: liveDomain,
+    entry: entryOf(want.source),
+    hostMounts,
+    rootInode: rootInodeOf(want.mountPoint, want.tag),
   }),
   needs: { restore: restoreNeeds, drift: driftNeeds },
 
@@ -97,14 +104,19 @@ export const guestOwnership: Concern<
       };
     }
     if (seen.live?.devices9p.some((device) => device.tag === want.tag) !== true) return { steps: [] };
+    // The mount's layer says so.
+    if (otherRoot(want, want.mountPoint, seen) !== undefined) return { steps: [] };
+    const inodes = inodesInGuest(want, seen);
     // Not mounted yet: its owner is not known, and the mount is a step before this one.
     const root = isMounted(want, seen) && typeof seen.root === "object" ? seen.root : undefined;
     const to = `${uid ?? root?.uid ?? ""}:${gid ?? ""}`.replace(/:$/, "");
     const owned = (uid === undefined || uid === root?.uid) && (gid === undefined || gid === root?.gid);
     return {
       steps: [
-        ...(owned ? [] : [chown(want, uid === undefined ? `:${gid ?? ""}` : to, root)]),
-        ...(want.mode === undefined || want.mode === root?.mode ? [] : [chmod(want, want.mode, root)]),
+        ...(owned ? [] : [chown(want, uid === undefined ? `:${gid ?? ""}` : to, root, inodes)]),
+        ...(want.mode === undefined || want.mode === root?.mode
+          ? []
+          : [chmod(want, want.mode, root, inodes)]),
       ],
     };
   },
@@ -138,8 +150,13 @@ function isMounted(want: OwnershipWant, seen: Pick<OwnershipSeen, "mounts">): bo
   return at?.type === "9p" && at.source === want.tag;
 }
 
-function chown({ mountPoint, tag }: OwnershipWant, to: string, root: Root | undefined): Step {
-  const run = (owner: string) => sh`${enterShare(mountPoint, tag)}
+function chown(
+  { mountPoint, tag }: OwnershipWant,
+  to: string,
+  root: Root | undefined,
+  inodes: readonly string[] | undefined,
+): Step {
+  const run = (owner: string) => sh`${enterShare(mountPoint, tag, inodes)}
 chown -- ${owner} .`;
   return {
     does: `chown ${mountPoint} to ${to} in the guest`,
@@ -148,8 +165,13 @@ chown -- ${owner} .`;
   };
 }
 
-function chmod({ mountPoint, tag }: OwnershipWant, mode: number, root: Root | undefined): Step {
-  const run = (bits: number) => sh`${enterShare(mountPoint, tag)}
+function chmod(
+  { mountPoint, tag }: OwnershipWant,
+  mode: number,
+  root: Root | undefined,
+  inodes: readonly string[] | undefined,
+): Step {
+  const run = (bits: number) => sh`${enterShare(mountPoint, tag, inodes)}
 chmod -- ${exactMode(bits)} .`;
   return {
     does: `chmod ${mountPoint} to ${formatOctalMode(mode)} in the guest`,

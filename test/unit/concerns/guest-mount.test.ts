@@ -191,6 +191,13 @@ describe("plan", () => {
   });
 });
 
+test("what keeps a mount point from being made is asked, and nothing is looked into that may hang", () => {
+  const { obstacle } = guestMount.facts(want());
+  expect(obstacle && runFact(obstacle, (text) => text.replaceAll("/mnt/a", "/proc"))).toMatchObject({
+    kind: "none",
+  });
+});
+
 describe("scripts", () => {
   const readOnly = shown.replace("rw,nodev", "ro,nodev");
   const stepsOf = (lines: readonly string[], guest = {}) =>

@@ -242,8 +242,18 @@ flagged() {
   mv ${this.path("mountinfo.new")} /proc/self/mountinfo
 }
 modprobe() { log modprobe "$*"; }
-# What is mounted is a directory of this file system; its number is the share's.
-stat() { case $* in '-c %d .') echo 50;; *) command stat "$@";; esac; }
+# What is mounted is a directory of this file system; its numbers are the share's: two more than that of the host's inode.
+stat() {
+  case $* in ('-c %d .') echo 50; return;; ('-c %i .') set -- "$@" "$PWD";; ('-c %i -- '*) ;; (*) command stat "$@"; return;; esac
+  for at; do :; done
+  tag=$(awk -v at="$at" '$5 == at && $8 == "9p" { tag = $9 } END { print tag }' /proc/self/mountinfo)
+  if [ -n "$tag" ] && [ -e ${this.path("live")}/"$tag" ]; then
+    at=$(sed -n "s/.*<source dir='\([^']*\)'.*/\1/p" ${this.path("live")}/"$tag")
+    if [ -e ${this.path("other-root")} ]; then at=$(cat ${this.path("other-root")}); fi
+    echo $(( $(command stat -c %i -- "$at") + 2 ))
+  else command stat -c %i -- "$at"
+  fi
+}
 mount() {
   if [ "$1" = -t ]; then flagged "$4" "$6" "$7"; return; fi
   log mount "$2"

@@ -115,4 +115,24 @@ describe("updates", () => {
     expect(status(await box.run(again(mounted, spec)))).toBe("active");
     expect(box.read("guest/mountinfo")).toContain(" 9p foobar ");
   });
+
+  test("the guest has another directory: not active, not changed, said, and no obstacle to destroy", async () => {
+    const before = box.snapshot();
+    const spec = box.spec({ guest: { mountPoint: box.path("guest/mnt/a") } });
+    const created = await box.run({ spec });
+    box.powerCycle();
+    const mounted = await box.run(again(created, spec));
+    expect(status(mounted)).toBe("active");
+    box.write("other-root", box.path("records"));
+    const owned = box.spec({ guest: { mountPoint: box.path("guest/mnt/a"), mode: "0700" } });
+    const other = await box.run(again(mounted, spec, owned));
+    expect([other.failure, status(other)]).toEqual([undefined, "pendingRemount"]);
+    expect(box.warnings).toContainEqual(
+      expect.stringContaining("the guest has another directory under the tag"),
+    );
+    expect(box.steps.some((step) => step.startsWith("chmod"))).toBe(false);
+    await box.run(undone(other, owned));
+    box.powerCycle();
+    expect(box.snapshot()).toEqual(before);
+  });
 });

@@ -1,0 +1,76 @@
+import type { Fact } from "../engine/concern";
+import type { Domain } from "../formats/domain-xml";
+import { type Mount, mountHolding } from "../formats/mountinfo";
+import { sh } from "../formats/shell";
+import type { Entry } from "./directory-facts";
+import { isLasting } from "./directory-identity";
+import { isShareMountedAt } from "./guest-facts";
+
+/** Whether the root that a guest has mounted is the directory of the host, told by their inode numbers. */
+
+/** Seconds after which a mount is taken for one that does not answer. */
+const patienceSeconds = 5;
+
+/**
+ * The inode number of a mounted share's root, sample: `804063`. Undefined: the share is not mounted, or does not answer.
+ *
+ * Where QEMU does not answer, stat(1) waits in the kernel and no signal ends it. So nobody waits for it: head(1) takes the
+ * first line that comes, and a pipeline waits for its own commands only. What stays behind for a while is programs and no
+ * subshells, which would keep descriptors that the shell has put aside, and without the lock's (9).
+ */
+export function rootInodeOf(path: string, tag: string): Fact<string | undefined> {
+  return {
+    key: `inode of ${path} of ${tag}`,
+    place: "guest",
+    does: `look at the inode of ${path}`,
+    script: sh`if ${isShareMountedAt(path, tag)}; then
+  { stat -c %i -- ${path} 2>/dev/null 9>&- & sh -c ${`sleep ${patienceSeconds}; echo`} 2>/dev/null 9>&- & } | head -n 1
+fi`,
+    parse: (output) => /^\d+$/.exec(output.trim())?.[0],
+  };
+}
+
+/** What is seen of a share's directory on both machines; what is undefined could not be looked at. */
+export interface RootSeen {
+  /** The directory on the host. */
+  readonly entry?: Entry | undefined;
+  readonly hostMounts?: readonly Mount[] | undefined;
+  readonly live?: Domain | undefined;
+  /** Of {@link rootInodeOf}. */
+  readonly rootInode?: string | undefined;
+}
+
+interface Shared {
+  readonly source: string;
+  readonly tag: string;
+}
+
+/**
+ * The inode numbers that the root of a share can have in the guest; undefined: the host's number says nothing of it.
+ *
+ * QEMU gives the number of the host as the path of the qid, unless `multidevs` is `remap` (`stat_to_qid` of
+ * hw/9pfs/9p.c, QEMU 4.2 to 9.2). Linux adds 2 to it, and where its own numbers have 32 bits it folds the halves
+ * (`v9fs_qid2ino` of fs/9p/vfs_inode.c, Linux 2.6.14 to 6.8; `QID2INO` of fs/9p/v9fs_vfs.h since 6.9). Seen with
+ * Linux 6.1 and QEMU 7.2: 804061 on the host, 804063 in the guest.
+ */
+export function inodesInGuest(
+  { source, tag }: Shared,
+  { entry, hostMounts, live }: RootSeen,
+): readonly string[] | undefined {
+  if (entry?.kind !== "directory" || !hostMounts) return undefined;
+  if (!isLasting(mountHolding(hostMounts, source), entry.born)) return undefined;
+  const device = live?.devices9p.find((one) => one.tag === tag);
+  // A former device with another directory is what a power cycle waits for.
+  if (device && (device.multidevs === "remap" || device.source !== source)) return undefined;
+  const inode = BigInt(entry.inode);
+  const folded = BigInt.asUintN(32, (inode + 2n) ^ ((inode + 2n) >> 32n));
+  return [...new Set([BigInt.asUintN(64, inode + 2n), folded].map(String))];
+}
+
+/** How the guest's root is another directory than the host's, in the operator's words; undefined: nothing says that it is. */
+export function otherRoot(share: Shared, mountPoint: string, seen: RootSeen): string | undefined {
+  const { rootInode, entry } = seen;
+  const wanted = inodesInGuest(share, seen);
+  if (rootInode === undefined || !wanted || wanted.includes(rootInode)) return undefined;
+  return `the guest has another directory under the tag ${share.tag} on ${mountPoint}: its inode on the host is ${BigInt(rootInode) - 2n}, and that of ${share.source} is ${entry?.inode ?? ""}; QEMU got it before ${share.source} was made anew, or a device of <qemu:commandline> has the tag`;
+}
