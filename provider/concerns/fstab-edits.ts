@@ -2,16 +2,21 @@ import type { Step } from "../engine/concern";
 import { putInPlace } from "../formats/put-in-place";
 import { type Script, sh } from "../formats/shell";
 
-/** Changes of the guest's fstab, each carried out on what stands there then: so that those of several shares commute. */
+/**
+ * Changes of the guest's fstab, or of another file of lines, each carried out on what stands there then: so that those of
+ * several shares commute.
+ */
+
+const fstabFile = "/etc/fstab";
 
 /** Adds a line: before those that are mounted in it, else at the end; a file that was not there is made. */
-export function addLine(does: string, bytes: string, hadFstab: boolean): Step {
-  return { does, run: edit("", bytes, true), undo: edit(bytes, "", hadFstab) };
+export function addLine(does: string, bytes: string, hadFile: boolean, file = fstabFile): Step {
+  return { does, run: edit("", bytes, true, file), undo: edit(bytes, "", hadFile, file) };
 }
 
 /** Takes a line out, and with the last one a file that was not there before. */
-export function takeLine(does: string, bytes: string, hadFstab: boolean): Step {
-  return { does, run: edit(bytes, "", hadFstab), undo: edit("", bytes, true) };
+export function takeLine(does: string, bytes: string, hadFile: boolean, file = fstabFile): Step {
+  return { does, run: edit(bytes, "", hadFile, file), undo: edit("", bytes, true, file) };
 }
 
 /** Puts another line in the place of one. */
@@ -19,8 +24,8 @@ export function replaceLine(does: string, from: string, to: string): Step {
   return { does, run: edit(from, to, true), undo: edit(to, from, true) };
 }
 
-function edit(from: string, to: string, keepEmpty: boolean): Script {
-  return sh`edit_fstab ${word(from)} ${word(to)} ${keepEmpty ? "keep" : ""}`;
+function edit(from: string, to: string, keepEmpty: boolean, file = fstabFile): Script {
+  return sh`edit_lines ${file} ${word(from)} ${word(to)} ${keepEmpty ? "keep" : ""}`;
 }
 
 /** A word of these bytes; what is no UTF-8 by printf's octal escapes. */
@@ -31,20 +36,21 @@ function word(text: string): Script {
 }
 
 /**
- * `edit_fstab FROM TO KEEP`: puts the line TO in the place of the line FROM. Without FROM it is added, without TO taken
+ * `edit_lines FILE FROM TO KEEP`: puts the line TO in the place of the line FROM. Without FROM it is added, without TO taken
  * out; FROM that is gone with its mount point is no failure then. Without KEEP a file that has no line left goes.
  *
  * All other bytes stay: lines are compared as bytes (LC_ALL=C) and without their ends. A file without an end of the last
  * line gets one in front of ours, which goes with it; ends are CRLF where all others are. The dot tells awk whether the
  * last line has an end. What was written must be as long as it has to be: a disk may be full. A NUL is refused, for an awk may lose it.
  */
-export const editFstab: Script = sh`edit_fstab() {
-  file=$(readlink -f /etc/fstab) || file=/etc/fstab
+export const editLines: Script = sh`edit_lines() {
+  name=$1 file=$(readlink -f -- "$1") || file=$1
+  shift
   fresh=$file.virtio9p
   trap 'rm -f -- "$fresh"' EXIT
   if [ -e "$file" ]; then cp -a -- "$file" "$fresh"; old=$file; else ( umask 022; : > "$fresh" ); old=/dev/null; fi
   : > "$fresh"
-  if [ "$(tr -d '\000' < "$old" | wc -c)" -ne "$(wc -c < "$old")" ]; then echo 'fstab has NUL bytes in it' >&2; return 1; fi
+  if [ "$(tr -d '\000' < "$old" | wc -c)" -ne "$(wc -c < "$old")" ]; then echo "$name has NUL bytes in it" >&2; return 1; fi
   grown=$( { cat -- "$old"; echo .; } | from=$1 to=$2 fresh=$fresh awk '
 function point(l, f) {
   sub(/^[ \t]+/, "", l)
@@ -62,7 +68,7 @@ END {
   if (from != "") {
     for (at = n; at > 0 && bare(line[at]) != from; at--);
     if (!at) {
-      for (i = 1; i <= n; i++) if (point(line[i]) == point(from)) to = to " "
+      for (i = 1; i <= n; i++) if (point(from) != "" && point(line[i]) == point(from)) to = to " "
       if (to != "") exit 3
     } else if (to != "") {
       line[at] = to (line[at] ~ /\r$/ ? "\r" : ""); grown = length(to) - length(from)
@@ -87,9 +93,9 @@ END {
   }
   for (i = 1; i <= n; i++) printf "%s%s", line[i], (i < n || ended ? "\n" : "") > ENVIRON["fresh"]
   print grown + 0
-}' ) || { echo 'the line is not in fstab any more as it was: it is left as it is' >&2; return 1; }
+}' ) || { echo "the line is not in $name any more as it was: it is left as it is" >&2; return 1; }
   if [ "$(wc -c < "$fresh")" -ne $(( $(wc -c < "$old") + grown )) ]; then
-    echo 'the new fstab could not be written whole: is the disk full?' >&2
+    echo "the new $name could not be written whole: is the disk full?" >&2
     return 1
   fi
   if [ -z "$3" ] && ! [ -s "$fresh" ]; then rm -f -- "$file"

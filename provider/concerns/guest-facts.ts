@@ -1,6 +1,6 @@
 import type { Fact, Tool } from "../engine/concern";
 import { mountPointInMountinfo, sourcesInMountinfo } from "../formats/mountinfo";
-import { editFstab } from "./fstab-edits";
+import { editLines } from "./fstab-edits";
 import { type Script, sh } from "../formats/shell";
 
 /** What several concerns ask about the guest; each is looked up once per look. */
@@ -52,7 +52,7 @@ enter_share() { # DIRECTORY, as is_share, and the inode numbers that it may have
   printf '%s\n' "$1 is not the share in the guest, and is left as it is" >&2
   return 1
 }
-${editFstab}`;
+${editLines}`;
 
 /** A test, for `if` in a guest's script: does one see a mount at this very path? */
 export function isMountedAt(path: string): Script {
@@ -73,6 +73,12 @@ export function isAutomountAt(path: string): Script {
 export function enterShare(path: string, tag: string, inodes: readonly string[] = []): Script {
   return sh`enter_share ${[path, mountPointInMountinfo(path), ...sourcesInMountinfo(tag), ...(inodes.length === 0 ? [] : [inodes.join(" ")])]}`;
 }
+
+/**
+ * A test: OpenRC started the guest. /run/openrc is there while it runs (Alpine, Gentoo); /sbin/openrc alone says so where
+ * no systemd runs.
+ */
+export const isOpenrc = sh`{ ! [ -d /run/systemd/system ] && { [ -d /run/openrc ] || [ -x /sbin/openrc ]; }; }`;
 
 /** `uname -r`, sample: `6.1.0-40-amd64`. */
 export const kernelRelease: Fact<string> = {

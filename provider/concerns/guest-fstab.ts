@@ -12,6 +12,7 @@ import { type Mount } from "../formats/mountinfo";
 import { formatMountOptions, isExtraOption, type MountOptions, parseMountOptions } from "../mount-options";
 import type { ShareSpec } from "../spec";
 import { addLine, replaceLine, takeLine } from "./fstab-edits";
+import { isOpenrc } from "./guest-facts";
 import { notReplaceable, type Obstacle, obstacleTo } from "./guest-files";
 import { guestMounts } from "./mounts";
 import { unitsOf } from "./mount-units";
@@ -21,6 +22,8 @@ interface FstabSeen {
   readonly fstab: string | undefined;
   /** Files of units that systemd has for the mount point. */
   readonly units?: readonly string[];
+  /** OpenRC, and no runlevel has the service that mounts what has `_netdev`. */
+  readonly lacksNetmount?: boolean | undefined;
   /** What keeps the file from being replaced. */
   readonly obstacle?: Obstacle | undefined;
   readonly mounts?: readonly Mount[] | undefined;
@@ -37,7 +40,7 @@ type FstabBefore = {
 };
 
 const restoreNeeds = { fstab: "must", obstacle: "may", mounts: "may" } as const;
-const driftNeeds = { fstab: "must", units: "may" } as const;
+const driftNeeds = { fstab: "must", units: "may", lacksNetmount: "may" } as const;
 
 const fstab: Fact<string | undefined> = {
   key: "fstab",
@@ -46,6 +49,19 @@ const fstab: Fact<string | undefined> = {
   guard: true,
   script: sh`if [ -e /etc/fstab ]; then cat /etc/fstab && printf .; fi`,
   parse: (_output, bytes) => (bytes.length === 0 ? undefined : bytes.subarray(0, -1).toString("latin1")),
+};
+
+/** Of OpenRC 0.45: `localmount` leaves out what has `_netdev` (init.d/localmount.in), and `netmount` mounts it. */
+const lacksNetmount: Fact<boolean> = {
+  key: "lacks netmount",
+  place: "guest",
+  does: "see whether OpenRC mounts what has _netdev",
+  script: sh`${isOpenrc} || exit 0
+for file in /etc/runlevels/*/netmount; do
+  if [ -e "$file" ] || [ -L "$file" ]; then exit 0; fi
+done
+echo lacks`,
+  parse: (output) => output !== "",
 };
 
 /**
@@ -70,6 +86,7 @@ export const guestFstab: Concern<FstabEntry, FstabSeen, FstabBefore, typeof rest
     facts: (want): Facts<FstabSeen> => ({
       fstab,
       units: unitsOf(want.mountPoint),
+      lacksNetmount,
       obstacle: obstacleTo("/etc/fstab"),
       mounts: guestMounts,
     }),
@@ -90,7 +107,8 @@ export const guestFstab: Concern<FstabEntry, FstabSeen, FstabBefore, typeof rest
         (unit !== undefined && !first ? overridden(want, unit) : undefined) ??
         (isDone ? undefined : (damaged(seen) ?? notReplaceable("/etc/fstab", seen)));
       if (refusal) return { refuse: [refusal], steps: [] };
-      const warnings = unit === undefined ? {} : { warnings: [overridden(want, unit).what] };
+      const notes = [...(unit === undefined ? [] : [overridden(want, unit).what]), ...unmounted(want, seen)];
+      const warnings = notes.length === 0 ? {} : { warnings: notes };
       if (isDone) return { steps: [], ...warnings };
       const at = `the line of ${want.mountPoint}`;
       return {
@@ -145,12 +163,19 @@ export const guestFstab: Concern<FstabEntry, FstabSeen, FstabBefore, typeof rest
         ...(line.differs === undefined ? [] : [readDifferently(want, line).what]),
         ...(seen.units ?? []).map((unit) => overridden(want, unit).what),
       ];
+      const notes = unmounted(want, seen);
       if (sameEntry(line.entry, want))
-        return others.length === 0 ? asWanted : { state: "differs", args: {}, notes: others };
+        return others.length === 0
+          ? { ...asWanted, notes }
+          : { state: "differs", args: {}, notes: [...others, ...notes] };
       return {
         state: "differs",
         args: argumentsThatDiffer(line.entry, want),
-        notes: [`the guest's fstab has "${line.text}", wanted is "${formatFstabEntry(want)}"`, ...others],
+        notes: [
+          `the guest's fstab has "${line.text}", wanted is "${formatFstabEntry(want)}"`,
+          ...others,
+          ...notes,
+        ],
       };
     },
   };
@@ -177,6 +202,14 @@ function overridden(want: FstabEntry, unit: string): Refusal {
     what: `the guest has ${unit} for ${want.mountPoint}, which systemd takes instead of a line in fstab, or beside it`,
     remedy: "remove that file, or choose another mount point",
   };
+}
+
+/** The line is right, and the boot does not mount it. */
+function unmounted(want: FstabEntry, seen: Pick<FstabSeen, "lacksNetmount">): string[] {
+  if (seen.lacksNetmount !== true || !want.options.split(",").includes("_netdev")) return [];
+  return [
+    `the guest's boot does not mount ${want.mountPoint}: its line has _netdev, and the service netmount of OpenRC, which mounts those, is in no runlevel. Run "rc-update add netmount" in the guest, or write guest.options.netdev: false`,
+  ];
 }
 
 /** As a file system leaves a file that was being written when the power went. */

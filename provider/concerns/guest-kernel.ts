@@ -6,14 +6,22 @@ import {
   type Json,
   type Needed,
   type Refusal,
+  type Step,
 } from "../engine/concern";
+import type { Mount } from "../formats/mountinfo";
 import { putInPlace } from "../formats/put-in-place";
 import { sh } from "../formats/shell";
-import { distribution, kernelRelease } from "./guest-facts";
+import { addLine, takeLine } from "./fstab-edits";
+import { distribution, isOpenrc, kernelRelease } from "./guest-facts";
+import { notReplaceable, type Obstacle, obstacleTo } from "./guest-files";
+import { guestMounts } from "./mounts";
 
 /** Loaded by systemd-modules-load(8) at boot; one module a line. */
 const bootFile = "/etc/modules-load.d/virtio9p.conf";
-const bootLines = "9pnet_virtio\n9p\n";
+const modules = ["9pnet_virtio", "9p"] as const;
+const bootLines = modules.map((module) => `${module}\n`).join("");
+/** Under OpenRC, everybody's: one module a line. */
+const listFile = "/etc/modules";
 
 type NineP = "builtIn" | "loaded" | "available" | "absent" | "noModules";
 
@@ -22,12 +30,35 @@ interface KernelSeen {
   readonly release: string;
   readonly distribution: readonly string[];
   readonly bootFile: string | undefined;
+  /** Where the boot reads it: `/etc/modules` as latin1, a character a byte; null: it is not there. */
+  readonly list?: string | null | undefined;
+  /** What keeps the two files from being replaced. */
+  readonly obstacle?: Obstacle | undefined;
+  readonly listObstacle?: Obstacle | undefined;
+  readonly mounts?: readonly Mount[] | undefined;
 }
 
-const restoreNeeds = { bootFile: "must" } as const;
-const driftNeeds = { nineP: "must", bootFile: "must", release: "may", distribution: "may" } as const;
+const restoreNeeds = {
+  bootFile: "must",
+  list: "must",
+  obstacle: "may",
+  listObstacle: "may",
+  mounts: "may",
+} as const;
+const driftNeeds = {
+  nineP: "must",
+  bootFile: "must",
+  list: "must",
+  release: "may",
+  distribution: "may",
+} as const;
 
-type KernelBefore = { readonly [key: string]: Json; readonly bootFile: string | null };
+/** What stood in the boot file; `list`: whether `/etc/modules` was there, and which of our lines were in it. */
+type KernelBefore = {
+  readonly [key: string]: Json;
+  readonly bootFile: string | null;
+  readonly list?: { readonly file: boolean; readonly lines: readonly string[] };
+};
 
 /**
  * What the kernel offers: both modules built in, both in use, both to be had, or not.
@@ -60,13 +91,36 @@ const loadedAtBoot: Fact<string | undefined> = {
 };
 
 /**
+ * `/etc/modules`, where the guest's boot reads that: under OpenRC, unless its service `modules` is there and does not
+ * name the file (Gentoo: that one reads modules-load.d; Alpine's reads both, and older ones of it the file alone).
+ * Undefined: it does not.
+ *
+ * Source: init.d/modules.in of OpenRC 0.45; main/openrc/modules.initd of Alpine's aports.
+ */
+const moduleList: Fact<string | null | undefined> = {
+  key: `list ${listFile}`,
+  place: "guest",
+  does: `read ${listFile}, if the boot reads it`,
+  guard: true,
+  script: sh`if ${isOpenrc} && { ! [ -e /etc/init.d/modules ] || grep -Eq '/etc/modules([^-[:alnum:]]|$)' /etc/init.d/modules; }; then
+  echo list
+  if [ -e ${listFile} ]; then cat -- ${listFile} && printf .; fi
+fi`,
+  parse: (_output, bytes) => {
+    const text = bytes.toString("latin1");
+    if (text === "") return undefined;
+    return text === "list\n" ? null : text.slice("list\n".length, -1);
+  },
+};
+
+/**
  * The guest's kernel can mount 9p over virtio, now and after a boot.
  *
  * Judged by what the kernel offers, never by the distribution's name: some kernels of a distribution
  * have 9p and their siblings lack it. The boot file serves every share of the guest: its record is the
- * domain's, and it goes with the last of them.
+ * domain's, and it goes with the last of them. Under OpenRC lines of `/etc/modules` take its place.
  *
- * Refuses with `guestKernelLacks9p`.
+ * Refuses with `guestKernelLacks9p`, `fileProtected`, `fileSystemReadOnly`.
  * Source: systemd 252 modules-load.d(5); Linux 6.1 fs/9p/Kconfig.
  */
 export const guestKernel: Concern<
@@ -84,12 +138,29 @@ export const guestKernel: Concern<
   left: () => bootFile,
   want: (spec) => spec.guest && {},
   identity: () => bootFile,
-  facts: (): Facts<KernelSeen> => ({ nineP, release: kernelRelease, distribution, bootFile: loadedAtBoot }),
+  facts: (): Facts<KernelSeen> => ({
+    nineP,
+    release: kernelRelease,
+    distribution,
+    bootFile: loadedAtBoot,
+    list: moduleList,
+    obstacle: obstacleTo(bootFile),
+    listObstacle: obstacleTo(listFile),
+    mounts: guestMounts,
+  }),
   needs: { restore: restoreNeeds, drift: driftNeeds },
 
-  plan(_want, seen) {
+  plan(_want, seen, before) {
     if (seen.nineP === "absent" || seen.nineP === "noModules") return { refuse: [lacks9p(seen)], steps: [] };
     if (seen.nineP === "builtIn") return { steps: [] };
+    const atBoot = seen.bootFile === bootLines ? [] : bootSteps(seen, before);
+    const refusal =
+      atBoot.length === 0
+        ? undefined
+        : isListed(seen, before)
+          ? notEditable(seen)
+          : notReplaceable(bootFile, seen);
+    if (refusal) return { refuse: [refusal], steps: [] };
     return {
       steps: [
         ...(seen.nineP === "loaded"
@@ -105,30 +176,38 @@ if ! grep -qw 9p /proc/filesystems; then
 fi`,
               },
             ]),
-        ...(seen.bootFile === bootLines
-          ? []
-          : [
-              {
-                does: `load 9pnet_virtio and 9p at boot (${bootFile})`,
-                run: write(bootLines),
-                undo: seen.bootFile === undefined ? sh`rm -f -- ${bootFile}` : write(seen.bootFile),
-                changes: [loadedAtBoot.key],
-              },
-            ]),
+        ...atBoot,
       ],
     };
   },
 
   // Our own name with our own text: left by a share whose guest was off when it went.
-  remember: (_want, seen) => ({ bootFile: seen.bootFile === bootLines ? null : (seen.bootFile ?? null) }),
+  remember: (_want, seen) => ({
+    bootFile: seen.bootFile === bootLines ? null : (seen.bootFile ?? null),
+    ...(seen.list === undefined
+      ? {}
+      : { list: { file: seen.list !== null, lines: modules.filter((one) => names(seen.list, one)) } }),
+  }),
 
   restore(_old, before, seen) {
-    if ((seen.bootFile ?? null) === before.bootFile || seen.bootFile !== bootLines) return { steps: [] };
+    const { list } = before;
+    const taken = list ? modules.filter((one) => !list.lines.includes(one) && hasLine(seen.list, one)) : [];
+    const isWritten = (seen.bootFile ?? null) !== before.bootFile && seen.bootFile === bootLines;
+    const refusal =
+      (isWritten ? notReplaceable(bootFile, seen) : undefined) ??
+      (taken.length > 0 ? notEditable(seen) : undefined);
+    if (refusal) return { refuse: [refusal], steps: [] };
+    const back: Step =
+      before.bootFile === null
+        ? { does: `remove ${bootFile}`, run: sh`rm -f -- ${bootFile}`, changes: [loadedAtBoot.key] }
+        : { does: `give ${bootFile} back`, run: write(before.bootFile), changes: [loadedAtBoot.key] };
     return {
       steps: [
-        before.bootFile === null
-          ? { does: `remove ${bootFile}`, run: sh`rm -f -- ${bootFile}`, changes: [loadedAtBoot.key] }
-          : { does: `give ${bootFile} back`, run: write(before.bootFile), changes: [loadedAtBoot.key] },
+        ...(isWritten ? [back] : []),
+        ...taken.map((one) => ({
+          ...takeLine(`take the line of ${one} in ${listFile}`, one, list?.file === true, listFile),
+          changes: [moduleList.key],
+        })),
       ],
     };
   },
@@ -137,6 +216,15 @@ fi`,
     if (seen.nineP === "absent" || seen.nineP === "noModules")
       return { state: "missing", args: {}, notes: [lacks9p(seen).what] };
     if (seen.nineP === "builtIn" || seen.bootFile === bootLines) return asWanted;
+    if (seen.list !== undefined) {
+      const unnamed = modules.filter((one) => !names(seen.list, one));
+      if (unnamed.length === 0) return asWanted;
+      return {
+        state: "missing",
+        args: {},
+        notes: [`9p is not loaded at the guest's boot: ${listFile} has no line of ${unnamed.join(" and ")}`],
+      };
+    }
     const state = seen.bootFile === undefined ? "missing" : "differs";
     return {
       state,
@@ -147,6 +235,55 @@ fi`,
     };
   },
 };
+
+/** A record of an earlier release knows the boot file alone, and that is kept as long as it stands. */
+function isListed({ list }: Pick<KernelSeen, "list">, before: KernelBefore | undefined): boolean {
+  return list !== undefined && (before === undefined || before.list !== undefined);
+}
+
+function bootSteps(seen: KernelSeen, before: KernelBefore | undefined): Step[] {
+  const { list } = seen;
+  if (!isListed(seen, before)) {
+    return [
+      {
+        does: `load 9pnet_virtio and 9p at boot (${bootFile})`,
+        run: write(bootLines),
+        undo: seen.bootFile === undefined ? sh`rm -f -- ${bootFile}` : write(seen.bootFile),
+        changes: [loadedAtBoot.key],
+      },
+    ];
+  }
+  return modules
+    .filter((one) => !names(list, one))
+    .map((one) => ({
+      ...addLine(`load ${one} at boot (${listFile})`, one, list !== null, listFile),
+      changes: [moduleList.key],
+    }));
+}
+
+/** Whether a list loads a module: a line is its name and its parameters, up to a `#`. */
+function names(list: string | null | undefined, module: string): boolean {
+  return (list ?? "").split("\n").some((line) => /^\s*([^\s#]*)/.exec(line)?.[1] === module);
+}
+
+function hasLine(list: string | null | undefined, line: string): boolean {
+  return (list ?? "").split("\n").some((one) => one.replace(/\r$/, "") === line);
+}
+
+function notEditable({
+  list,
+  listObstacle,
+  mounts,
+}: Pick<KernelSeen, "list" | "listObstacle" | "mounts">): Refusal | undefined {
+  if (list?.includes("\0") === true) {
+    return {
+      code: "fileProtected",
+      what: `${listFile} of the guest has NUL bytes in it, and is left as it is`,
+      remedy: "repair it in the guest",
+    };
+  }
+  return notReplaceable(listFile, { obstacle: listObstacle, mounts });
+}
 
 function write(text: string) {
   return sh`mkdir -p -m 0755 -- /etc/modules-load.d

@@ -305,7 +305,7 @@ describe("a line that stands there already", () => {
       { line: "foobar /mnt/a 9p ro", fstab: true },
       { fstab: `${known}\n` },
     );
-    expect(older.steps[0]?.run.text).toBe(`edit_fstab '${known}' 'foobar /mnt/a 9p ro' 'keep'`);
+    expect(older.steps[0]?.run.text).toBe(`edit_lines '/etc/fstab' '${known}' 'foobar /mnt/a 9p ro' 'keep'`);
   });
 
   test.each<[Partial<Parameters<typeof guestFstab.plan>[1]>, string]>([
