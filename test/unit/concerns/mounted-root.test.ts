@@ -1,7 +1,3 @@
-import { execFileSync, spawnSync } from "node:child_process";
-import { mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { guestMount } from "../../../provider/concerns/guest-mount";
 import { guestOwnership } from "../../../provider/concerns/guest-ownership";
 import {
@@ -10,7 +6,6 @@ import {
   rootInodeOf,
   type RootSeen,
 } from "../../../provider/concerns/mounted-root";
-import { guestPrelude } from "../../../provider/concerns/guest-facts";
 import { parseMountinfo } from "../../../provider/formats/mountinfo";
 import { device, domainOf, specOf } from "../sample";
 import { does, runFact } from "../shell-machine";
@@ -99,46 +94,6 @@ test("the owner of another directory is left as it is", () => {
   const plan = guestOwnership.plan(want, seen("804063"), undefined, true);
   expect(does(plan)).toEqual(["chown /mnt/a to 7 in the guest"]);
   expect(plan.steps[0]?.run.text).toContain("enter_share '/mnt/a' '/mnt/a' 'foobar' 'foobar' '804063");
-});
-
-describe.each(["dash", "bash", "busybox sh"])("in %s", (shell) => {
-  let folder: string;
-  beforeEach(() => {
-    folder = mkdtempSync(join(tmpdir(), "virtio9p-root-"));
-    writeFileSync(join(folder, "mountinfo"), `36 1 0:45 / ${folder} rw - 9p foobar rw\n`);
-  });
-  afterEach(() => {
-    rmSync(folder, { recursive: true });
-  });
-  const read = (stat: string): { stdout: string; seconds: number } => {
-    const fact = rootInodeOf(folder, "foobar");
-    const text = `${guestPrelude.text}\nexec 9> ${folder}/lock; flock 9\nmain() {\n${fact.script.text}\n}\n{ main; } </dev/null`;
-    const begun = Date.now();
-    const [program = "", ...args] = shell.split(" ");
-    // Ends when nobody has the pipes open any more, as the guest agent's answer does.
-    const { stdout } = spawnSync(program, [...args], {
-      input: text
-        .replaceAll("/proc/self/mountinfo", join(folder, "mountinfo"))
-        .replaceAll("stat -c %i", stat),
-      encoding: "utf8",
-    });
-    return { stdout, seconds: (Date.now() - begun) / 1000 };
-  };
-
-  test("the inode is read, and nobody waits for the clock", () => {
-    const { stdout, seconds } = read("stat -c %i");
-    expect(stdout).toBe(`${statSync(folder).ino}\n`);
-    expect(seconds).toBeLessThan(4);
-  });
-
-  test("a mount that does not answer has none, and keeps neither the script nor the lock", () => {
-    // In its own process, as the real one, which no signal ends.
-    writeFileSync(join(folder, "stat"), "#!/bin/sh\ntrap '' TERM\nexec sleep 30\n", { mode: 0o755 });
-    const { stdout, seconds } = read(join(folder, "stat"));
-    expect(rootInodeOf(folder, "foobar").parse(stdout, Buffer.alloc(0))).toBeUndefined();
-    expect(seconds).toBeLessThan(15);
-    execFileSync("flock", ["-w", "1", join(folder, "lock"), "true"]);
-  }, 30_000);
 });
 
 test("what is not the share's mount is not looked at", () => {
