@@ -49,9 +49,8 @@ const programsOf = (file: string): string[] => {
 };
 
 /** What facts ask for by `tools`, or by lists of their own: each name stands there as a string. */
-const askedByFacts = "chcon getfattr join matchpathcon restorecon semanage semodule setfacl setfattr unshare virsh".split(
-  " ",
-);
+const askedByFacts =
+  "chcon getfattr join matchpathcon restorecon semanage semodule setfacl setfattr unshare virsh".split(" ");
 
 /** What scripts do without where it is missing, or use only where it was seen to be. */
 const doneWithout: Readonly<Record<string, string>> = {
