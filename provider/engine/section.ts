@@ -60,14 +60,15 @@ settle() {
     status=0
     # What a shell says of a process that was killed is not the section's.
     wait "$section" 2>/dev/null || status=$?
-    # A signal of the watch ends the wait, and not the section.
-    if [ "$status" -le 128 ] || [ -s "$work/late" ] || ! kill -0 "$section" 2>/dev/null; then break; fi
+    # A signal of the watch ends the wait, and not the section; it may be for one before, which had just ended by itself.
+    if [ "$status" -le 128 ] || is_late || ! kill -0 "$section" 2>/dev/null; then break; fi
   done
   late=''
   if [ -s "$work/late" ]; then verdict "$@"; fi
   section=''
   mark end "$name" "$status${"${late:+ $late}"}"
 }
+is_late() { which=''; read -r which < "$work/late"; [ "$which" = "$section" ]; }
 verdict() {
   read -r which < "$work/late"
   turns=0

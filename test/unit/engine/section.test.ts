@@ -107,6 +107,23 @@ describe.each(["dash", "bash", "busybox"])("under %s", (shell) => {
   );
 });
 
+test.each(["dash", "bash", "busybox"])(
+  "what ends by itself at its limit does not end what comes behind, under %s",
+  async (shell) => {
+    // As on a machine with many processes.
+    const slowly = shellTransport(shell, (text) =>
+      text.replace('  tree_of "$section"', '  tree_of "$section"\n  sleep 2'),
+    );
+    const facts = factsOf(fact("first", sh`sleep 5; echo a`), fact("second", sh`sleep 3; echo b`));
+    const [seen] = await look([{ machine: machineOf(slowly, 3000), facts }]);
+    expect([...(seen as Look).values]).toEqual([
+      ["first", "a\n"],
+      ["second", "b\n"],
+    ]);
+  },
+  30_000,
+);
+
 describe("in a write", () => {
   const machine = (idleMs?: number) => machineOf(here("sh"), idleMs);
   const set = (name: string): Step =>
