@@ -182,9 +182,15 @@ export function makeRecord(at: RecordPlace, before: Json, holders: readonly stri
     run: sh`mkdir -p -m 0700 -- "$records" ${folderOf(at)}
 printf '%s\n' ${text} > ${pathOf(at)}.new
 ${inPlace(at)}`,
-    undo: remove(at),
+    undo: unlessEnded(remove(at)),
     changes: [recordOf(at).key],
   };
+}
+
+/** What a step that was ended has done in part can be given back by the record alone. */
+function unlessEnded(undo: Script): Script {
+  return sh`[ -z "$ended" ] || exit 0
+${undo}`;
 }
 
 /** Adds holders to an entry, whoever else does at the same time; those of `leaving` go. */
@@ -196,7 +202,7 @@ export function joinRecord(
   return {
     does: `hold what was found of ${named(at)}`,
     run: rewrite(at, joining, leaving),
-    undo: rewrite(at, leaving, joining),
+    undo: unlessEnded(rewrite(at, leaving, joining)),
     ...(leaving.length > 0 ? { changes: [recordOf(at).key] } : { addsTo: [recordOf(at).key] }),
   };
 }

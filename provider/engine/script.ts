@@ -139,10 +139,13 @@ if [ $status -eq 0 ]; then ${done}=${index + 1}; else ${failed}=${index}; fi
 fi`;
 }
 
-/** Takes back what was done, backwards; where that hangs, what was done before stays, too. */
+/**
+ * Takes back what was done, backwards; where that hangs, what was done before stays, too. `$ended` tells an undo that the
+ * step that failed was ended at its limit, and may be done in part.
+ */
 export function undoing(steps: readonly Change[], { prefix, done }: Progress): Script {
   return lines([
-    sh`late=''`,
+    sh`ended=$late late=''`,
     ...steps
       .map((step, index) => ({ step, index }))
       .reverse()

@@ -17,10 +17,14 @@ export function silenceOf(idleMs: number): number {
   return idleMs * 1.5 + 20_000;
 }
 
+/** A shell that a signal ends has no EXIT trap in dash and busybox, and one that does not know why in bash. */
+const cleaningUp = sh`trap 'exit 143' TERM`;
+
 /** Runs a section, reported under its name; where it passes its limit, nothing more is done for `askers` (numbers). */
 export function section(name: string, body: Script, askers: Script = sh``): Script {
   return sh`mark begin ${name}
-( ${body}
+( ${cleaningUp}
+${body}
 ) &
 settle ${name} ${askers}`;
 }
@@ -29,7 +33,8 @@ settle ${name} ${askers}`;
 export function gathered(variable: string, script: Script, askers: Script = sh``): Script {
   const name = `gather-${variable}`;
   return sh`mark begin ${name}
-( ${script}
+( ${cleaningUp}
+${script}
 ) > "$work/${{ text: variable }}" &
 settle ${name} ${askers}
 ${{ text: variable }}=$(cat -- "$work/${{ text: variable }}")`;

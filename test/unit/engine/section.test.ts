@@ -6,6 +6,7 @@ import type { Fact, Step } from "../../../provider/engine/concern";
 import type { Look, Machine } from "../../../provider/engine/asks";
 import { takeLock } from "../../../provider/engine/machine-lock";
 import { look, write, type Written } from "../../../provider/engine/place";
+import { makeRecord } from "../../../provider/engine/record";
 import type { ShareError } from "../../../provider/errors";
 import { type Script, sh } from "../../../provider/formats/shell";
 import type { Transport } from "../../../provider/transport/transport";
@@ -26,7 +27,7 @@ afterEach(() => {
 const machineOf = (transport: Transport, idleMs = 1000): Machine => ({
   place: "host",
   transport,
-  prelude: sh`folder=${folder}`,
+  prelude: sh`folder=${folder} records=${folder}/records`,
   lock: takeLock(sh`"$folder/lock"`, 1),
   programs: ["flock", "sha256sum"],
   idleMs,
@@ -162,6 +163,32 @@ describe("in a write", () => {
     },
     120_000,
   );
+
+  test.each([
+    ["is ended", sh`sleep 4719`, true],
+    ["fails", sh`false`, false],
+  ])("what was found before a step that %s: whether it is kept", async (_, run, kept) => {
+    const at = { layer: "directory", name: "directory", identity: "/srv/a", scope: "host" } as const;
+    const seen = await plan(factsOf(fact("own", sh`echo own`)), []);
+    const steps = [makeRecord(at, { owner: 0 }, ["u/a"]), step("take over", run)];
+    await write([{ ...seen, steps }]);
+    const records = join(folder, "records/host");
+    expect(existsSync(records) && readdirSync(records).length > 0).toBe(kept);
+  });
+
+  test.each(["dash", "bash", "busybox"])("what a step that is ended cleans up, under %s", async (shell) => {
+    const at = machineOf(here(shell));
+    const facts = factsOf(fact("own", sh`echo own`));
+    const [seen] = await look([{ machine: at, facts }]);
+    const hangs = step(
+      "edit",
+      sh`trap 'rm -f -- "$folder/fresh"' EXIT
+: > "$folder/fresh"
+sleep 4720`,
+    );
+    await write([{ machine: at, facts, seen: seen as Look, steps: [hangs] }]);
+    expect(existsSync(join(folder, "fresh"))).toBe(false);
+  });
 
   test("an undo that hangs: what was done before it stays, and is named", async () => {
     const bad = await plan(factsOf(fact("own", sh`echo own`)), [
