@@ -128,7 +128,9 @@ describe("a host over SSH", () => {
       share({ proxy: { ...own, hostKey: bastion.hostKey(), dialErrorLimit: 0 } });
       await stack.must("up");
       const refused = await stack.pulumi("refresh");
-      expect(refused.stdout + refused.stderr).toContain(`${user}@127.0.0.1:${bastion.port}: it does not answer`);
+      expect(refused.stdout + refused.stderr).toContain(
+        `${user}@127.0.0.1:${bastion.port}: it does not answer`,
+      );
       share({});
       await stack.must("up");
     } finally {
