@@ -1,4 +1,3 @@
-import { existsSync, mkdirSync } from "node:fs";
 import * as lifecycle from "../../provider/lifecycle";
 import { migrated, later } from "../../provider/engine/migration";
 import { parse } from "../../provider/engine/record";
@@ -6,16 +5,6 @@ import { current, stateVersion } from "../../provider/state-migrations";
 import { type Properties, specOf } from "../../provider/state";
 import { storedSpec } from "../../provider/stored-spec";
 import { leastArgs } from "./sample";
-import { Life } from "./reconcile/life";
-
-jest.mock("../../provider/reconcile/machines", () => jest.requireActual<object>("./reconcile/life-machines"));
-const mockRefused = new Set<string>();
-jest.mock("../../provider/formats/system-path", () => {
-  const real = jest.requireActual<{ isSystemPath: (path: string) => boolean }>(
-    "../../provider/formats/system-path",
-  );
-  return { ...real, isSystemPath: (path: string) => mockRefused.has(path) || real.isSystemPath(path) };
-});
 
 /** What an earlier or a later release wrote, and what somebody spoilt. */
 
@@ -146,62 +135,5 @@ describe("migrations", () => {
     const found = parse(text, renamed as never);
     if (typeof expected === "object") expect(found).toMatchObject(expected as object);
     else expect(found).toBe(expected);
-  });
-});
-
-describe("a share that an earlier release made", () => {
-  let life: Life;
-  beforeEach(() => {
-    life = new Life();
-    mkdirSync(life.box.path("srv/a"));
-  });
-  afterEach(() => {
-    mockRefused.clear();
-    life.remove();
-  });
-
-  test.each<[string, () => Properties]>([
-    ["an argument that is gone", () => ({ hotplug: true })],
-    ["a value that is gone", () => ({ accessMode: "mapped-file", multidevs: "sometimes" })],
-    [
-      "no outputs but its arguments",
-      () => ({
-        status: undefined,
-        layers: undefined,
-        before: undefined,
-        __former: undefined,
-        __stood: undefined,
-        domainUuid: undefined,
-        domainName: undefined,
-      }),
-    ],
-    [
-      "outputs of other types",
-      () => ({
-        status: 5,
-        layers: "all",
-        before: "b",
-        __former: {},
-        __stood: null,
-        __version: "x",
-        domainName: [],
-        mountOptions: 1,
-      }),
-    ],
-    ["records of other types in it", () => ({ before: { directory: "x", device: 5, fstab: null } })],
-  ])("%s: is refreshed and destroyed", async (_, more) => {
-    const before = life.box.snapshot();
-    await life.create({ guest: { mountPoint: life.box.path("guest/mnt/a") }, power: "restart" });
-    life.outputs = Object.fromEntries(
-      Object.entries({ ...life.outputs, ...more() }).filter(([, value]) => value !== undefined),
-    );
-    mockRefused.add(life.box.path("srv/a"));
-    mockRefused.add(life.box.path("guest/mnt/a"));
-    expect(lifecycle.check(life.outputs).failures).not.toEqual([]);
-    const found = await life.read();
-    expect(found?.outputs["layers"]).toMatchObject({ directory: "ok", fstab: "ok" });
-    await life.destroy();
-    expect(life.box.snapshot()).toEqual(before);
-    expect(existsSync(life.box.path("records/host"))).toBe(false);
   });
 });

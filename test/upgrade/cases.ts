@@ -1,5 +1,5 @@
 import { mkdirSync } from "node:fs";
-import type { Life } from "../unit/reconcile/life";
+import type { Life } from "../sandbox/life";
 import type { Properties } from "../../provider/state";
 
 /** One share that a release leaves behind: how it was made, and by which arguments it goes on. */

@@ -1,6 +1,6 @@
-import { mountAt, parseMountinfo } from "../../../provider/formats/mountinfo";
-import type { Outcome } from "../../../provider/reconcile/reconcile";
-import { device } from "../sample";
+import { mountAt, parseMountinfo } from "../../provider/formats/mountinfo";
+import type { Outcome } from "../../provider/reconcile/reconcile";
+import { device } from "../unit/sample";
 import { box, codes, status, undone } from "./bench";
 
 /** Two shares of one guest, one mounted inside the mount point of the other. */

@@ -3,10 +3,10 @@ import { join } from "node:path";
 import { stateVersion } from "../../provider/state-migrations";
 import { cases } from "../upgrade/cases";
 import { folder, restore, take } from "../upgrade/snapshot";
-import { Life } from "./reconcile/life";
-import { Sandbox } from "./reconcile/sandbox";
+import { Life } from "./life";
+import { Sandbox } from "./sandbox";
 
-jest.mock("../../provider/reconcile/machines", () => jest.requireActual<object>("./reconcile/life-machines"));
+jest.mock("../../provider/reconcile/machines", () => jest.requireActual<object>("./life-machines"));
 
 /** Shares that earlier releases made, in the hands of this one: test/upgrade/README.md. */
 

@@ -12,19 +12,19 @@ import {
 import { execFileSync } from "node:child_process";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { ShareError } from "../../../provider/errors";
-import { type Device9p, formatDevice9p } from "../../../provider/formats/domain-xml";
-import { guestPrelude } from "../../../provider/concerns/guest-facts";
-import type { AnyConcern } from "../../../provider/engine/concern";
-import { lines, type Script, sh } from "../../../provider/formats/shell";
-import type { Machines } from "../../../provider/reconcile/observe";
-import type { Request } from "../../../provider/reconcile/plans";
-import { gathering } from "../../../provider/engine/wave";
-import { type Outcome, reconcile } from "../../../provider/reconcile/reconcile";
-import type { ShareSpec } from "../../../provider/spec";
-import { localTransport } from "../../../provider/transport/local";
-import type { Transport } from "../../../provider/transport/transport";
-import { specOf, uuid } from "../sample";
+import { ShareError } from "../../provider/errors";
+import { type Device9p, formatDevice9p } from "../../provider/formats/domain-xml";
+import { guestPrelude } from "../../provider/concerns/guest-facts";
+import type { AnyConcern } from "../../provider/engine/concern";
+import { lines, type Script, sh } from "../../provider/formats/shell";
+import type { Machines } from "../../provider/reconcile/observe";
+import type { Request } from "../../provider/reconcile/plans";
+import { gathering } from "../../provider/engine/wave";
+import { type Outcome, reconcile } from "../../provider/reconcile/reconcile";
+import type { ShareSpec } from "../../provider/spec";
+import { localTransport } from "../../provider/transport/local";
+import type { Transport } from "../../provider/transport/transport";
+import { specOf, uuid } from "../unit/sample";
 
 // The calls of a test come at once.
 gathering.ms = 2;
@@ -280,6 +280,7 @@ umount() {
 
   #libvirt(): Script {
     return sh`log() { printf '%s\n' "$*" >> ${this.#log}; }
+state() { IFS= read -r __state < ${this.path("state")}; printf '%s\n' "$__state"; }
 tag() { sed -n "s/.*<target dir='\([^']*\)'.*/\1/p"; }
 xml() {
   printf '%s\n' "<domain type='kvm'$([ "$1" != live ] || echo " id='1'")>" '  <name>web1</name>' ${`  <uuid>${uuid}</uuid>`} '  <devices>'
@@ -295,8 +296,8 @@ vsh() {
     list*) echo ${uuid};;
     *';'*) printf '%s\n' "$1" | tr ';' '\n' | while read -r one; do [ -z "$one" ] || vsh $one; done;;
     echo*) shift; printf %s "$*";;
-    dominfo*) printf 'UUID: %s\nName: web1\nState: %s\nPersistent: yes\nManaged save: no\n' ${uuid} "$(cat ${this.path("state")})";;
-    domstate*) cat ${this.path("state")};;
+    dominfo*) printf 'UUID: %s\nName: web1\nState: %s\nPersistent: yes\nManaged save: no\n' ${uuid} "$(state)";;
+    domstate*) state;;
     domxml-to-native*) echo 'local,id=fsdev-fs0,path=/,readonly';;
     domjobinfo*) echo 'Job type: None';;
     capabilities*) echo '<capabilities><host/></capabilities>';;

@@ -1,8 +1,8 @@
 import { execFileSync } from "node:child_process";
 import { mkdirSync, renameSync, statSync, symlinkSync, unlinkSync } from "node:fs";
 import { isDeepStrictEqual } from "node:util";
-import type { ShareSpec } from "../../../provider/spec";
-import { device } from "../sample";
+import type { ShareSpec } from "../../provider/spec";
+import { device } from "../unit/sample";
 import { again, box, codes, guest, status, undone } from "./bench";
 
 /** The life of one share, and what is refused, adopted and undone in it. */

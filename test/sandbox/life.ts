@@ -1,7 +1,7 @@
-import * as lifecycle from "../../../provider/lifecycle";
-import type { Progress } from "../../../provider/progress";
-import type { Machines } from "../../../provider/reconcile/observe";
-import type { Properties } from "../../../provider/state";
+import * as lifecycle from "../../provider/lifecycle";
+import type { Progress } from "../../provider/progress";
+import type { Machines } from "../../provider/reconcile/observe";
+import type { Properties } from "../../provider/state";
 import { useMachines } from "./life-machines";
 import { Sandbox } from "./sandbox";
 

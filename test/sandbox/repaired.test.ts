@@ -2,7 +2,7 @@ import { chmodSync, mkdirSync } from "node:fs";
 import * as lifecycle from "../../provider/lifecycle";
 import type { Machines } from "../../provider/reconcile/observe";
 import type { Properties } from "../../provider/state";
-import { Sandbox } from "./reconcile/sandbox";
+import { Sandbox } from "./sandbox";
 
 /** `pulumi up --refresh`: warnings of the refresh stand in the output, so the update says what it has repaired of them. */
 

@@ -2,7 +2,7 @@ import { mkdirSync } from "node:fs";
 import * as lifecycle from "../../provider/lifecycle";
 import type { Properties } from "../../provider/state";
 import type { Machines } from "../../provider/reconcile/observe";
-import { Sandbox } from "./reconcile/sandbox";
+import { Sandbox } from "./sandbox";
 
 /** The calls of one `up` over the sandbox. What a process has created it remembers: each test has its own. */
 

@@ -1,4 +1,4 @@
-import type { Machines } from "../../../provider/reconcile/observe";
+import type { Machines } from "../../provider/reconcile/observe";
 
 /** In place of provider/reconcile/machines.ts: what a test says that the machines of every share are. */
 
