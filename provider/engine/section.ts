@@ -129,8 +129,9 @@ end_section() {
   for signal in TERM KILL; do
     for entry in $tree; do ! seen "${"${entry%%:*}"}" || [ "$began" != "${"${entry#*:}"}" ] || kill -$signal "${"${entry%%:*}"}"; done
     turns=0
-    while left && [ $turns -lt 2 ]; do
-      sleep 1
+    while left && [ $turns -lt 10 ]; do
+      # Not every sleep(1) takes fractions: POSIX.1-2017 knows whole seconds alone.
+      sleep 0.2 2>/dev/null || { sleep 1; turns=$((turns + 4)); }
       turns=$((turns + 1))
     done
   done
@@ -196,7 +197,9 @@ export signs
 trap : USR1
 trap '[ -z "$section" ] || kill "$section"
 exit 143' TERM
-watch ${Math.ceil(idleMs / 1000)} ${hastens ? "1" : ""} </dev/null >/dev/null 2>&1 9>&- &
+# By exec: a shell keeps a copy of what a function's redirections replace, and who reads the script's output waits for it.
+( exec </dev/null >/dev/null 2>&1 9>&-
+watch ${Math.ceil(idleMs / 1000)} ${hastens ? "1" : ""} ) &
 watcher=$!
 trap 'status=$?
 trap - EXIT
