@@ -303,7 +303,11 @@ const connectingUser: Fact<ConnectingUser> = {
   key: "connecting user",
   place: "host",
   does: "see as which user commands run",
-  script: sh`printf '%s %s %s' "$(id -u)" "$(id -g)" "$(id -G)"`,
+  // Effective ids and groups, from proc(5): a process less than each of id(1).
+  script: sh`while read -r key _ effective _; do
+  case $key in Uid:) user=$effective;; Gid:) group=$effective;; esac
+done < /proc/self/status
+printf '%s %s %s' "$user" "$group" "$(id -G)"`,
   parse: (output) => {
     const [user = "", group = "", ...groups] = output.split(" ");
     return { user, group, groups };
@@ -380,14 +384,15 @@ function attributesOf(path: string): Fact<VirtfsAttributes | "unsupported"> {
     tools: [attr],
     script: sh`at=${path}; [ -d "$at" ] || at=${parent}
 [ -d "$at" ] || exit 0
-if getfattr -h --absolute-names -n user.virtfs.uid -- "$at" 2>&1 >/dev/null | grep -q 'not supported'; then echo unsupported
-elif [ "$at" = ${path} ]; then getfattr -h --absolute-names -d -m '^user\.virtfs\.' -e hex -- "$at" | grep '^user\.virtfs\.' || :
-fi`,
+case $(getfattr -h --absolute-names -n user.virtfs.uid -- "$at" 2>&1 >/dev/null) in
+*'not supported'*) echo unsupported ;;
+*) [ "$at" != ${path} ] || getfattr -h --absolute-names -d -m '^user\.virtfs\.' -e hex -- "$at" ;;
+esac`,
     parse(output) {
       if (output.trim() === "unsupported") return "unsupported";
       const pairs = output
         .split("\n")
-        .filter((line) => line.includes("="))
+        .filter((line) => line.startsWith("user.virtfs."))
         .map((line) => [line.slice(0, line.indexOf("=")), line.slice(line.indexOf("=") + 1)]);
       return Object.fromEntries(pairs) as VirtfsAttributes;
     },

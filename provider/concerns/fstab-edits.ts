@@ -99,7 +99,7 @@ END {
     return 1
   fi
   if [ -z "$3" ] && ! [ -s "$fresh" ]; then rm -f -- "$file"
-  else ${putInPlace(sh`"$fresh"`, sh`"$file"`, sh`"$(dirname -- "$file")"`)}
+  else ${putInPlace(sh`"$fresh"`, sh`"$file"`, sh`"$${{ text: "{file%/*}" }}/"`)}
   fi
   if [ -d /run/systemd/system ]; then systemctl daemon-reload || echo 'systemd did not read fstab anew' >&2; fi
 }`;

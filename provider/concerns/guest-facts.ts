@@ -80,12 +80,12 @@ export function enterShare(path: string, tag: string, inodes: readonly string[] 
  */
 export const isOpenrc = sh`{ ! [ -d /run/systemd/system ] && { [ -d /run/openrc ] || [ -x /sbin/openrc ]; }; }`;
 
-/** `uname -r`, sample: `6.1.0-40-amd64`. */
+/** The kernel's release, as uname(1) prints it; read by the shell itself. Sample: `6.1.0-40-amd64`. */
 export const kernelRelease: Fact<string> = {
   key: "kernel release",
   place: "guest",
   does: "ask for the kernel's release",
-  script: sh`uname -r`,
+  script: sh`read -r release < /proc/sys/kernel/osrelease && printf '%s\n' "$release"`,
   parse: (output) => output.trim(),
 };
 

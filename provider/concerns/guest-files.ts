@@ -23,12 +23,16 @@ export function obstacleTo(file: string, isFile = true): Fact<Obstacle> {
     does: `see whether ${file} can be written`,
     // What is mounted is not looked into, for it may hang.
     script: sh`${isFile ? sh`:` : sh`if ${isMountedAt(file)}; then printf 'none %s\n' ${file}; exit; fi`}
+flagged() { # lsattr(1) prints its flags first: \`----ia--------e------- /etc\`
+  flags=$(lsattr -d -- "$1" 2>/dev/null) || return
+  case $${{ text: "{flags%% *}" }} in *[ia]*) ;; *) false;; esac
+}
 path=$(readlink -f -- ${file}) || path=${file}
 while ! [ -e "$path" ]; do path=$${{ text: "{path%/*}" }}; [ -n "$path" ] || path=/; done
-folder=$(dirname -- "$path")
+folder=$${{ text: "{path%/*}" }}/
 kind=none
 if ! [ -d "$path" ] && is_mounted "$path"; then kind=mount
-elif { lsattr -d -- "$path"; [ -d "$path" ] || lsattr -d -- "$folder"; } 2>/dev/null | cut -d' ' -f1 | grep -q '[ia]'; then kind=immutable
+elif flagged "$path" || { ! [ -d "$path" ] && flagged "$folder"; }; then kind=immutable
 elif ! [ -w "$path" ] || { ! [ -d "$path" ] && ! [ -w "$folder" ]; }; then kind=denied
 fi
 printf '%s %s\n' "$kind" "$path"`,

@@ -71,11 +71,12 @@ const nineP: Fact<NineP> = {
   place: "guest",
   does: "ask the kernel for 9p over virtio",
   guard: true,
-  script: sh`builtin=/lib/modules/$(uname -r)/modules.builtin
+  script: sh`read -r release < /proc/sys/kernel/osrelease
+builtin=/lib/modules/$release/modules.builtin
 if grep -q '/9p\.ko' "$builtin" 2>/dev/null && grep -q '/9pnet_virtio\.ko' "$builtin"; then echo builtIn
 elif grep -qw 9p /proc/filesystems && [ -d /sys/bus/virtio/drivers/9pnet_virtio ]; then echo loaded
 elif modprobe -q -D 9p >/dev/null 2>&1 && modprobe -q -D 9pnet_virtio >/dev/null 2>&1; then echo available
-elif ! [ -d "/lib/modules/$(uname -r)" ]; then echo noModules
+elif ! [ -d "/lib/modules/$release" ]; then echo noModules
 else echo absent
 fi`,
   parse: (output) => output.trim() as NineP,
@@ -113,6 +114,13 @@ fi`,
   },
 };
 
+/** What keeps `/etc/modules` from being replaced, asked where it may be written. */
+const obstacleToList: Fact<Obstacle> = {
+  ...obstacleTo(listFile),
+  script: sh`${isOpenrc} || { printf 'none %s\n' ${listFile}; exit; }
+${obstacleTo(listFile).script}`,
+};
+
 /**
  * The guest's kernel can mount 9p over virtio, now and after a boot.
  *
@@ -145,7 +153,7 @@ export const guestKernel: Concern<
     bootFile: loadedAtBoot,
     list: moduleList,
     obstacle: obstacleTo(bootFile),
-    listObstacle: obstacleTo(listFile),
+    listObstacle: obstacleToList,
     mounts: guestMounts,
   }),
   needs: { restore: restoreNeeds, drift: driftNeeds },

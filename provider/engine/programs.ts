@@ -15,10 +15,7 @@ export const hostPrograms: readonly string[] = [
 ];
 
 /** In a guest, which may have no more than busybox. */
-export const guestPrograms: readonly string[] = [
-  ...both,
-  ..."dirname find mount umount uname xargs".split(" "),
-];
+export const guestPrograms: readonly string[] = [...both, ..."find mount umount xargs".split(" ")];
 
 const others: Readonly<Record<string, readonly [debian: string, fedora: string]>> = {
   awk: ["mawk", "gawk"],

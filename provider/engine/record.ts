@@ -91,10 +91,14 @@ export function holdersInside(layer: Layer, path: string): Fact<readonly string[
     script: sh`for file in "$records"/host/${layer}-*.json; do
   text=''
   ${unlessGone(sh`"$file"`, sh`text=$(cat -- "$file")`)}
-  if printf '%s\n' "$text" | head -n 1 | grep -qF -- ${identity}; then printf '%s\n' "$text" | tail -n +2; fi
+  case $${{ text: "{text%%" }}${"\n"}*} in
+  *${identity}*) printf '%s\n' "$text" ;;
+  esac
 done`,
     parse: (output) =>
-      [...new Set(holdersIn(output.split("\n")))].filter((holder) => !holder.startsWith(insidePrefix)),
+      [...new Set(holdersIn(output.split("\n").filter((line) => line.startsWith('"'))))].filter(
+        (holder) => !holder.startsWith(insidePrefix),
+      ),
   };
 }
 

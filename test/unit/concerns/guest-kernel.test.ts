@@ -61,7 +61,8 @@ test("names a kernel that was booted from the host without its modules in the gu
   const found = runFact(nineP, (text) =>
     text
       .replaceAll("/proc/filesystems", "/nowhere")
-      .replace(/^/, "modprobe() { return 1; }; uname() { echo 6.9.1; }\n"),
+      .replaceAll("/lib/modules/", "/nowhere/")
+      .replace(/^/, "modprobe() { return 1; }\n"),
   );
   expect(found).toBe("noModules");
 });
