@@ -1,6 +1,6 @@
 import { mkdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { Guest, records } from "./support/lab";
-import { minimalDomain } from "./support/minimal-domain";
+import { minimalDomain, onCommandLine } from "./support/minimal-domain";
 import { output, run } from "./support/run";
 import { Stack } from "./support/stack";
 
@@ -73,6 +73,26 @@ describe("a directory that two domains have", () => {
     expect((await stack.pulumi("up")).stdout).toMatch(/by v9p-writer-other \(9p, theirs, .*\[secondWriter\]/);
     await other.virsh("destroy");
     await other.define("");
+  });
+
+  it("is refused to a second writer that has it by arguments for QEMU", async () => {
+    await other.define("", onCommandLine(source, "theirs"));
+    stack.declare({ share });
+    const { stdout } = await stack.pulumi("up");
+    expect(stdout).toMatch(
+      /by v9p-writer-other \(9p on QEMU's command line, theirs, \S*\): it is the same directory \[secondWriter\]/,
+    );
+    await other.define("");
+    expect(await records(source)).toEqual([]);
+  });
+
+  it("has a tag of its own: one that the domain's QEMU has by its arguments is taken", async () => {
+    await other.define("", onCommandLine(`${base}/link`, "tree"));
+    stack.declare({ share: { source: `${source}/child`, domain: "v9p-writer-other", tag: "tree" } });
+    const { stdout } = await stack.pulumi("up");
+    expect(stdout).toMatch(/a 9p device on QEMU's command line .*\[tagTaken\]/);
+    await other.define("");
+    expect(await records(`${source}/child`)).toEqual([]);
   });
 
   it("is refused to two shares of one program that come at the same time, each naming the other", async () => {

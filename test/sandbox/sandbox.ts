@@ -280,7 +280,7 @@ umount() {
 
   #libvirt(): Script {
     return sh`log() { printf '%s\n' "$*" >> ${this.#log}; }
-state() { IFS= read -r __state < ${this.path("state")}; printf '%s\n' "$__state"; }
+power_state() { IFS= read -r __state < ${this.path("state")}; printf '%s\n' "$__state"; }
 tag() { sed -n "s/.*<target dir='\([^']*\)'.*/\1/p"; }
 xml() {
   printf '%s\n' "<domain type='kvm'$([ "$1" != live ] || echo " id='1'")>" '  <name>web1</name>' ${`  <uuid>${uuid}</uuid>`} '  <devices>'
@@ -296,8 +296,8 @@ vsh() {
     list*) echo ${uuid};;
     *';'*) printf '%s\n' "$1" | tr ';' '\n' | while read -r one; do [ -z "$one" ] || vsh $one; done;;
     echo*) shift; printf %s "$*";;
-    dominfo*) printf 'UUID: %s\nName: web1\nState: %s\nPersistent: yes\nManaged save: no\n' ${uuid} "$(state)";;
-    domstate*) state;;
+    dominfo*) printf 'UUID: %s\nName: web1\nState: %s\nPersistent: yes\nManaged save: no\n' ${uuid} "$(power_state)";;
+    domstate*) power_state;;
     domxml-to-native*) echo 'local,id=fsdev-fs0,path=/,readonly';;
     domjobinfo*) echo 'Job type: None';;
     capabilities*) echo '<capabilities><host/></capabilities>';;

@@ -2,8 +2,8 @@ import { output, run } from "./run";
 
 /** A domain that never boots: enough for what is only defined, or runs paused. */
 export interface MinimalDomain {
-  /** Defines it anew, with these devices; one that runs goes on as it is. */
-  readonly define: (devices: string) => Promise<void>;
+  /** Defines it anew, with these devices and `more` behind them; one that runs goes on as it is. */
+  readonly define: (devices: string, more?: string) => Promise<void>;
   readonly virsh: (command: string, ...args: readonly string[]) => Promise<string>;
   /** Takes a filesystem out of the persistent definition. */
   readonly detach: (tag: string) => Promise<void>;
@@ -11,6 +11,14 @@ export interface MinimalDomain {
 }
 
 const connection = ["-q", "-c", "qemu:///system"] as const;
+
+/** Arguments for QEMU that make a 9p device of which libvirt knows nothing. */
+export function onCommandLine(source: string, tag: string): string {
+  return `<qemu:commandline xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>
+<qemu:arg value='-fsdev'/><qemu:arg value='local,id=byhand,path=${source},security_model=none'/>
+<qemu:arg value='-device'/><qemu:arg value='virtio-9p-pci,fsdev=byhand,mount_tag=${tag},addr=0x1d'/>
+</qemu:commandline>`;
+}
 
 /** By the exact name, for virsh takes digits for a running number; empty: there is none. */
 export async function uuidOf(name: string): Promise<string> {
@@ -30,12 +38,12 @@ export function minimalDomain(name: string, uuid?: string): MinimalDomain {
     output("virsh", [...connection, command, name, ...args]);
   return {
     virsh,
-    define: async (devices) => {
+    define: async (devices, more = "") => {
       const known = uuid ?? (await uuidOf(name));
       const xml = `<domain type='qemu'><name>${name}</name>${known === "" ? "" : `<uuid>${known}</uuid>`}
 <memory unit='MiB'>64</memory><memoryBacking><source type='memfd'/><access mode='shared'/></memoryBacking>
 <os><type arch='x86_64' machine='q35'>hvm</type></os>
-<devices>${devices}<memballoon model='none'/></devices></domain>`;
+<devices>${devices}<memballoon model='none'/></devices>${more}</domain>`;
       await withXml(xml, "define", "/dev/stdin");
     },
     detach: async (tag) => {
