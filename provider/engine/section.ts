@@ -62,11 +62,11 @@ settle() {
   shift
   echo "$section" > "$work/section"
   while :; do
-    status=0
+    status=0 signalled=''
     # What a shell says of a process that was killed is not the section's.
     wait "$section" 2>/dev/null || status=$?
     # A signal of the watch ends the wait, and not the section; it may be for one before, which had just ended by itself.
-    if [ "$status" -le 128 ] || is_late || ! kill -0 "$section" 2>/dev/null; then break; fi
+    if [ "$status" -le 128 ] || [ -z "$signalled" ] || is_late; then break; fi
   done
   late=''
   if [ -s "$work/late" ]; then verdict "$@"; fi
@@ -194,7 +194,7 @@ export signs
 : > "$work/late"
 : > "$work/verdict"
 : > "$signs"
-trap : USR1
+trap signalled=1 USR1
 trap '[ -z "$section" ] || kill "$section"
 exit 143' TERM
 # By exec: a shell keeps a copy of what a function's redirections replace, and who reads the script's output waits for it.

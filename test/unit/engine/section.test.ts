@@ -125,6 +125,18 @@ test.each(["dash", "bash", "busybox"])(
   30_000,
 );
 
+test.each(["dash", "bash", "busybox"])(
+  "a section that ends while the script hears a signal of the watch, under %s",
+  async (shell) => {
+    const slowly = shellTransport(shell, (text) =>
+      text.replace(/^trap (.*) USR1$/m, "trap '$1; sleep 1' USR1"),
+    );
+    const facts = factsOf(fact("a", sh`( sleep 0.2; kill -USR1 $$ ) & sleep 0.5; echo a`));
+    const [seen] = await look([{ machine: machineOf(slowly, 10_000), facts }]);
+    expect((seen as Look).values?.get("a")).toBe("a\n");
+  },
+);
+
 describe("in a write", () => {
   const machine = (idleMs?: number) => machineOf(here("sh"), idleMs);
   const set = (name: string): Step =>
