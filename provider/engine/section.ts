@@ -150,14 +150,16 @@ $comm (process ${"${entry%%:*}"}) waits in the kernel${"${wchan:+: $wchan}"}"
   seen self && [ "$parent" = $$ ] && kill -USR1 $$
 }
 watch() {
-  trap 'kill $nap; exit' TERM
-  quiet=0 limit=$1 step=$(( ($1 + 3) / 4 )) least=10
+  trap '[ -z "$nap" ] || kill $nap; exit' TERM
+  nap='' quiet=0 limit=$1 step=$(( ($1 + 3) / 4 )) least=10
   [ $step -le 5 ] || step=5
   [ $least -le $limit ] || least=$limit
   while :; do
     sleep $step &
     nap=$!
     wait $nap || exit
+    # Its number may be another's by now.
+    nap=''
     # Of a script that was killed nobody else cleans up.
     if ! seen self || [ "$parent" != $$ ]; then
       rm -rf -- "$work"

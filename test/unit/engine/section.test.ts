@@ -7,6 +7,7 @@ import type { Look, Machine } from "../../../provider/engine/asks";
 import { takeLock } from "../../../provider/engine/machine-lock";
 import { look, write, type Written } from "../../../provider/engine/place";
 import { makeRecord } from "../../../provider/engine/record";
+import { sectionFunctions } from "../../../provider/engine/section";
 import type { ShareError } from "../../../provider/errors";
 import { type Script, sh } from "../../../provider/formats/shell";
 import type { Transport } from "../../../provider/transport/transport";
@@ -134,6 +135,32 @@ test.each(["dash", "bash", "busybox"])(
     const facts = factsOf(fact("a", sh`( sleep 0.2; kill -USR1 $$ ) & sleep 0.5; echo a`));
     const [seen] = await look([{ machine: machineOf(slowly, 10_000), facts }]);
     expect((seen as Look).values?.get("a")).toBe("a\n");
+  },
+);
+
+/** What a script with the functions of sections prints; `$work` is a folder. */
+const withFunctions = (shell: string, body: Script): string => {
+  const script = sh`work=${folder}
+mark() { printf '%s\n' "$*"; }
+${sectionFunctions}
+${body}`;
+  const [program = "", ...args] = shell === "busybox" ? ["busybox", "sh"] : [shell];
+  return execFileSync(program, [...args, "-c", script.text], { encoding: "utf8" });
+};
+
+test.each(["dash", "bash", "busybox"])(
+  "the watch that is ended between two of its sleeps ends no other process, under %s",
+  (shell) => {
+    const killed = withFunctions(
+      shell,
+      sh`kill() { printf 'killed %s\n' "$*"; }
+seen() { command sleep 1; false; }
+( watch 1 '' ) &
+sleep 1.5
+command kill $!
+wait $! || :`,
+    );
+    expect(killed).toBe("");
   },
 );
 
