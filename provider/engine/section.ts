@@ -76,16 +76,20 @@ settle() {
 is_late() { which=''; read -r which < "$work/late"; [ "$which" = "$section" ]; }
 verdict() {
   read -r which < "$work/late"
-  turns=0
-  until [ -s "$work/verdict" ] || [ $turns -ge 10 ]; do
+  whose='' turns=0
+  # One that came too late to be waited for may still be there.
+  until { read -r whose ending < "$work/verdict"; [ "$whose" = "$which" ]; } || [ $turns -ge 10 ]; do
     sleep 1 || break
     turns=$((turns + 1))
   done
   if [ "$which" = "$section" ] && [ "$status" -ne 0 ]; then
     # How it ended and after how many seconds, then what is left of it.
-    { read -r late
-      while read -r line; do printf '%s\n' "$line" >&2; done
-    } < "$work/verdict"
+    if [ "$whose" = "$which" ]; then
+      late=$ending
+      { read -r whose
+        while read -r line; do printf '%s\n' "$line" >&2; done
+      } < "$work/verdict"
+    fi
     case $late in stuck*) stuck=1;; esac
     drop "$@"
   fi
@@ -135,9 +139,9 @@ end_section() {
       turns=$((turns + 1))
     done
   done
-  verdict="ended $limit"
+  verdict="$section ended $limit"
   if left; then
-    verdict="stuck $limit"
+    verdict="$section stuck $limit"
     for entry in $alive; do
       seen "${"${entry%%:*}"}" || continue
       wchan=''

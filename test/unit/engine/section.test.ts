@@ -164,6 +164,25 @@ wait $! || :`,
   },
 );
 
+test.each(["dash", "bash", "busybox"])(
+  "the verdict of one section is not taken for that of the next, under %s",
+  (shell) => {
+    const late = withFunctions(
+      shell,
+      sh`echo '1 stuck 7' > "$work/verdict"
+( until [ -s "$work/section" ]; do sleep 0.1; done
+read -r late < "$work/section"
+echo "$late" > "$work/late"
+kill "$late"
+sleep 1
+echo "$late ended 3" > "$work/verdict" ) &
+sleep 5 &
+settle one`,
+    );
+    expect(late).toBe("end one 143 ended 3\n");
+  },
+);
+
 describe("in a write", () => {
   const machine = (idleMs?: number) => machineOf(here("sh"), idleMs);
   const set = (name: string): Step =>
