@@ -189,7 +189,10 @@ watch() {
 /** A folder of the script's own, `$work`, and its watch; with the script both go. */
 export function beginSections(idleMs: number, hastens: boolean): Script {
   return sh`for folder in /run "$XDG_RUNTIME_DIR" /dev/shm /tmp /var/tmp; do
-  [ -n "$folder" ] && [ -w "$folder" ] && mkdir -- "$folder/$mark" && work=$folder/$mark && break
+  [ -n "$folder" ] && [ -w "$folder" ] && mkdir -- "$folder/$mark" || continue
+  # A file system that is full may still have room for a folder.
+  echo > "$folder/$mark/signs" && work=$folder/$mark && break
+  rm -rf -- "$folder/$mark"
 done 2>/dev/null
 if [ -z "$work" ]; then
   echo 'no folder for temporary files can be made in /run, /dev/shm, /tmp or /var/tmp' >&2

@@ -183,6 +183,23 @@ settle one`,
   },
 );
 
+test.each(["dash", "bash", "busybox"])(
+  "a full file system, which takes a folder and no byte, is passed over, under %s",
+  async (shell) => {
+    const run = join(folder, "run");
+    execFileSync("mount", ["-t", "tmpfs", "-o", "size=4k", "full", run]);
+    try {
+      execFileSync("sh", ["-c", 'echo > "$1/file"', "sh", run]);
+      const facts = factsOf(fact("a", sh`echo "$work"`));
+      const [seen] = await look([{ machine: machineOf(here(shell)), facts }]);
+      expect((seen as Look).values?.get("a")).not.toContain(folder);
+      expect(readdirSync(run)).toEqual(["file"]);
+    } finally {
+      execFileSync("umount", [run]);
+    }
+  },
+);
+
 describe("in a write", () => {
   const machine = (idleMs?: number) => machineOf(here("sh"), idleMs);
   const set = (name: string): Step =>
