@@ -1,5 +1,6 @@
 import type { Fact } from "../engine/concern";
 import { sh } from "../formats/shell";
+import { withoutMounts } from "./tree-mounts";
 
 /**
  * What the host's kernel has denied a confined QEMU in a directory within the last hour by its clock, newest last,
@@ -26,12 +27,15 @@ export function denialsAt(path: string): Fact<readonly string[]> {
   grep -aE 'avc: +denied.*scontext=[^ ]*:svirt|apparmor="DENIED"' |
   awk -v since="$(($(date +%s) - 3600))" 'match($0, /audit\([0-9]+/) && substr($0, RSTART + 6, RLENGTH - 6) + 0 >= since' |
   sed 's/.*\(avc: *denied\|apparmor="DENIED"\)/\1/' | tail -n 50)
-set --
+wanted=''
 for inode in $(printf '%s\n' "$denied" | sed -n 's/^avc.* ino=\([0-9][0-9]*\).*/\1/p' | sort -u); do
-  set -- "$@" -o -inum "$inode"
+  wanted="$wanted -o -inum $inode"
 done
+export wanted
 inside=''
-[ $# -eq 0 ] || inside=$(find ${path} -xdev '(' -inum 0 "$@" ')' -printf ' %i' 2>/dev/null) || :
+[ -z "$wanted" ] || inside=$({
+${withoutMounts(path, sh`find . -xdev '(' -inum 0 $wanted ')' -printf ' %i'`)}
+} 2>/dev/null) || :
 printf '%s\n' "$denied" | path=${path} hex=${hex} inside="$inside " awk '
   function here(quote, path, slash, end) {
     return index($0 end, quote path end) || index($0, quote path slash)

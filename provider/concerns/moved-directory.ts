@@ -1,8 +1,11 @@
 import type { Fact } from "../engine/concern";
 import { lineOf } from "../engine/record";
 import { identityFormat, isSameIdentity } from "../formats/identity";
-import { lines, sh } from "../formats/shell";
+import { lines, type Script, sh } from "../formats/shell";
 import { openLedger } from "./ledger";
+import { without, withoutMounts } from "./tree-mounts";
+
+const hadInode: Script = { text: '"${had%%:*}"' };
 
 /** A directory that is not where its record says, in a larger share's tree. */
 export interface MovedDirectory {
@@ -39,13 +42,16 @@ had=$({ ${lineOf("directory", path)}; } | sed -n 's/.*"inode":"\([0-9]*\)","born
 [ -n "$had" ] || exit 0
 is() { ${isSameIdentity(sh`$1`, sh`"$had"`)}; }
 if is "$(stat -c ${identityFormat} -- ${path} 2>/dev/null)"; then exit 0; fi
+export had
 found() {
-  find "$1" -xdev -type d -inum ${{ text: '"$' + '{had%%:*}"' }} -exec stat -c ${identityFormat} -- {} ';' 2>/dev/null | while read -r one; do
-    if is "$one"; then printf '%s %s\n' "$2" "$one"; fi
+  while read -r one; do
+    if is "$one"; then printf '%s %s\n' "$1" "$one"; fi
   done
 }`,
       ...directories.map(
-        (one, index) => sh`case "$around " in (*" "${index}" "*) found ${one} ${index} ;; esac`,
+        (one, index) => sh`case "$around " in (*" "${index}" "*) {
+${withoutMounts(one, lines([without(sh`printf '%s\n' "$mounts"`, "."), sh`find . -xdev "$@" -type d -inum ${hadInode} -exec stat -c ${identityFormat} -- {} ';'`]))}
+} 2>/dev/null | found ${index} ;; esac`,
       ),
     ]),
     parse: (output) =>

@@ -1,4 +1,5 @@
 import type { Fact } from "../engine/concern";
+import { cleaningUp } from "../engine/section";
 import {
   type Equivalence,
   type FileContextRule,
@@ -6,6 +7,7 @@ import {
   parseFileContexts,
 } from "../formats/file-contexts";
 import { type Script, sh } from "../formats/shell";
+import { without, withoutMounts } from "./tree-mounts";
 
 /** What can be seen of SELinux on a host. Each costs nothing where it is not enabled. */
 
@@ -183,7 +185,7 @@ export interface LabelsInside {
 }
 
 /**
- * Undefined: the directory is not there. No name is printed: the guest chooses names.
+ * Undefined: the directory is not there. No name is printed: the guest chooses names. What is mounted in it is left out.
  *
  * libselinux is asked what the rules say of entries. Where the directory has the label of a share already: all rules, of
  * entries with other types. Elsewhere the share's rule is still to come, which holds against the policy's patterns: the
@@ -196,25 +198,7 @@ export function labelsOf(path: string, type = ""): Fact<Labels | undefined> {
     place: "host",
     does: `look at the labels in ${path}`,
     script: onSelinux(sh`if ! [ -d ${path} ] || [ -L ${path} ]; then exit 0; fi
-cd -P -- ${path}
-stat -c %C .
-command -v matchpathcon >/dev/null || { find . -xdev -mindepth 1 -printf '%y %Z -\n' | sort | uniq -c; exit; }
-own=$(stat -c %C . | cut -d : -f 3)
-${toAsk}
-case $own in
-svirt_image_t|virt_content_t|${type})
-  rules="$files/file_contexts" same="^. [^ :]*:[^ :]*:$own[: ]" ;;
-*)
-  rules="$folder/rules" same='^$'
-  { cat "$files/file_contexts" "$files/file_contexts.homedirs" 2>/dev/null | awk ${ofOnePath}
-    awk '$1 !~ /^#/ && (NF == 2 || NF == 3) { $NF = "=" n++; print }' "$local"; } > "$rules" ;;
-esac
-find ${path} -xdev -mindepth 1 -printf '%y %Z %p\0' | tr '\0\n' '\n\0' |
-  sed -n -E -e "/$same/{s/^(. [^ ]*) .*/\1 -/;p;d}" -e "w $folder/asked" > "$folder/same"
-cut -d ' ' -f 3- "$folder/asked" | tr '\n\0' '\0\n' | xargs -0 -r matchpathcon -N -n -f "$rules" -- > "$folder/ruled" || :
-[ "$(wc -l < "$folder/asked")" -eq "$(wc -l < "$folder/ruled")" ] || : > "$folder/ruled"
-[ "$rules" = "$files/file_contexts" ] || sed -i 's/^<<none>>$/-/' "$folder/ruled"
-cut -d ' ' -f 1,2 "$folder/asked" | paste -d ' ' - "$folder/ruled" | cat "$folder/same" - | sort | uniq -c`),
+${withoutMounts(path, labelsHere(path, type))}`),
     parse(output) {
       const [own = "", ...counts] = output.split("\n").filter((line) => line !== "");
       if (own === "") return undefined;
@@ -235,6 +219,30 @@ cut -d ' ' -f 1,2 "$folder/asked" | paste -d ' ' - "$folder/ruled" | cat "$folde
       return { own, inside: [...inside.values()].sort((a, b) => b.count - a.count), links };
     },
   };
+}
+
+/** What {@link labelsOf} prints, in the working directory, which is `path`. */
+function labelsHere(path: string, type: string): Script {
+  return sh`${cleaningUp}
+stat -c %C .
+${without(sh`printf '%s\n' "$mounts"`, path)}
+command -v matchpathcon >/dev/null || { find ${path} -xdev -mindepth 1 "$@" -printf '%y %Z -\n' | sort | uniq -c; exit; }
+own=$(stat -c %C . | cut -d : -f 3)
+${toAsk}
+case $own in
+svirt_image_t|virt_content_t|${type})
+  rules="$files/file_contexts" same="^. [^ :]*:[^ :]*:$own[: ]" ;;
+*)
+  rules="$folder/rules" same='^$'
+  { cat "$files/file_contexts" "$files/file_contexts.homedirs" 2>/dev/null | awk ${ofOnePath}
+    awk '$1 !~ /^#/ && (NF == 2 || NF == 3) { $NF = "=" n++; print }' "$local"; } > "$rules" ;;
+esac
+find ${path} -xdev -mindepth 1 "$@" -printf '%y %Z %p\0' | tr '\0\n' '\n\0' |
+  sed -n -E -e "/$same/{s/^(. [^ ]*) .*/\1 -/;p;d}" -e "w $folder/asked" > "$folder/same"
+cut -d ' ' -f 3- "$folder/asked" | tr '\n\0' '\0\n' | xargs -0 -r matchpathcon -N -n -f "$rules" -- > "$folder/ruled" || :
+[ "$(wc -l < "$folder/asked")" -eq "$(wc -l < "$folder/ruled")" ] || : > "$folder/ruled"
+[ "$rules" = "$files/file_contexts" ] || sed -i 's/^<<none>>$/-/' "$folder/ruled"
+cut -d ' ' -f 1,2 "$folder/asked" | paste -d ' ' - "$folder/ruled" | cat "$folder/same" - | sort | uniq -c`;
 }
 
 /** What each boolean of the policy is, for those that decide over file systems without labels. Undefined: no such boolean. */

@@ -18,7 +18,7 @@ export function silenceOf(idleMs: number): number {
 }
 
 /** A shell that a signal ends has no EXIT trap in dash and busybox, and one that does not know why in bash. */
-const cleaningUp = sh`trap 'exit 143' TERM`;
+export const cleaningUp = sh`trap 'exit 143' TERM`;
 
 /** Runs a section, reported under its name; where it passes its limit, nothing more is done for `askers` (numbers). */
 export function section(name: string, body: Script, askers: Script = sh``): Script {

@@ -1,8 +1,13 @@
+import { denialsAt } from "../../../provider/concerns/denials";
 import { directoryFacts, type DirectorySeen } from "../../../provider/concerns/directory-facts";
 import { hostDirectory } from "../../../provider/concerns/host-directory";
+import { nameOf } from "../../../provider/concerns/ledger";
+import { movedDirectory } from "../../../provider/concerns/moved-directory";
+import { labelsOf } from "../../../provider/concerns/selinux-facts";
 import { treeIn } from "../../../provider/concerns/tree-facts";
 import { giveLinksBack, mapLinks } from "../../../provider/concerns/tree-links";
 import { giveTreeBack, takeOver } from "../../../provider/concerns/tree-steps";
+import { lineOf } from "../../../provider/engine/record";
 import { parseMountinfo } from "../../../provider/formats/mountinfo";
 import { domainOf, specOf, treeOf } from "../sample";
 import { ScratchTree } from "../scratch-tree";
@@ -28,6 +33,14 @@ const none = { count: 0, names: [] };
 const mountBoth = async (): Promise<void> => {
   await mounts.ofUser(`${scratch.path}/sub/own`);
   await mounts.dead(`${scratch.path}/de\nad [x]*`);
+};
+
+/** The value of a fact that was not waited for until the dead mount went. */
+const quickly = <T>(look: () => T): T => {
+  const began = Date.now();
+  const seen = look();
+  expect(Date.now() - began).toBeLessThan(25_000);
+  return seen;
 };
 
 const counted = () => {
@@ -59,6 +72,51 @@ tried("what lies beside them is taken over, and given back", async () => {
   runScript(giveTreeBack(scratch.at).run, records);
   runScript(giveLinksBack(scratch.at).run, records);
   expect(everything()).toBe(before);
+});
+
+tried.each(["command -v matchpathcon", "false"])(
+  "the labels beside them are counted, by %s",
+  async (known) => {
+    const label = "system_u:object_r:var_t:s0";
+    scratch.bash(`find tree -exec setfattr -h -n security.selinux -v ${label} {} +
+mkdir -p fs etc/targeted/contexts/files; touch fs/enforce etc/targeted/contexts/files/file_contexts`);
+    await mountBoth();
+    const seen = runFact(labelsOf(scratch.path), (text) =>
+      scratch
+        .records(text)
+        .replaceAll("/sys/fs/selinux", `${scratch.folder}/fs`)
+        .replaceAll("/etc/selinux", `${scratch.folder}/etc`)
+        .replaceAll("command -v matchpathcon", known),
+    );
+    expect(seen).toEqual({ own: label, inside: [{ context: label, count: 4 }], links: true });
+  },
+);
+
+tried("a directory that was moved beside them is found", async () => {
+  const identity = scratch.bash("stat -c %i:%.9W tree/sub").trim();
+  const [inode = "", born = ""] = identity.split(":");
+  const before = { created: false, uid: 0, gid: 0, mode: "0755", inode, born, attributes: {} };
+  const was = `${scratch.path}/gone`;
+  const file = /"\$records\/host"\/(\S+)/.exec(lineOf("directory", was).text)?.[1] ?? "";
+  const line = JSON.stringify({ version: 2, layer: "directory", identity: was, before });
+  scratch.bash(`mkdir -p records/owners records/host; touch records/owners/${nameOf({ of: "owners", path: scratch.path })}
+echo '${line}' > records/host/${file}`);
+  await mountBoth();
+  expect(quickly(() => runFact(movedDirectory(was, [scratch.path]), records))).toEqual([
+    { outer: scratch.path, identity },
+  ]);
+});
+
+tried("a denial beside them is found", async () => {
+  const inode = scratch.bash("stat -c %i tree/sub/b").trim();
+  const line = `avc:  denied  { write } for  pid=812 comm="qemu-system-x86" name="b" dev="vda" ino=${inode} scontext=system_u:system_r:svirt_t:s0:c1,c2 tcontext=system_u:object_r:etc_t:s0 tclass=file permissive=0`;
+  scratch.bash(`echo '[1.0] audit(${Math.floor(Date.now() / 1000)}.123:45): ${line}' > log; touch audit`);
+  await mountBoth();
+  const inFolder = (text: string): string =>
+    records(text)
+      .replace("dmesg", `cat ${scratch.folder}/log`)
+      .replace("/var/log/audit/audit.log", `${scratch.folder}/audit`);
+  expect(quickly(() => runFact(denialsAt(scratch.path), inFolder))).toEqual([line]);
 });
 
 /** What is seen of the directory itself, with a domain. */
