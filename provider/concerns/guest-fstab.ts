@@ -12,6 +12,7 @@ import { type Mount } from "../formats/mountinfo";
 import { formatMountOptions, isExtraOption, type MountOptions, parseMountOptions } from "../mount-options";
 import type { ShareSpec } from "../spec";
 import { addLine, replaceLine, takeLine } from "./fstab-edits";
+import { fstabLinks } from "./fstab-links";
 import { isOpenrc } from "./guest-facts";
 import { notReplaceable, type Obstacle, obstacleTo } from "./guest-files";
 import { guestMounts } from "./mounts";
@@ -20,6 +21,8 @@ import { unitsOf } from "./mount-units";
 interface FstabSeen {
   /** `/etc/fstab` as latin1, a character a byte; undefined: no such file. */
   readonly fstab: string | undefined;
+  /** Where mount points of its lines lead that are spelled through links. */
+  readonly links?: ReadonlyMap<string, string> | undefined;
   /** Files of units that systemd has for the mount point. */
   readonly units?: readonly string[];
   /** OpenRC, and no runlevel has the service that mounts what has `_netdev`. */
@@ -39,8 +42,8 @@ type FstabBefore = {
   readonly fstab: boolean;
 };
 
-const restoreNeeds = { fstab: "must", obstacle: "may", mounts: "may" } as const;
-const driftNeeds = { fstab: "must", units: "may", lacksNetmount: "may" } as const;
+const restoreNeeds = { fstab: "must", links: "may", obstacle: "may", mounts: "may" } as const;
+const driftNeeds = { fstab: "must", links: "may", units: "may", lacksNetmount: "may" } as const;
 
 const fstab: Fact<string | undefined> = {
   key: "fstab",
@@ -85,6 +88,7 @@ export const guestFstab: Concern<FstabEntry, FstabSeen, FstabBefore, typeof rest
     identity: (want) => want.mountPoint,
     facts: (want): Facts<FstabSeen> => ({
       fstab,
+      links: fstabLinks,
       units: unitsOf(want.mountPoint),
       lacksNetmount,
       obstacle: obstacleTo("/etc/fstab"),
@@ -93,7 +97,7 @@ export const guestFstab: Concern<FstabEntry, FstabSeen, FstabBefore, typeof rest
     needs: { restore: restoreNeeds, drift: driftNeeds },
 
     plan(want, seen, _before, known) {
-      const lines = linesAt(seen.fstab ?? "", want.mountPoint);
+      const lines = linesAt(seen, want.mountPoint);
       const [first, second] = lines;
       const other = lines.find(({ entry }) => !isOurs(entry, want));
       // Ours under a former tag is a 9p line; what is not 9p was put there by somebody else, whatever stood there before.
@@ -122,7 +126,7 @@ export const guestFstab: Concern<FstabEntry, FstabSeen, FstabBefore, typeof rest
     },
 
     remember(want, seen) {
-      const [line] = linesAt(seen.fstab ?? "", want.mountPoint);
+      const [line] = linesAt(seen, want.mountPoint);
       const isText = line === undefined || bytesOf(line.text) === line.bytes;
       return {
         line: line?.text ?? null,
@@ -133,7 +137,7 @@ export const guestFstab: Concern<FstabEntry, FstabSeen, FstabBefore, typeof rest
 
     restore(old, before, seen, context) {
       const tags = context?.tags ?? new Set();
-      const line = linesAt(seen.fstab ?? "", old.mountPoint).find(
+      const line = linesAt(seen, old.mountPoint).find(
         ({ entry }) => isOurs(entry, old) || (entry.type === "9p" && tags.has(entry.source)),
       );
       const former = formerBytes(before);
@@ -150,7 +154,7 @@ export const guestFstab: Concern<FstabEntry, FstabSeen, FstabBefore, typeof rest
     },
 
     drift(want, seen) {
-      const lines = linesAt(seen.fstab ?? "", want.mountPoint);
+      const lines = linesAt(seen, want.mountPoint);
       const line = lines.find(({ entry }) => isOurs(entry, want));
       if (!line)
         return {
@@ -242,8 +246,13 @@ export function fstabEntryOf(spec: ShareSpec): FstabEntry | undefined {
   };
 }
 
-function linesAt(text: string, mountPoint: string): FstabLine[] {
-  return parseFstab(text).filter(({ entry }) => mountPointOf(entry) === mountPoint);
+function linesAt(
+  { fstab: text = "", links }: Pick<FstabSeen, "fstab" | "links">,
+  mountPoint: string,
+): FstabLine[] {
+  return parseFstab(text).filter(
+    ({ entry }) => mountPointOf(entry) === mountPoint || links?.get(entry.mountPoint) === mountPoint,
+  );
 }
 
 function isOurs(entry: FstabEntry, want: FstabEntry): boolean {

@@ -102,12 +102,11 @@ function readByLibmount(line: string): FstabEntry | undefined {
   if (source === undefined || source.startsWith("#")) return undefined;
   if (mountPoint === undefined || type === undefined) return undefined;
   if (!isInteger(dump) || !isInteger(pass)) return undefined;
-  const decode = (field: string): string => decodeUtf8(decodeOctalEscapes(field));
   return {
-    source: decode(source),
-    mountPoint: decode(mountPoint),
-    type: decode(type),
-    options: decode(options),
+    source: decodeField(source),
+    mountPoint: decodeField(mountPoint),
+    type: decodeField(type),
+    options: decodeField(options),
     dump: Number(dump),
     pass: Number(pass),
   };
@@ -148,6 +147,11 @@ function encodeField(text: string): string {
   return encodeOctalEscapes(text, /[ \t\n\r\\]/g);
 }
 
-function decodeUtf8(bytes: string): string {
+/** A field as mount(8) reads it. */
+export function decodeField(field: string): string {
+  return decodeUtf8(decodeOctalEscapes(field));
+}
+
+export function decodeUtf8(bytes: string): string {
   return Buffer.from(bytes, "latin1").toString("utf8");
 }

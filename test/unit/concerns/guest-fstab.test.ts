@@ -1,5 +1,6 @@
 import {
   existsSync,
+  mkdirSync,
   mkdtempSync,
   readFileSync,
   rmSync,
@@ -193,6 +194,27 @@ describe("on a real file", () => {
     runSteps(plan.steps, inFolder);
     for (const step of plan.steps) if (step.undo) runScript(step.undo, inFolder);
     expect(readFileSync(file, "latin1")).toBe(text);
+  });
+
+  test("a mount point that is spelled through a link is seen where it leads", () => {
+    const at = (name: string): string => join(folder, name);
+    mkdirSync(at("re al/50%/deep"), { recursive: true });
+    symlinkSync("re al/50%", at("li nk"));
+    const wanted = want({}, { mountPoint: at("re al/50%/deep/new") });
+    const spelled = `${folder}/li\\040nk/deep/new`;
+    const { fstab, links } = guestFstab.facts(wanted);
+    const seenWith = (line: string) => {
+      writeFileSync(file, `# ${line}\nUUID=1 / ext4 defaults 0 1\nUUID=2 none swap\n${line}\n`);
+      return { fstab: runFact(fstab, inFolder), links: links && runFact(links, inFolder) };
+    };
+    const other = seenWith(`other ${spelled} 9p ro`);
+    expect(guestFstab.plan(wanted, other, undefined, false).refuse?.map(({ code }) => code)).toEqual([
+      "mountPointTaken",
+    ]);
+    const same = seenWith(formatFstabEntry(wanted).replace(/\S*re\\040al\S*/, spelled));
+    expect(guestFstab.plan(wanted, same, undefined, false)).toEqual({ steps: [] });
+    expect(guestFstab.drift(wanted, same).state).toBe("ok");
+    expect(guestFstab.plan(wanted, seenWith("other /mnt/b 9p ro"), undefined, false).refuse).toBeUndefined();
   });
 
   test("one that is not there: made for all to read, and removed again", () => {

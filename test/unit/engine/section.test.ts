@@ -134,7 +134,7 @@ test.each(["dash", "bash", "busybox"])(
     );
     const facts = factsOf(fact("a", sh`( sleep 0.2; kill -USR1 $$ ) & sleep 0.5; echo a`));
     const [seen] = await look([{ machine: machineOf(slowly, 10_000), facts }]);
-    expect((seen as Look).values?.get("a")).toBe("a\n");
+    expect((seen as Look).values.get("a")).toBe("a\n");
   },
 );
 
@@ -192,7 +192,7 @@ test.each(["dash", "bash", "busybox"])(
       execFileSync("sh", ["-c", 'echo > "$1/file"', "sh", run]);
       const facts = factsOf(fact("a", sh`echo "$work"`));
       const [seen] = await look([{ machine: machineOf(here(shell)), facts }]);
-      expect((seen as Look).values?.get("a")).not.toContain(folder);
+      expect((seen as Look).values.get("a")).not.toContain(folder);
       expect(readdirSync(run)).toEqual(["file"]);
     } finally {
       execFileSync("umount", [run]);

@@ -1,0 +1,36 @@
+import { posix } from "node:path";
+import type { Fact } from "../engine/concern";
+import { decodeField, decodeUtf8 } from "../formats/fstab";
+import { sh } from "../formats/shell";
+
+/**
+ * Mount points through links, sample: `/mnt/link/a\040b /mnt/real/a b`. Both readers follow them: mount(8) of
+ * util-linux 2.38 compares canonical paths last (libmount tab.c, `mnt_table_find_target`), and systemd takes links "as far
+ * as possible" (systemd-fstab-generator(8), 252). What is mounted is where it says, and may not answer.
+ */
+export const fstabLinks: Fact<ReadonlyMap<string, string>> = {
+  key: "fstab links",
+  place: "guest",
+  does: "see where the mount points in /etc/fstab lead",
+  script: sh`[ -e /etc/fstab ] || exit 0
+awk '$1 !~ /^#/ && $2 ~ /^\// { print $2 }' /etc/fstab | sort -u | while IFS= read -r field; do
+  ! is_mounted "$field" || continue
+  path=$(printf "$(printf %s "$field" | sed 's/%/%%/g').")
+  path=${{ text: "${path%.}" }}
+  at=$path rest=''
+  while [ "$at" != / ] && ! [ -e "$at" ] && ! [ -L "$at" ]; do
+    rest=/${{ text: "${at##*/}" }}$rest at=${{ text: "${at%/*}" }}
+    [ -n "$at" ] || at=/
+  done
+  real=$(readlink -f -- "$at") || continue
+  [ "$real$rest" = "$path" ] || printf '%s %s\n' "$field" "$real$rest"
+done`,
+  parse: (_output, bytes) =>
+    new Map(
+      bytes
+        .toString("latin1")
+        .split("\n")
+        .map((line) => line.split(/ (.*)/s))
+        .map(([field = "", real = ""]) => [decodeField(field), posix.normalize(decodeUtf8(real))]),
+    ),
+};
