@@ -7,6 +7,7 @@
  * QEMU 7.2.
  */
 import { isAccessList } from "./access-list";
+import { countOf } from "./count";
 
 /** The three that say whose an entry is. */
 export const ownerAttributes = ["user.virtfs.uid", "user.virtfs.gid", "user.virtfs.mode"] as const;
@@ -136,7 +137,7 @@ export function seenByGuest(host: Status, attributes: ReadonlyMap<string, Buffer
 /** For what a value is none that QEMU writes, whatever else the entry has. */
 export function malformed(name: string, value: Buffer): string | undefined {
   const bytes = attributeBytes.get(name) ?? value.length;
-  if (value.length !== bytes) return `${name} has ${value.length} bytes, not ${bytes}`;
+  if (value.length !== bytes) return `${name} has ${countOf(value.length, "byte")}, not ${bytes}`;
   const isList = (listAttributes as readonly string[]).includes(name);
   return isList && !isAccessList(value) ? `${name} is no access list` : undefined;
 }

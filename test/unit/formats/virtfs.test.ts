@@ -42,6 +42,7 @@ test("a device number in full", () => {
 
 test.each([
   [{ uid: "0102" }, "user.virtfs.uid has 2 bytes, not 4"],
+  [{ uid: "01" }, "user.virtfs.uid has 1 byte, not 4"],
   [{ gid: "" }, "user.virtfs.gid has 0 bytes, not 4"],
   [{ mode: "a48100000000" }, "user.virtfs.mode has 6 bytes, not 4"],
   [{ uid: "ffffffff" }, "user.virtfs.uid is 4294967295, which is no id"],
