@@ -2,7 +2,7 @@ import type { Fact, Facts, Needed, Tool } from "../engine/concern";
 import type { Json } from "../engine/concern";
 import type { Device9p, Domain } from "../formats/domain-xml";
 import type { Mount } from "../formats/mountinfo";
-import { lines, sh } from "../formats/shell";
+import { lines, type Script, sh } from "../formats/shell";
 import { identityFormat } from "../formats/identity";
 import { recordsOnHost } from "../engine/record";
 import { dacBaselabels, type DomainInfo, domainInfo, liveDomain, persistentDomain } from "./domain-facts";
@@ -289,13 +289,24 @@ function groupRightsOf({ path }: DirectoryWant): Fact<number | undefined> {
     does: `read the access list of ${path}`,
     guard: true,
     tools: [attr],
-    script: sh`if [ -d ${path} ]; then getfattr -h --absolute-names -e hex -n system.posix_acl_access -- ${path} 2>/dev/null | grep '^system' || :; fi`,
+    script: sh`if [ -d ${path} ]; then
+${accessList(path)}
+printf '%s\n' "$list"
+fi`,
     parse(output) {
       const entries = /=0x.{8}((?:.{16})+)/.exec(output)?.[1]?.match(/.{16}/g) ?? [];
       const own = entries.find((entry) => entry.startsWith("0400"));
       return own === undefined ? undefined : Number.parseInt(own.slice(4, 6), 16);
     },
   };
+}
+
+/** Sets `$list` to what getfattr says of a directory's access list; empty: it has none, or its file system knows none. */
+function accessList(path: string): Script {
+  return sh`list=$(getfattr -h --absolute-names -e hex -n system.posix_acl_access -- ${path} 2>&1) || case $list in
+  (*': No such attribute' | *': Operation not supported') list='' ;;
+  (*) printf '%s\n' "$list" >&2; exit 1 ;;
+esac`;
 }
 
 /** With libvirt's session daemon QEMU is this user, too. Sample: `1000 1000 4 27`, the groups last. */
@@ -354,7 +365,10 @@ function parentsOf(path: string): Fact<readonly (Entry & { path: string; acl: bo
     script: lines(
       parents.map(
         (parent, index) =>
-          sh`if [ -e ${parent} ]; then printf '%s %s ' ${index} "$(getfattr -h --absolute-names -n system.posix_acl_access -- ${parent} 2>/dev/null | grep -c '^system' || :)"; stat -c ${entryFormat} -- ${parent}; fi`,
+          sh`if [ -e ${parent} ]; then
+${accessList(parent)}
+printf '%s %s ' ${index} ${{ text: '"${list:+list}"' }}; stat -c ${entryFormat} -- ${parent}
+fi`,
       ),
     ),
     parse: (output) =>
@@ -363,7 +377,7 @@ function parentsOf(path: string): Fact<readonly (Entry & { path: string; acl: bo
         .filter((line) => line !== "")
         .map((line) => {
           const [index, acl, ...rest] = line.split(" ");
-          return { ...parseEntry(rest.join(" ")), path: parents[Number(index)] ?? "/", acl: acl !== "0" };
+          return { ...parseEntry(rest.join(" ")), path: parents[Number(index)] ?? "/", acl: acl === "list" };
         }),
   };
 }

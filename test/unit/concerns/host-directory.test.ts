@@ -833,6 +833,27 @@ describe("on a real directory", () => {
       baselabels: noLabels,
     };
   }
+
+  test("its access list and those above are read, and what cannot be read is not none", () => {
+    const path = join(folder, "above/it's");
+    mkdirSync(path, { recursive: true });
+    const { groupRights, parents } = hostDirectory.facts(want({ source: path }));
+    const saying = (says?: string) => (text: string) =>
+      says === undefined
+        ? text
+        : `getfattr() { echo "x: system.posix_acl_access: ${says}" >&2; return 1; }\n${text}`;
+    const lists = (says?: string) => [
+      runFact(groupRights, saying(says)),
+      runFact(parents, saying(says))[0]?.acl,
+    ];
+    expect(lists()).toEqual([undefined, false]);
+    expect(lists("Operation not supported")).toEqual([undefined, false]);
+    execFileSync("setfacl", ["-m", "g::rx,u:7:rwx", path, join(folder, "above")]);
+    expect(lists()).toEqual([5, true]);
+    for (const fact of [groupRights, parents])
+      expect(() => runFact<unknown>(fact, saying("Input/output error"))).toThrow("Input/output error");
+  });
+
   const names = ["plain", "with space", "quote'\"$(id)", "-n", "back\\tslash", "grüße"];
 
   test.each(names)("%j: made, taken, remembered, seen as wanted, given back", (name) => {
