@@ -20,7 +20,7 @@ import { kernelRelease } from "./guest-facts";
 import { type Difference, flagsOf, mountDifferences, wantedFlags } from "./mount-differences";
 import { notReplaceable, type Obstacle, obstacleTo } from "./guest-files";
 import { type Holder, holdersOf, type MountPoint, mountPointOf, mountsAround } from "./mount-facts";
-import { otherRoot, rootInodeOf, type RootSeen } from "./mounted-root";
+import { otherRoot, rootInodeOf, type RootSeen, shutRoot } from "./mounted-root";
 import { guestMounts, hostMounts } from "./mounts";
 import { mountAgainStep, mountStep, removeMade, remountStep, unmountStep } from "./mount-steps";
 
@@ -353,7 +353,9 @@ export const guestMount: Concern<MountWant, MountSeen, MountBefore, typeof resto
       }
       const differences = isAutomount(at) ? [] : differencesOf(want, at, seen);
       const other = isAutomount(at) ? undefined : otherRoot(want, want.mountPoint, seen);
-      if (differences.length === 0 && other === undefined) return asWanted;
+      const shut = isAutomount(at) ? undefined : shutRoot(want.mountPoint, seen);
+      if (differences.length === 0 && other === undefined)
+        return shut === undefined ? asWanted : { state: "unknown", args: {}, notes: [shut] };
       const list = (side: "shown" | "wanted"): string => differences.map((one) => one[side]).join(", ");
       return {
         state: "differs",

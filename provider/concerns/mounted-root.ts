@@ -9,16 +9,16 @@ import { isShareMountedAt } from "./guest-facts";
 /** Whether the root that a guest has mounted is the directory of the host, told by their inode numbers. */
 
 /**
- * The inode number of a mounted share's root, sample: `804063`. Undefined: the share is not mounted, or cannot be looked
- * at. Where QEMU does not answer, the limit of a section ends it.
+ * The inode number of a mounted share's root, sample: `804063`; or why the guest may not look at it, sample: `Permission
+ * denied`. Undefined: the share is not mounted. Where QEMU does not answer, the limit of a section ends it.
  */
 export function rootInodeOf(path: string, tag: string): Fact<string | undefined> {
   return {
     key: `inode of ${path} of ${tag}`,
     place: "guest",
     does: `look at the inode of ${path}`,
-    script: sh`if ${isShareMountedAt(path, tag)}; then stat -c %i -- ${path} 2>/dev/null || :; fi`,
-    parse: (output) => /^\d+$/.exec(output.trim())?.[0],
+    script: sh`if ${isShareMountedAt(path, tag)}; then stat -c %i -- ${path} 2>&1 || :; fi`,
+    parse: (output) => (output.trim() === "" ? undefined : output.trim().replace(/^.*: /s, "")),
   };
 }
 
@@ -59,10 +59,21 @@ export function inodesInGuest(
   return [...new Set([BigInt.asUintN(64, inode + 2n), folded].map(String))];
 }
 
+/** That the guest may not look at its root, in the operator's words; undefined: it may, or does not have it mounted. */
+export function shutRoot(mountPoint: string, { rootInode }: RootSeen): string | undefined {
+  if (rootInode === undefined || isNumber(rootInode)) return undefined;
+  return `the guest cannot look at ${mountPoint}: ${rootInode}`;
+}
+
+function isNumber(rootInode: string): boolean {
+  return /^\d+$/.test(rootInode);
+}
+
 /** How the guest's root is another directory than the host's, in the operator's words; undefined: nothing says that it is. */
 export function otherRoot(share: Shared, mountPoint: string, seen: RootSeen): string | undefined {
   const { rootInode, entry } = seen;
   const wanted = inodesInGuest(share, seen);
-  if (rootInode === undefined || !wanted || wanted.includes(rootInode)) return undefined;
+  if (rootInode === undefined || !isNumber(rootInode) || !wanted || wanted.includes(rootInode))
+    return undefined;
   return `the guest has another directory under the tag ${share.tag} on ${mountPoint}: its inode on the host is ${BigInt(rootInode) - 2n}, and that of ${share.source} is ${entry?.inode ?? ""}; QEMU got it before ${share.source} was made anew, or a device of <qemu:commandline> has the tag`;
 }

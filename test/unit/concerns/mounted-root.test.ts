@@ -77,6 +77,7 @@ test("a mount of another directory differs and waits, whatever gave it; an up wa
     ["804063", "ok"],
     [undefined, "ok"],
     ["804061", "differs"],
+    ["Permission denied", "unknown"],
   ] as const)
     expect(guestMount.drift(want, mountSeen({ rootInode })).state).toBe(state);
 });
@@ -94,6 +95,24 @@ test("the owner of another directory is left as it is", () => {
   const plan = guestOwnership.plan(want, seen("804063"), undefined, true);
   expect(does(plan)).toEqual(["chown /mnt/a to 7 in the guest"]);
   expect(plan.steps[0]?.run.text).toContain("enter_share '/mnt/a' '/mnt/a' 'foobar' 'foobar' '804063");
+});
+
+test("a root that the guest may not look at is told apart from one that is not mounted", () => {
+  const want = guestMount.want(spec);
+  if (!want) throw new Error("not managed");
+  const looks = (said: string) =>
+    runFact(rootInodeOf("/mnt/a", "foobar"), (text) =>
+      text.replace("if is_share", `stat() { ${said}; }\nif : is_share`),
+    );
+  expect(looks("echo 804063")).toBe("804063");
+  const rootInode = looks("echo \"stat: cannot statx '/mnt/a': Permission denied\" >&2; return 1");
+  expect(rootInode).toBe("Permission denied");
+  expect(guestMount.drift(want, mountSeen({ rootInode }))).toEqual({
+    ...{ state: "unknown", args: {}, notes: ["the guest cannot look at /mnt/a: Permission denied"] },
+  });
+  // What this up mends on the host may be why.
+  const plan = guestMount.plan(want, mountSeen({ rootInode }), undefined, true);
+  expect([plan.steps, plan.warnings]).toEqual([[], undefined]);
 });
 
 test("what is not the share's mount is not looked at", () => {
