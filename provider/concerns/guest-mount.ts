@@ -205,15 +205,18 @@ export const guestMount: Concern<MountWant, MountSeen, MountBefore, typeof resto
       }
       const isOnTheWay = (entry: string): boolean =>
         inside.some(({ mountPoint }) => isAtOrBelow(mountPoint, entry));
+      const { empty, unreadable } = seen.mountPoint;
       const isEmpty =
-        seen.mountPoint.empty ||
-        (inside.length > 0 && seen.mountPoint.entries?.every((entry) => isOnTheWay(entry)) === true);
+        empty || (inside.length > 0 && seen.mountPoint.entries?.every((entry) => isOnTheWay(entry)) === true);
       if (!at && !isEmpty && before === undefined) {
         return {
           refuse: [
             {
               code: "mountPointNotEmpty",
-              what: `${want.mountPoint} has files in it, which the share would hide`,
+              what:
+                unreadable === undefined
+                  ? `${want.mountPoint} has files in it, which the share would hide`
+                  : `${want.mountPoint} cannot be listed in the guest: ${unreadable}; what is in it the share would hide`,
               remedy: "move them away, or choose another mount point",
             },
           ],

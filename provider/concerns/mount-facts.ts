@@ -1,8 +1,9 @@
 import { posix } from "node:path";
 import type { Fact } from "../engine/concern";
-import { type Script, sh } from "../formats/shell";
+import { lines, type Script, sh } from "../formats/shell";
 import { mountPointInMountinfo } from "../formats/mountinfo";
 import { isMountedAt } from "./guest-facts";
+import { without, withoutMounts } from "./tree-mounts";
 
 /** What stands at a mount point in the guest, and who uses it. */
 
@@ -10,6 +11,8 @@ import { isMountedAt } from "./guest-facts";
 export interface MountPoint {
   readonly kind: "missing" | "directory" | "other";
   readonly empty: boolean;
+  /** Why nobody can tell what is in it, sample: `Permission denied`. */
+  readonly unreadable?: string;
   /** What is in it, to any depth but in no other file system, as far as twenty. */
   readonly entries?: readonly string[];
   /** The first directory of the path that is not there. */
@@ -39,18 +42,21 @@ up() { at=$${{ text: "{at%/*}" }}; [ -n "$at" ] || at=/; }
 while [ "$at" != / ] && ! [ -e "$at" ] && ! [ -L "$at" ]; do missing=$at; up; done
 if [ -n "$missing" ]; then printf 'missing empty %s\n' "$missing"
 elif [ -L "$at" ] || ! [ -d "$at" ]; then echo other full; up
-elif [ -n "$(ls -A -- "$at" | head -n 1)" ]; then echo directory full; full=1
-else echo directory empty
+elif [ -n "$(ls -A -- "$at" 2>/dev/null | head -n 1)" ]; then echo directory full; full=1
+elif said=$(ls -A -- "$at" 2>&1); then echo directory empty
+else printf 'directory unreadable %s\n' ${{ text: '"${said##*: }"' }}
 fi
 printf '%s\n' "$at" "$(readlink -f -- "$at")"
-[ -z "$full" ] || find "$at" -xdev -mindepth 1 2>/dev/null | head -n 20`,
+[ -n "$full" ] || exit 0
+${withoutMounts(path, lines([without(sh`printf '%s\n' "$mounts"`, path, sh`-print`), sh`find ${path} -xdev -mindepth 1 "$@" -print 2>/dev/null | head -n 20`]))}`,
     parse: (output) => {
       const [first = "", at = "", real = "", ...entries] = output.replace(/\n$/, "").split("\n");
-      const [kind, fill, ...missing] = first.split(" ");
+      const [kind, fill, ...rest] = first.split(" ");
       return {
         kind: kind as MountPoint["kind"],
         empty: fill === "empty",
-        firstMissing: missing.length > 0 ? missing.join(" ") : undefined,
+        ...(fill === "unreadable" ? { unreadable: rest.join(" ") } : {}),
+        firstMissing: kind === "missing" ? rest.join(" ") : undefined,
         // Of the part that is there, and the rest as it was asked for.
         realPath: posix.join(real, path.slice(at.length)),
         ...(entries.length === 0 ? {} : { entries }),

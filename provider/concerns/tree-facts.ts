@@ -165,12 +165,12 @@ walked() {
 }
 shut=''
 program=${counting}
-${whole ? sh`set --` : without(sh`printf '%s\n' "$mounts"`, ".", `d 755 0 0 1 mount %d\\n`)}
+${whole ? sh`set --` : without(sh`printf '%s\n' "$mounts"`, ".", sh`-printf 'd 755 0 0 1 mount %d\n'`)}
 walked find . ${within} "$@" '(' -type f -printf 'f %m %U %G %n %D %d\n' -o -type l -name ${tooLongForMapping} -printf 'o %m %U %G 1 %D %d\n' -o -printf '%y %m %U %G 1 %D %d\n' ')'
 sums=$counted counted=''
 case $sums in (*named*)
   program=${naming}
-  ${whole ? sh`:` : without(sh`printf '%s\n' "$mounts"`, ".", `d 755 1 %i mount %P\\0`)}
+  ${whole ? sh`:` : without(sh`printf '%s\n' "$mounts"`, ".", sh`-printf 'd 755 1 %i mount %P\0'`)}
   walked find . ${within} "$@" '(' -type f -o -type d ')' -printf '%y %m %n %i %D %P\0';;
 esac
 printf '%s\n' "$sums" "$counted" | sed '/^user /d; /^said /d; /^named/d; /^!$/d'

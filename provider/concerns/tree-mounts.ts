@@ -30,13 +30,13 @@ END {
 
 /**
  * Sets "$@" to what find(1) is given first so that it stays out of them: out of what `mounts` prints, in a tree that it walks
- * as `start`. `told`: its -printf for each.
+ * as `start`. `told`: what it does with each.
  */
-export function without(mounts: Script, start: string, told = ""): Script {
+export function without(mounts: Script, start: string, told = sh``): Script {
   return sh`set -f --
 IFS='
 '
-for one in $(${mounts}); do set -- "$@" -path ${start.replace(/[[\]*?\\]/g, "\\$&")}/"$one" -prune -printf ${told} -o; done
+for one in $(${mounts}); do set -- "$@" -path ${start.replace(/[[\]*?\\]/g, "\\$&")}/"$one" -prune ${told} -o; done
 unset IFS
 set +f`;
 }

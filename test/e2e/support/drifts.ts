@@ -47,7 +47,7 @@ const directory: readonly Drifted[] = [
       /warning: share: directory\.mode is "0700" \(directory\)/,
       /warning: share: the guest cannot look at \/mnt\/share: .*Permission denied/,
     ],
-    layers: { directory: "differs", guestOwnership: "unknown" },
+    layers: { directory: "differs", mount: "unknown", guestOwnership: "unknown" },
     stored: { inputs: { directory: { owner: "root", group: "root", mode: "0700" } } },
   },
 ];

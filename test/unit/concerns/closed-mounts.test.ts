@@ -2,6 +2,7 @@ import { denialsAt } from "../../../provider/concerns/denials";
 import { directoryFacts, type DirectorySeen } from "../../../provider/concerns/directory-facts";
 import { hostDirectory } from "../../../provider/concerns/host-directory";
 import { nameOf } from "../../../provider/concerns/ledger";
+import { mountPointOf } from "../../../provider/concerns/mount-facts";
 import { movedDirectory } from "../../../provider/concerns/moved-directory";
 import { labelsOf } from "../../../provider/concerns/selinux-facts";
 import { treeIn } from "../../../provider/concerns/tree-facts";
@@ -117,6 +118,16 @@ tried("a denial beside them is found", async () => {
       .replace("dmesg", `cat ${scratch.folder}/log`)
       .replace("/var/log/audit/audit.log", `${scratch.folder}/audit`);
   expect(quickly(() => runFact(denialsAt(scratch.path), inFolder))).toEqual([line]);
+});
+
+tried("what is beside them in a mount point is listed, and they are named", async () => {
+  scratch.bash("rmdir tree/de*; mkdir tree/dead; touch tree/sub/own/below");
+  await mounts.ofUser(`${scratch.path}/sub/own`);
+  await mounts.dead(`${scratch.path}/dead`);
+  const { entries } = quickly(() => runFact(mountPointOf(scratch.path), records));
+  expect([...(entries ?? [])].sort()).toEqual(
+    ["a", "dead", "link", "sub", "sub/b", "sub/own"].map((name) => `${scratch.path}/${name}`),
+  );
 });
 
 /** What is seen of the directory itself, with a domain. */

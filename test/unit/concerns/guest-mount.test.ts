@@ -154,6 +154,13 @@ describe("plan", () => {
     [
       "mountPointNotEmpty",
       seenOf([], {
+        mountPoint: { ...missing, kind: "directory", empty: false, unreadable: "Permission denied" },
+      }),
+      "/mnt/a cannot be listed in the guest: Permission denied; what is in it the share would hide",
+    ],
+    [
+      "mountPointNotEmpty",
+      seenOf([], {
         mountPoint: { kind: "directory", empty: false, firstMissing: undefined, realPath: "/mnt/a" },
       }),
       "/mnt/a has files in it, which the share would hide",

@@ -163,6 +163,15 @@ describe("mountPointOf", () => {
     expect(runFact(mountPointOf(join(folder, "real"))).entries).toHaveLength(20);
   });
 
+  test("what cannot be listed is not empty", () => {
+    const says = "ls: cannot open directory '/mnt/a': Permission denied";
+    const refused = (text: string): string => `ls() { echo "${says}" >&2; return 2; }\n${text}`;
+    expect(runFact(mountPointOf(join(folder, "real")), refused)).toEqual({
+      ...{ kind: "directory", empty: false, unreadable: "Permission denied" },
+      ...{ firstMissing: undefined, realPath: join(folder, "real") },
+    });
+  });
+
   test("a link to nothing above it leads to what is not there", () => {
     expect(runFact(mountPointOf(join(folder, "dangling/new"))).realPath).not.toContain("dangling");
   });
