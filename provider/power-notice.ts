@@ -1,3 +1,4 @@
+import { deviceArguments } from "./concerns/domain-device";
 import { clears, type Power } from "./concerns/domain-power";
 import { canonicalText, formerIn, type Properties } from "./state";
 import { unknownValue } from "./spec";
@@ -6,18 +7,6 @@ import { unknownValue } from "./spec";
  * What a preview says of the guest's power, which Pulumi's own output cannot: by state and program alone, for a preview
  * looks at no machine. So it says "may". Pure.
  */
-
-/** The arguments that the device is made of (`wantedDevice`): a running QEMU gets another only by a power cycle. */
-export const deviceArguments = [
-  "source",
-  "tag",
-  "accessMode",
-  "readOnly",
-  "multidevs",
-  "fileMode",
-  "directoryMode",
-  "model",
-] as const;
 
 /** Of a share that is new. Undefined: its `power` allows nothing. */
 export function createNotice(args: Properties): string | undefined {

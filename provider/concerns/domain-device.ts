@@ -201,6 +201,18 @@ export const domainDevice: Concern<
   },
 };
 
+/** The arguments that the device is made of ({@link wantedDevice}): a running QEMU gets another only by a power cycle. */
+export const deviceArguments = [
+  "source",
+  "tag",
+  "accessMode",
+  "readOnly",
+  "multidevs",
+  "fileMode",
+  "directoryMode",
+  "model",
+] as const;
+
 /** The device that a spec asks for. */
 export function wantedDevice(spec: {
   readonly source: string;
@@ -354,17 +366,8 @@ function detach(xml: string): Script {
 
 /** What the machine has where it differs, by argument. */
 function differences(want: Device9p, now: Device9p): Record<string, Json> {
-  const names = [
-    "source",
-    "accessMode",
-    "readOnly",
-    "multidevs",
-    "fileMode",
-    "directoryMode",
-    "model",
-  ] as const;
   return Object.fromEntries(
-    names.filter((name) => want[name] !== now[name]).map((name) => [name, now[name] ?? null]),
+    deviceArguments.filter((name) => want[name] !== now[name]).map((name) => [name, now[name] ?? null]),
   );
 }
 

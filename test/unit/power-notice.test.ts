@@ -1,5 +1,5 @@
-import { wantedDevice } from "../../provider/concerns/domain-device";
-import { createNotice, deviceArguments, replaceNotice, updateNotice } from "../../provider/power-notice";
+import { deviceArguments, wantedDevice } from "../../provider/concerns/domain-device";
+import { createNotice, replaceNotice, updateNotice } from "../../provider/power-notice";
 import { unknownValue } from "../../provider/spec";
 import type { Properties } from "../../provider/state";
 import { specOf } from "./sample";

@@ -1,4 +1,4 @@
-import { domainDevice, wantedDevice } from "../../../provider/concerns/domain-device";
+import { deviceArguments, domainDevice, wantedDevice } from "../../../provider/concerns/domain-device";
 import { type Device9p, formatDevice9p, plainPath } from "../../../provider/formats/domain-xml";
 import { escapeAttribute } from "../../../provider/formats/xml-element";
 import { device, domainOf, info, specOf } from "../sample";
@@ -249,6 +249,11 @@ test.each<[string, Seen, object]>([
   ],
 ])("drift: %s", (_, seen, expected) => {
   expect(domainDevice.drift(want, seen)).toEqual(expected);
+});
+
+test.each(deviceArguments.filter((name) => name !== "tag"))("drift: %s alone", (name) => {
+  const value = name === "readOnly" ? true : "other";
+  expect(domainDevice.drift(want, seenOf([{ ...device, [name]: value }])).args).toEqual({ [name]: value });
 });
 
 test("drift: a mode that is there no more is null", () => {
