@@ -74,13 +74,16 @@ settle() {
   mark end "$name" "$status${"${late:+ $late}"}"
 }
 is_late() { which=''; read -r which < "$work/late"; [ "$which" = "$section" ]; }
+# Waits a fifth of a second, of which $turns counts; a whole one where sleep(1) takes no fractions (POSIX.1-2017 knows none)
+doze() {
+  if sleep 0.2 2>/dev/null; then turns=$((turns + 1)); else sleep 1 && turns=$((turns + 5)); fi
+}
 verdict() {
   read -r which < "$work/late"
   whose='' turns=0
   # One that came too late to be waited for may still be there.
-  until { read -r whose ending < "$work/verdict"; [ "$whose" = "$which" ]; } || [ $turns -ge 10 ]; do
-    sleep 1 || break
-    turns=$((turns + 1))
+  until { read -r whose ending < "$work/verdict"; [ "$whose" = "$which" ]; } || [ $turns -ge 50 ]; do
+    doze || break
   done
   if [ "$which" = "$section" ] && [ "$status" -ne 0 ]; then
     # How it ended and after how many seconds, then what is left of it.
@@ -134,9 +137,7 @@ end_section() {
     for entry in $tree; do ! seen "${"${entry%%:*}"}" || [ "$began" != "${"${entry#*:}"}" ] || kill -$signal "${"${entry%%:*}"}"; done
     turns=0
     while left && [ $turns -lt 10 ]; do
-      # Not every sleep(1) takes fractions: POSIX.1-2017 knows whole seconds alone.
-      sleep 0.2 2>/dev/null || { sleep 1; turns=$((turns + 4)); }
-      turns=$((turns + 1))
+      doze
     done
   done
   verdict="$section ended $limit"

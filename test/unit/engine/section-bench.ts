@@ -1,0 +1,69 @@
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { Fact, Step } from "../../../provider/engine/concern";
+import type { Machine } from "../../../provider/engine/asks";
+import { takeLock } from "../../../provider/engine/machine-lock";
+import { type Script, sh } from "../../../provider/formats/shell";
+import type { Transport } from "../../../provider/transport/transport";
+import { shellTransport } from "../shell-transport";
+
+/** What the tests of sections have in common: scripts in a real shell, in a fresh folder for each test. */
+
+export let folder: string;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "virtio9p-section-"));
+  mkdirSync(join(folder, "run"));
+});
+afterEach(() => {
+  rmSync(folder, { recursive: true });
+});
+
+export const machineOf = (transport: Transport, idleMs = 1000): Machine => ({
+  place: "host",
+  transport,
+  prelude: sh`folder=${folder} records=${folder}/records`,
+  lock: takeLock(sh`"$folder/lock"`, 1),
+  programs: ["flock", "sha256sum"],
+  idleMs,
+  key: folder,
+  scope: { key: "", enter: sh`:`, beforeWrite: sh`:` },
+  most: Infinity,
+});
+export const fact = (key: string, script: Script, more: Partial<Fact<unknown>> = {}): Fact<unknown> => ({
+  key,
+  place: "host",
+  does: `look at ${key}`,
+  script,
+  parse: (output) => output,
+  ...more,
+});
+export const factsOf = (...facts: readonly Fact<unknown>[]) => new Map(facts.map((one) => [one.key, one]));
+export const step = (does: string, run: Script, undo?: Script): Step => ({
+  does,
+  run,
+  ...(undo ? { undo } : {}),
+});
+/** What is left running of a script, by a word of its command line. */
+export const running = (word: string): string[] =>
+  readdirSync("/proc")
+    .filter((name) => /^\d+$/.test(name))
+    .filter((pid) => {
+      try {
+        return readFileSync(`/proc/${pid}/cmdline`, "latin1").split("\0").includes(word);
+      } catch {
+        return false;
+      }
+    });
+/** Other tests' scripts have their folders in /run meanwhile. */
+export const here = (shell: string): Transport =>
+  shellTransport(shell, (text) => text.replace("for folder in /run ", `for folder in ${folder}/run `));
+export const leftovers = (): string[] => readdirSync(join(folder, "run"));
+export const timedOut = (does: string, how = "was ended"): object => ({
+  code: "commandTimedOut",
+  what: expect.stringMatching(
+    new RegExp(`^"${does}" gave no sign of progress for \\d+ s, and ${how}`),
+  ) as string,
+  tried: does,
+  remedy: expect.stringContaining("timeouts.commandMs") as string,
+});
