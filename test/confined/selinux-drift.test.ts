@@ -59,6 +59,13 @@ semanage fcontext -a -t httpd_sys_content_t '/srv/shared/web/logs(/.*)?'`);
     expect(await inGuest("cat /mnt/shared/file")).toBe("secret\nstatus 0\n");
   });
 
+  it("a label that somebody changed is refused to the guest, named, and repaired", async () => {
+    await host.sh(`chcon -t user_home_t ${source}/file`);
+    expect(await inGuest("cat /mnt/shared/file")).toMatch(/Permission denied/);
+    expect((await stack.must("up", ["--refresh"])).stdout).toMatch(/1 of \S*:user_home_t:s0/);
+    expect(await inGuest("cat /mnt/shared/file")).toBe("secret\nstatus 0\n");
+  });
+
   it("refresh sees a rule that was changed or taken out, and up repairs it", async () => {
     await host.sh(`semanage fcontext -m -t var_t ${rule}`);
     expect((await stack.must("refresh")).stdout).toMatch(

@@ -5,7 +5,10 @@ import { output } from "./support/run";
 import { Stack } from "./support/stack";
 import { via } from "./support/via";
 
-/** The whole life of one share, the seed's own, in a guest with systemd, by the real engine. */
+/**
+ * The whole life of one share in a guest with systemd, by the real engine. Every commit is tested with it: what changes
+ * on the way is in systemd-changes.test.ts.
+ */
 describe("a share in a guest with systemd", () => {
   // The ways run beside each other.
   const guest = new Guest(`first-${via}`, "systemd");
@@ -13,7 +16,7 @@ describe("a share in a guest with systemd", () => {
   const shell = new CountedShell();
   const base = `/srv/${guest.domain}`;
   const source = `${base}/foo/bar`;
-  const seed = {
+  const share = {
     source,
     tag: "foobar",
     domain: guest.domain,
@@ -34,7 +37,7 @@ describe("a share in a guest with systemd", () => {
     mkdirSync(source, { recursive: true, mode: 0o755 });
     await Promise.all([stack.open(), guest.boot()]);
     before = await machine();
-    stack.declare({ foobar: seed });
+    stack.declare({ foobar: share });
   });
 
   afterAll(async () => {
@@ -85,45 +88,6 @@ describe("a share in a guest with systemd", () => {
     expect(await directory(source)).toContain(
       "user.virtfs.gid=0x00000000\nuser.virtfs.mode=0xe8410000\nuser.virtfs.uid=0x00000000",
     );
-  });
-
-  it("mounts with the seed's line to the letter, when three options are given", async () => {
-    stack.declare({
-      foobar: {
-        ...seed,
-        guest: { mountPoint: "/mnt/foobar", options: { nofail: false, nodev: false, msizeBytes: 0 } },
-      },
-    });
-    await stack.must("up");
-    expect(await guest.sh("grep foobar /etc/fstab")).toBe(
-      "foobar    /mnt/foobar    9p   trans=virtio,version=9p2000.L,_netdev 0 0\n",
-    );
-    // The kernel shows msize only where it is not its own.
-    expect((await stack.share("foobar"))["mountOptions"]).not.toMatch(/nodev|msize/);
-    stack.declare({ foobar: seed });
-    await stack.must("up");
-  });
-
-  it("names what drifted, by exit code 7, and repairs it", async () => {
-    await output("chown", ["root:root", source]);
-    await guest.sh("sed -i s/nofail,// /etc/fstab");
-    const preview = await stack.pulumi("preview", ["--refresh", "--expect-no-changes", "--diff"]);
-    expect(preview.code).toBe(7);
-    expect(preview.stdout + preview.stderr).toMatch(/directory\.owner is "root"/);
-    expect(preview.stdout + preview.stderr).toMatch(
-      /fstab has "foobar {4}\/mnt\/foobar {4}9p {3}trans=virtio,version=9p2000\.L,_netdev,nodev/,
-    );
-    const refresh = await stack.pulumi("refresh", ["--preview-only", "--expect-no-changes"]);
-    expect(refresh.code).toBe(7);
-    await stack.must("refresh");
-    expect(await stack.share("foobar")).toMatchObject({
-      layers: { directory: "differs", fstab: "differs", device: "ok" },
-      inputs: { directory: { owner: "root", group: "root" } },
-    });
-    await stack.must("up");
-    expect(await output("stat", ["-c", "%u:%g", source])).toBe("64055:64055\n");
-    expect(await guest.sh("grep -c nofail /etc/fstab")).toBe("1\n");
-    await stack.must("preview", ["--refresh", "--expect-no-changes"]);
   });
 
   it("mounts at the guest's own boot", async () => {

@@ -95,7 +95,7 @@ domain_xml() {
     <type arch='x86_64' machine='q35'>hvm</type>
     <kernel>$images/kernel</kernel>
     <initrd>$images/ramdisk</initrd>
-    <cmdline>console=ttyS0 quiet loglevel=3 root=/dev/vda rw mitigations=off random.trust_cpu=on tsc=reliable no_timer_check net.ifnames=0$wants</cmdline>
+    <cmdline>console=ttyS0 quiet loglevel=3 root=/dev/vda rw mitigations=off random.trust_cpu=on tsc=reliable no_timer_check init_on_alloc=0 cryptomgr.notests=1 net.ifnames=0$wants</cmdline>
   </os>
   <features><acpi/><apic/>$translations</features>
   $cpu

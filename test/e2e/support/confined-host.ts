@@ -112,7 +112,7 @@ export class ConfinedHost {
     <type arch='x86_64' machine='q35'>hvm</type>
     <kernel>${small}/kernel</kernel>
     <initrd>${small}/ramdisk</initrd>
-    <cmdline>console=ttyS0 quiet root=/dev/vda rw mitigations=off random.trust_cpu=on tsc=reliable no_timer_check audit=0 net.ifnames=0</cmdline>
+    <cmdline>console=ttyS0 quiet root=/dev/vda rw mitigations=off random.trust_cpu=on tsc=reliable no_timer_check init_on_alloc=0 cryptomgr.notests=1 lsm= audit=0 net.ifnames=0</cmdline>
   </os>
   <features><acpi/><apic/></features>
   <cpu mode='custom' match='exact' check='none'><model fallback='forbid'>Nehalem</model><feature policy='require' name='rdrand'/></cpu>
