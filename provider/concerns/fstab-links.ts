@@ -12,14 +12,19 @@ export const fstabLinks: Fact<ReadonlyMap<string, string>> = {
   key: "fstab links",
   place: "guest",
   does: "see where the mount points in /etc/fstab lead",
+  // No process for a line whose path has no link in it: there may be many lines.
   script: sh`[ -e /etc/fstab ] || exit 0
+mounted=$(awk '{ print $5 }' /proc/self/mountinfo)
 awk '$1 !~ /^#/ && $2 ~ /^\// { print $2 }' /etc/fstab | sort -u | while IFS= read -r field; do
-  ! is_mounted "$field" || continue
-  path=$(printf "$(printf %s "$field" | sed 's/%/%%/g').")
-  path=${{ text: "${path%.}" }}
+  case ${"\n"}$mounted${"\n"} in *${"\n"}"$field"${"\n"}*) continue;; esac
+  path=$field
+  case $field in *[\\%]*) path=$(printf "$(printf %s "$field" | sed 's/%/%%/g').") && path=$${{ text: "{path%.}" }};; esac
+  at=$path
+  until [ -L "$at" ] || [ -z "$at" ]; do at=$${{ text: "{at%/*}" }}; done
+  [ -n "$at" ] || continue
   at=$path rest=''
   while [ "$at" != / ] && ! [ -e "$at" ] && ! [ -L "$at" ]; do
-    rest=/${{ text: "${at##*/}" }}$rest at=${{ text: "${at%/*}" }}
+    rest=/$${{ text: "{at##*/}" }}$rest at=$${{ text: "{at%/*}" }}
     [ -n "$at" ] || at=/
   done
   real=$(readlink -f -- "$at") || continue
