@@ -16,7 +16,7 @@ describe("a directory that two domains have", () => {
   beforeAll(async () => {
     rmSync(base, { recursive: true, force: true });
     mkdirSync(`${source}/child/grandchild`, { recursive: true });
-    for (const name of ["bound", "bound-child"]) mkdirSync(`${base}/${name}`);
+    for (const name of ["bound", "bound-child", "apart"]) mkdirSync(`${base}/${name}`);
     await output("chown", ["-R", "64055:64055", source]);
     await output("mount", ["--bind", source, `${base}/bound`]);
     await output("mount", ["--bind", `${source}/child`, `${base}/bound-child`]);
@@ -88,11 +88,11 @@ describe("a directory that two domains have", () => {
 
   it("has a tag of its own: one that the domain's QEMU has by its arguments is taken", async () => {
     await other.define("", onCommandLine(`${base}/link`, "tree"));
-    stack.declare({ share: { source: `${source}/child`, domain: "v9p-writer-other", tag: "tree" } });
+    stack.declare({ share: { source: `${base}/apart`, domain: "v9p-writer-other", tag: "tree" } });
     const { stdout } = await stack.pulumi("up");
     expect(stdout).toMatch(/a 9p device on QEMU's command line .*\[tagTaken\]/);
     await other.define("");
-    expect(await records(`${source}/child`)).toEqual([]);
+    expect(await records(`${base}/apart`)).toEqual([]);
   });
 
   it("is refused to two shares of one program that come at the same time, each naming the other", async () => {
