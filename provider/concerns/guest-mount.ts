@@ -356,7 +356,7 @@ export const guestMount: Concern<MountWant, MountSeen, MountBefore, typeof resto
       }
       const differences = isAutomount(at) ? [] : differencesOf(want, at, seen);
       const other = isAutomount(at) ? undefined : otherRoot(want, want.mountPoint, seen);
-      const shut = isAutomount(at) ? undefined : shutRoot(want.mountPoint, seen);
+      const shut = isAutomount(at) || isOneUsers(at) ? undefined : shutRoot(want.mountPoint, seen);
       if (differences.length === 0 && other === undefined)
         return shut === undefined ? asWanted : { state: "unknown", args: {}, notes: [shut] };
       const list = (side: "shown" | "wanted"): string => differences.map((one) => one[side]).join(", ");
@@ -415,6 +415,11 @@ function isFormer(mount: Mount, want: MountWant, live: Domain | undefined): bool
 
 function isAutomount(mount: Mount): boolean {
   return mount.type === "autofs";
+}
+
+/** By `access=1000` the kernel lets that user alone look at it, and root not (fs/9p/fid.c, Linux 6.1). */
+function isOneUsers({ superOptions }: Mount): boolean {
+  return superOptions.some((option) => /^access=[1-9]\d*$/.test(option));
 }
 
 /** Whether an automount lies at a path, with the share on it or not. */

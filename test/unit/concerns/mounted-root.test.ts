@@ -110,6 +110,14 @@ test("a root that the guest may not look at is told apart from one that is not m
   expect(guestMount.drift(want, mountSeen({ rootInode }))).toEqual({
     ...{ state: "unknown", args: {}, notes: ["the guest cannot look at /mnt/a: Permission denied"] },
   });
+  // By the option access=1000 it is that user's alone.
+  const alone = guestMount.want(
+    specOf({ guest: { mountPoint: "/mnt/a", owner: 7, options: { access: "1000" } } }),
+  );
+  const own = parseMountinfo(
+    "36 1 0:45 / /mnt/a rw,nodev,relatime - 9p foobar rw,access=1000,msize=131072,trans=virtio\n",
+  );
+  expect(alone && guestMount.drift(alone, { ...mountSeen({ rootInode }), mounts: own }).state).toBe("ok");
   // What this up mends on the host may be why.
   const plan = guestMount.plan(want, mountSeen({ rootInode }), undefined, true);
   expect([plan.steps, plan.warnings]).toEqual([[], undefined]);
