@@ -2,7 +2,8 @@ import { existsSync, rmSync } from "node:fs";
 import { spawnSync } from "node:child_process";
 import { providerText } from "../../provider/share";
 import { unknownValue } from "../../provider/spec";
-import { CallFailure, checkout, packedInstall, type Properties, ProviderProcess } from "./provider-process";
+import { packedInstall } from "../packed-install";
+import { CallFailure, checkout, type Properties, ProviderProcess } from "./provider-process";
 
 const uuid = "00000000-0000-4000-8000-00000000000a";
 const least = { source: "/foo/bar", domain: "no-such-domain-9", tag: "foobar", __provider: providerText };
@@ -22,8 +23,8 @@ const ownRecords = (): string =>
   spawnSync("grep", ["-rlsF", "-e", folder, "-e", uuid, "/var/lib/virtio9p"], { encoding: "utf8" }).stdout;
 
 let folder: string;
-beforeAll(() => {
-  folder = packedInstall();
+beforeAll(async () => {
+  folder = await packedInstall();
 }, 120_000);
 afterAll(() => {
   rmSync(folder, { recursive: true });

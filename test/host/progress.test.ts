@@ -2,7 +2,8 @@ import { rmSync } from "node:fs";
 import { providerText } from "../../provider/share";
 import { Engine, silence } from "./engine";
 import { FakeLibvirt, uuid } from "./fake-libvirt";
-import { type CallFailure, packedInstall, type Properties, ProviderProcess } from "./provider-process";
+import { packedInstall } from "../packed-install";
+import { type CallFailure, type Properties, ProviderProcess } from "./provider-process";
 
 /** What the real provider process tells the engine that started it. */
 
@@ -10,8 +11,8 @@ const urn = "urn:pulumi:lab::e2e::pulumi-nodejs:dynamic/virtio9p:Virtio9pShare::
 const off = "web1 is off";
 
 let folder: string;
-beforeAll(() => {
-  folder = packedInstall();
+beforeAll(async () => {
+  folder = await packedInstall();
 }, 120_000);
 afterAll(() => {
   rmSync(folder, { recursive: true });

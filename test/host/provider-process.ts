@@ -1,7 +1,5 @@
-import { type ChildProcess, execFileSync, spawn } from "node:child_process";
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { type ChildProcess, spawn } from "node:child_process";
+import { resolve } from "node:path";
 import { createInterface } from "node:readline";
 import * as grpc from "@grpc/grpc-js";
 import { ResourceProviderClient } from "@pulumi/pulumi/proto/provider_grpc_pb";
@@ -23,39 +21,6 @@ export class CallFailure extends Error {
 }
 
 export const checkout = resolve(__dirname, "../..");
-
-/**
- * A directory with this package in its node_modules as npm would install it: the files of `npm pack`,
- * and the dependencies of the checkout beside it. Nothing of the checkout's own sources is reachable.
- */
-export function packedInstall(): string {
-  const folder = mkdtempSync(join(tmpdir(), "virtio9p-host-"));
-  const modules = join(folder, "node_modules");
-  mkdirSync(modules);
-  // Built apart from dist/, which another test may be reading or writing.
-  const source = join(folder, "source");
-  mkdirSync(source);
-  for (const name of ["package.json", "tsconfig.json", "tsconfig.build.json", "provider", "docs"]) {
-    if (existsSync(join(checkout, name)))
-      cpSync(join(checkout, name), join(source, name), { recursive: true });
-  }
-  symlinkSync(join(checkout, "node_modules"), join(source, "node_modules"));
-  const tsc = join(checkout, "node_modules/typescript/bin/tsc");
-  execFileSync(process.execPath, [tsc, "-p", "tsconfig.build.json"], { cwd: source });
-  execFileSync("npm", ["pack", "--silent", "--ignore-scripts", "--pack-destination", folder], {
-    cwd: source,
-  });
-  rmSync(source, { recursive: true });
-  const [tarball = ""] = readdirSync(folder).filter((name) => name.endsWith(".tgz"));
-  execFileSync("tar", ["-xzf", join(folder, tarball), "-C", modules]);
-  execFileSync("mv", [join(modules, "package"), join(modules, "pulumi-virtio9p")]);
-  for (const name of readdirSync(join(checkout, "node_modules"))) {
-    if (!existsSync(join(modules, name))) {
-      symlinkSync(join(checkout, "node_modules", name), join(modules, name));
-    }
-  }
-  return folder;
-}
 
 /** Pulumi's own process for dynamic providers, as the engine starts it, and its calls. */
 export class ProviderProcess {

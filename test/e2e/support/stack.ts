@@ -1,16 +1,7 @@
-import {
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readlinkSync,
-  renameSync,
-  rmSync,
-  statSync,
-  symlinkSync,
-  writeFileSync,
-} from "node:fs";
+import { mkdirSync, mkdtempSync, readlinkSync, rmSync, writeFileSync } from "node:fs";
 import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
+import { installInto } from "../../packed-install";
 import { lab, root } from "./lab";
 import { type Ended, output, run, type RunOptions } from "./run";
 import { interpose, withWays } from "./via";
@@ -33,7 +24,7 @@ export class Stack {
   #env: NodeJS.ProcessEnv = {};
 
   async open(): Promise<void> {
-    const [packed] = await Promise.all([pack(this.folder), lab("build", "pulumi")]);
+    await Promise.all([installInto(this.folder), lab("build", "pulumi")]);
     const exports = await lab("env");
     const path =
       /export PATH=(.*)/
@@ -41,7 +32,6 @@ export class Stack {
         ?.replace(/^['"]|['"]$/g, "")
         .split(":")[0] ?? "";
     mkdirSync(join(this.folder, "state"));
-    installInto(this.folder, packed);
     writeFileSync(
       join(this.folder, "Pulumi.yaml"),
       "name: e2e\nruntime:\n  name: nodejs\n  options:\n    typescript: false\n",
@@ -165,33 +155,4 @@ export class Stack {
 function diagnosticsFirst({ stdout, stderr }: Ended): string {
   const at = stdout.indexOf("Diagnostics:");
   return at === -1 ? stdout + stderr : `${stdout.slice(at)}${stderr}\n${stdout.slice(0, at)}`;
-}
-
-/** The package as it is published, unpacked in `folder`. */
-async function pack(folder: string): Promise<string> {
-  refuseStaleBuild();
-  const packed = await output("npm", ["pack", "--silent", "--ignore-scripts", "--pack-destination", folder], {
-    cwd: root,
-  });
-  await output("tar", ["-xzf", join(folder, packed.trim()), "-C", folder]);
-  return join(folder, "package");
-}
-
-/** What is packed is the build: one that is older than its source would be tested in its place. */
-function refuseStaleBuild(): void {
-  const built = statSync(join(root, "dist/index.js"), { throwIfNoEntry: false })?.mtimeMs ?? 0;
-  const newer = readdirSync(join(root, "provider"), { recursive: true, encoding: "utf8" }).find(
-    (name) => name.endsWith(".ts") && statSync(join(root, "provider", name)).mtimeMs > built,
-  );
-  if (newer !== undefined) throw new Error(`provider/${newer} is newer than the build: npm run build`);
-}
-
-/** node_modules with the packed package itself, and links to what it and the program depend on. */
-function installInto(folder: string, packed: string): void {
-  const modules = join(folder, "node_modules");
-  mkdirSync(modules);
-  for (const name of readdirSync(join(root, "node_modules")).filter((entry) => !entry.startsWith("."))) {
-    symlinkSync(join(root, "node_modules", name), join(modules, name));
-  }
-  renameSync(packed, join(modules, "pulumi-virtio9p"));
 }
