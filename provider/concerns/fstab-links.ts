@@ -35,6 +35,7 @@ done`,
       bytes
         .toString("latin1")
         .split("\n")
+        .filter((line) => line !== "")
         .map((line) => line.split(/ (.*)/s))
         .map(([field = "", real = ""]) => [decodeField(field), posix.normalize(decodeUtf8(real))]),
     ),

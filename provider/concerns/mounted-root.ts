@@ -41,8 +41,9 @@ interface Shared {
  * The inode numbers that the root of a share can have in the guest; undefined: the host's number says nothing of it.
  *
  * QEMU gives the number of the host as the path of the qid, unless `multidevs` is `remap` (`stat_to_qid` of
- * hw/9pfs/9p.c, QEMU 4.2 to 9.2). Linux adds 2 to it, and where its own numbers have 32 bits it folds the halves
- * (`v9fs_qid2ino` of fs/9p/vfs_inode.c, Linux 2.6.14 to 6.8; `QID2INO` of fs/9p/v9fs_vfs.h since 6.9). Seen with
+ * hw/9pfs/9p.c, QEMU 4.2 to 9.2). Linux adds 2 to it, and where its own numbers have 32 bits it folds the halves: the
+ * upper one of the sum (`v9fs_qid2ino` of fs/9p/vfs_inode.c, Linux 2.6.14 to 6.8), or that of the number (`QID2INO` of
+ * fs/9p/v9fs_vfs.h since 6.9). Seen with
  * Linux 6.1 and QEMU 7.2: 804061 on the host, 804063 in the guest.
  */
 export function inodesInGuest(
@@ -55,8 +56,9 @@ export function inodesInGuest(
   // A former device with another directory is what a power cycle waits for.
   if (device && (device.multidevs === "remap" || device.source !== source)) return undefined;
   const inode = BigInt(entry.inode);
-  const folded = BigInt.asUintN(32, (inode + 2n) ^ ((inode + 2n) >> 32n));
-  return [...new Set([BigInt.asUintN(64, inode + 2n), folded].map(String))];
+  const path = BigInt.asUintN(64, inode + 2n);
+  const folded = [path ^ (path >> 32n), path ^ (inode >> 32n)].map((one) => BigInt.asUintN(32, one));
+  return [...new Set([path, ...folded].map(String))];
 }
 
 /** That the guest may not look at its root, in the operator's words; undefined: it may, or does not have it mounted. */

@@ -217,6 +217,24 @@ describe("on a real file", () => {
     expect(guestFstab.plan(wanted, seenWith("other /mnt/b 9p ro"), undefined, false).refuse).toBeUndefined();
   });
 
+  test.each([0, 1, 17, 300])(
+    "%i lines through links are seen where they lead, and as many others left alone",
+    (count) => {
+      const wanted = want({}, { mountPoint: join(folder, "real/17/new") });
+      mkdirSync(join(folder, "real/17"), { recursive: true });
+      symlinkSync("real", join(folder, "link"));
+      const linesOf = (name: string) =>
+        Array.from({ length: count }, (_, index) => `x${index} ${folder}/${name}/${index}/new 9p ro\n`);
+      writeFileSync(file, [...linesOf("link"), ...linesOf("no-link")].join(""));
+      const { fstab, links } = guestFstab.facts(wanted);
+      const seen = { fstab: runFact(fstab, inFolder), links: links && runFact(links, inFolder) };
+      expect(seen.links?.size).toBe(count);
+      const { refuse = [] } = guestFstab.plan(wanted, seen, undefined, false);
+      // x17 is at the place of ours, where there are so many.
+      expect(refuse.map(({ code }) => code)).toEqual(count > 17 ? ["mountPointTaken"] : []);
+    },
+  );
+
   test("one that is not there: made for all to read, and removed again", () => {
     const first = lookAt();
     expect(first).toEqual({ fstab: undefined });
