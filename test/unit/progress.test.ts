@@ -105,8 +105,8 @@ test("why it failed is said where all is said", async () => {
 test("a slow display does not hold the end of a call for every line", async () => {
   const began = performance.now();
   const many = Array.from({ length: 10 }, (_, at): Line => ["warn", `${at}`]);
-  const all = await tell(new Progress(urn, display(300)), many);
-  expect(performance.now() - began).toBeLessThan(1500);
+  const all = await tell(new Progress(urn, display(1000)), many);
+  expect(performance.now() - began).toBeLessThan(6000);
   // None is lost, none is told twice.
   expect(all.map((line) => line.replace(/\D/g, ""))).toEqual(many.map(([, text]) => text));
   expect(all[0]).toBe("warning foobar: 0");

@@ -9,7 +9,7 @@ test("a program that works is in sight, one that stands still is not, and its st
   expect(run(`${inSight(1).text}\nwork() { ${busy}; }\nin_sight work; echo ended`)).toMatch(
     /^(\nm on\n)+ended\n$/,
   );
-  // What a program does to start is work, too, and a busy machine takes its time for it: so a few signs, of ten.
-  const still = run(`${inSight(0.5).text}\nin_sight sleep 5; in_sight false || echo $?`);
+  // What a program does to start is work, too, and a busy machine takes its time for it: so a few signs of eight.
+  const still = run(`${inSight(1).text}\nin_sight sleep 8; in_sight false || echo $?`);
   expect(still).toMatch(/^(\nm on\n){0,3}1\n$/);
 });

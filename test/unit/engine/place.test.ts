@@ -216,34 +216,37 @@ describe("write", () => {
   test("a lock that another process holds is an error, and nothing is written", async () => {
     const seen = await look(machine, set(fileA));
     const holder = machine.transport.run(
-      sh`exec 9>>${join(folder, "lock")}; flock 9; : > ${join(folder, "held")}; sleep 2.5`.text,
-      { idleMs: 5000 },
+      sh`exec 9>>${join(folder, "lock")}; flock 9; cd ${folder}; : > held; until [ -e done ]; do sleep 0.1; done`
+        .text,
+      { idleMs: 30_000 },
     );
     while (!existsSync(join(folder, "held"))) await new Promise((resolve) => setTimeout(resolve, 20));
     expect(await caught(write(machine, set(fileA), seen, [setA]))).toMatchObject({
       code: "lockHeld",
     });
     expect(contents("a")).toBe("one");
+    writeFileSync(join(folder, "done"), "");
     await holder;
-  }, 10_000);
+  }, 30_000);
 
   test("a lock is waited for as long as its holder makes progress, and the user is told", async () => {
     const seen = await look(machine, set(fileA));
-    const step3s = sh`: > "$folder/held"; for turn in 1 2 3 4 5 6; do mark at "$turn"; sleep 0.5; done`;
+    const step6s = sh`: > "$folder/held"; for turn in 1 2 3 4 5 6 7 8 9 10 11 12; do mark at "$turn"; sleep 0.5; done`;
     const holder = perform(
       { machine: { ...machine, scope: { ...machine.scope, enter: machine.lock } }, facts: set() },
       "hold",
-      step3s,
+      step6s,
       () => undefined,
     );
     while (!existsSync(join(folder, "held"))) await new Promise((resolve) => setTimeout(resolve, 20));
     const said: string[] = [];
-    const other = { ...machine, key: "another process" };
+    // A sign is a time in whole seconds: two of them may be two apart on a busy machine.
+    const other = { ...machine, key: "another process", lock: takeLock(sh`"$folder/lock"`, 5) };
     const written = await write(other, set(fileA), seen, [setA], (does) => said.push(does));
     expect(written).toMatchObject({ stale: false, failed: undefined, kept: 1 });
     expect(said).toEqual(["wait for another process that is at work here", "set a"]);
     await holder;
-  }, 10_000);
+  }, 30_000);
 
   test("writes at the same time go in one script: a plan that rests on what another changes is deferred", async () => {
     const seen = await look(machine, set(fileA));

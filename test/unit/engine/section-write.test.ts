@@ -118,8 +118,8 @@ sleep 4720`,
   }, 60_000);
 
   test("what gives signs of progress goes on for longer than its limit", async () => {
-    const slow = step("work", sh`for turn in 1 2 3 4 5 6 7; do sleep 0.5; mark at "$turn"; done`);
-    const [first] = await write([await plan(factsOf(fact("a", sh`echo a`)), [slow], 2000)]);
+    const slow = step("work", sh`for turn in 1 2 3 4 5 6 7 8 9 10; do sleep 0.5; mark at "$turn"; done`);
+    const [first] = await write([await plan(factsOf(fact("a", sh`echo a`)), [slow], 4000)]);
     expect(first).toMatchObject({ failed: undefined, kept: 1 });
   }, 60_000);
 });
