@@ -229,14 +229,18 @@ records=${this.path("records")} listed=0 listing=''`,
     return script.replace(begin, () => `kill -9 $$\n${begin}`);
   }
 
-  /** mount(8) by the line in fstab, with the options that the kernel would show; by `-t`, a remount among them. */
+  /**
+   * mount(8) by the line in fstab, with the options that the kernel would show; by `-t`, a remount among them. The device's
+   * number, 0:1000050 and 4095737970, is none that this machine has: its own mounts, in the namespaces of other tests too,
+   * are not the sandbox's.
+   */
   #guestTools(): Script {
     return sh`log() { printf '%s\n' "$*" >> ${this.#log}; }
 ids() { # The id of the next mount, and that of the one that it will lie on: the last of the longest above it.
   awk -v at="$1" '{ if ($1 > last) last = $1 } $5 == "/" || $5 == at || index(at, $5 "/") == 1 { if (length($5) >= length(point)) { point = $5; id = $1 } } END { print last + 1, id }' /proc/self/mountinfo
 }
 flagged() {
-  case $1 in remount,*) log remount "$3";; *) log mount "$3"; echo "$(ids "$3") 0:50 / $3 rw - 9p $2 rw" >> /proc/self/mountinfo;; esac
+  case $1 in remount,*) log remount "$3";; *) log mount "$3"; echo "$(ids "$3") 0:1000050 / $3 rw - 9p $2 rw" >> /proc/self/mountinfo;; esac
   flags=$(echo "$1" | tr , '\n' | grep -E '^(ro|rw|nodev|nosuid|noexec|noatime|relatime)$' | paste -sd, -)
   awk -v at="$3" -v flags="$flags" '$5 == at { $6 = flags } { print }' /proc/self/mountinfo > ${this.path("mountinfo.new")}
   mv ${this.path("mountinfo.new")} /proc/self/mountinfo
@@ -244,7 +248,7 @@ flagged() {
 modprobe() { log modprobe "$*"; }
 # What is mounted is a directory of this file system; its numbers are the share's: two more than that of the host's inode.
 stat() {
-  case $* in ('-c %d .') echo 50; return;; ('-c %i .') set -- "$@" "$PWD";; ('-c %i -- '*) ;; (*) command stat "$@"; return;; esac
+  case $* in ('-c %d .') echo 4095737970; return;; ('-c %i .') set -- "$@" "$PWD";; ('-c %i -- '*) ;; (*) command stat "$@"; return;; esac
   for at; do :; done
   tag=$(awk -v at="$at" '$5 == at && $8 == "9p" { tag = $9 } END { print tag }' /proc/self/mountinfo)
   if [ -n "$tag" ] && [ -e ${this.path("live")}/"$tag" ]; then
@@ -266,7 +270,7 @@ mount() {
       if (o[i] ~ /^(trans|msize|cache|access)=/) s = s "," o[i]
     }
     if (m !~ /noatime/) m = m ",relatime"
-    print ids " 0:50 / " at " " m " - 9p " $1 " " s }' /etc/fstab >> /proc/self/mountinfo
+    print ids " 0:1000050 / " at " " m " - 9p " $1 " " s }' /etc/fstab >> /proc/self/mountinfo
 }
 umount() {
   if awk -v at="$2" 'index($5, at "/") == 1 { found = 1 } END { exit !found }' /proc/self/mountinfo; then
