@@ -48,8 +48,8 @@ function tableOf(rows) {
 
 The newest full run of each test file. \`way\` is how the machines were reached: \`local\` is this machine and the
 guest's agent; \`host\`, \`guest\` and \`both\` are over SSH, as a user with sudo. \`content\` is what was tested: the
-first digits of a sha256 over provider, test (of the test files only this one), package.json, package-lock.json,
-tsconfig.json and jest.config.js, as \`test/run full\` computes it.
+first digits of a sha256 over provider, test (of the test files only this one, and for the lab without what helps the
+others), package.json, package-lock.json, tsconfig.json and jest.config.js, as \`test/run full\` computes it.
 
 All together: ${sumOf(rows)}.
 
