@@ -61,7 +61,7 @@ const transport = () =>
 const failure = (script: string, mode: string): Promise<unknown> => {
   writeFileSync(join(folder, "mode"), mode);
   return transport()
-    .run(script, { idleMs: 1000 })
+    .run(script, { idleMs: mode === "hangs" ? 1000 : 30_000 })
     .catch((error: unknown) => error);
 };
 
@@ -115,7 +115,7 @@ test.each([
       problems: [{ layer: "guest", machine: "guest web1", what }],
     });
   },
-  15_000,
+  60_000,
 );
 
 test.each([0, 1, 2, 3])(
