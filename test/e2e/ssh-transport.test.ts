@@ -250,11 +250,11 @@ describe("authentication", () => {
     ["another key", () => ({ privateKey: stranger.privateKey }), `${admin} is not let in`],
     ["another password", () => ({ password: "wrong" }), `${admin} is not let in`],
     ["nothing", () => ({}), `there is nothing to log in with as ${admin}`],
-    ["no key at all", () => ({ privateKey: "no key" }), "privateKey cannot be read"],
+    ["no key at all", () => ({ privateKey: "no key" }), "privateKey cannot be used"],
     [
       "the public key",
       () => ({ privateKey: stranger.publicKey }),
-      "privateKey cannot be read: it is a public key",
+      "privateKey cannot be used: it is a public key",
     ],
     ["an agent that is not there", () => ({ agentSocketPath: "/nowhere/agent" }), `${admin} is not let in`],
   ])("%s is refused, and nothing secret is said", async (_, own, what) => {
@@ -273,7 +273,7 @@ describe("authentication", () => {
     for (const privateKeyPassword of [undefined, "other"]) {
       const own = { privateKey: made.privateKey, privateKeyPassword };
       const error = await refusal(whoAmI(server.connection(plain, own)));
-      expect(error.message).toMatch(/privateKey cannot be read: .*\[authenticationFailed\]/);
+      expect(error.message).toMatch(/privateKey cannot be used: .*\[authenticationFailed\]/);
     }
   });
 });
