@@ -58,8 +58,8 @@ RULES`);
     other.close();
   });
 
-  it("ten at once, of any name, are made in one transaction and taken out in one", async () => {
-    // On a busy machine the engine may hand them in in two waves, or in three.
+  it("ten at once, of any name, are made in a transaction for each wave of them, and taken out so", async () => {
+    // One on an idle machine; on a busy one the engine may hand them in in two waves, or in three.
     const most = 3;
     const [at, began] = [await transactions(), performance.now()];
     stack.declare(many());

@@ -163,7 +163,7 @@ describe("keys, bastions and secrets of a host over SSH", () => {
         relay.trips = 0;
         await stack.must("refresh");
         expect(relay.accepted - accepted).toBe(1);
-        process.stderr.write(`ssh-host: a refresh takes ${relay.trips} round trips, 3 of them its script\n`);
+        process.stderr.write(`ssh-keys: a refresh takes ${relay.trips} round trips, 3 of them its script\n`);
         // Versions, key exchange, its end, the service, the key offered, the key proven, and the script's three.
         expect(relay.trips).toBeLessThan(11);
       } finally {
