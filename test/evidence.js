@@ -44,6 +44,10 @@ function rowsOf(text) {
 }
 
 function tableOf(rows) {
+  const sums = [...new Set(rows.map(({ way }) => way))].map((way) => {
+    const own = rows.filter((row) => row.way === way);
+    return `- ${way}: ${own.length} files, ${sumOf(own)}`;
+  });
   return `# Full runs
 
 The newest full run of each test file. \`way\` is how the machines were reached: \`local\` is this machine and the
@@ -51,7 +55,9 @@ guest's agent; \`host\`, \`guest\` and \`both\` are over SSH, as a user with sud
 first digits of a sha256 over provider, test (of the test files only this one, and for the lab without what helps the
 others), package.json, package-lock.json, tsconfig.json and jest.config.js, as \`test/run full\` computes it.
 
-All together: ${sumOf(rows)}.
+A row stays until its file is run again that way, so rows can be of different contents.
+
+${sums.join("\n")}
 
 | file | way | passed | failed | skipped | seconds | content |
 |---|---|---|---|---|---|---|
