@@ -81,7 +81,7 @@ export function onlyTheWayThereDiffers(olds: Properties, inputs: Properties): bo
   return canonicalText(then) !== canonicalText(now) && withoutWay(then) === withoutWay(now);
 }
 
-/** Of a guest its address stays, and whether the host is what it is seen from: another guest may answer there. */
+/** Its address stays: another machine may answer there. */
 function withoutTheWay(machine: unknown): unknown {
   if (typeof machine !== "object" || machine === null) return machine;
   const { connection, ...rest } = machine as Properties & { connection?: { host?: unknown; port?: unknown } };

@@ -226,7 +226,6 @@ const options = v.strictObject({
 
 const guest = v.strictObject({
   connection: v.optional(connection),
-  throughHost: v.optional(flag, false),
   verifyHostKey: v.optional(flag, true),
   mountPoint,
   options: v.optional(options, {}),

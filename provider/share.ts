@@ -120,10 +120,8 @@ export interface SelinuxArgs {
 
 /** The mount in the guest. */
 export interface GuestArgs {
-  /** SSH to the guest. Default: the QEMU guest agent, through the host. */
+  /** SSH to the guest, by `proxy` through its host. Default: the QEMU guest agent. */
   connection?: pulumi.Input<ConnectionArgs>;
-  /** Reach the guest through the connection that the host has. Default false: straight. */
-  throughHost?: pulumi.Input<boolean>;
   /** As `host.verifyHostKey`, for the guest. */
   verifyHostKey?: pulumi.Input<boolean>;
   /** Absolute; made if missing. System directories, and ones that hold something else, are refused. */

@@ -273,11 +273,6 @@ function contradictions(spec: ShareSpec, unknowns: ReadonlySet<string>): Failure
       `makes a line in fstab of ${Buffer.byteLength(lineOf(spec))} bytes, with the tag and guest.options: the boot reads no more than ${maxFstabLineBytes}`,
     ],
     [
-      spec.guest?.throughHost === true && spec.guest.connection === undefined,
-      "guest.connection",
-      "must be given where guest.throughHost is true: without one the guest is reached through its agent",
-    ],
-    [
       spec.selinux.manage === "never" &&
         (spec.selinux.type !== undefined || spec.selinux.newFiles !== "auto"),
       "selinux.manage",

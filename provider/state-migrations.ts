@@ -8,9 +8,22 @@ import { stateDelete } from "./way-out";
  * end, and snapshots of what it writes (test/upgrade/README.md).
  */
 const migrations: readonly Migration<Properties>[] = [
-  // 0.1.0 wrote no version; nothing in it has another name or form now.
+  // 0.1.0 wrote no version; nothing in it had another name or form in the first that did.
   (outputs) => outputs,
+  withoutThroughHost,
 ];
+
+/** `guest.throughHost` is a `proxy` of the guest's connection, where that has none of its own. */
+function withoutThroughHost(outputs: Properties): Properties {
+  const { guest, host } = outputs as { readonly guest?: Properties; readonly host?: Properties };
+  if (guest === undefined || !("throughHost" in guest)) return outputs;
+  const { throughHost, ...rest } = guest;
+  const { proxy: _, ...through } = (host?.["connection"] ?? {}) as Properties;
+  const connection = rest["connection"] as Properties | undefined;
+  if (throughHost !== true || connection === undefined || host?.["connection"] === undefined)
+    return { ...outputs, guest: rest };
+  return { ...outputs, guest: { ...rest, connection: { proxy: through, ...connection } } };
+}
 
 /** The outputs of the state in the form of this release, with its `__version`. Throws `laterRelease`. */
 export function current(outputs: Properties, chain = migrations): Properties {

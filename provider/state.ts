@@ -133,7 +133,7 @@ export function withoutConnections(spec: ShareSpec): unknown {
 }
 
 function without(machine: object): unknown {
-  const way = ["connection", "verifyHostKey", "throughHost"];
+  const way = ["connection", "verifyHostKey"];
   return Object.fromEntries(Object.entries(machine).filter(([key]) => !way.includes(key)));
 }
 

@@ -32,7 +32,7 @@ export function machinesOf(spec: ShareSpec, knownUuid: string): Machines {
   const idleMs = spec.timeouts.commandMs;
   // Who shares a connection shares scripts; who the host is does not depend on it.
   const key = `${connection?.key ?? "local"} ${libvirtUri} ${spec.host.escalate}`;
-  const way = guestWay(spec, connection);
+  const way = guestWay(spec);
   return {
     key: hostOnItsWay(spec.host),
     knownUuid,
@@ -102,14 +102,13 @@ function hostOf(spec: ShareSpec): { transport: Transport; connection?: SshConnec
   return { connection, transport: sshTransport(connection, runner, args.user, where) };
 }
 
-/** A guest over SSH, straight or over the connection that its host has; undefined: through its agent. */
-function guestWay(spec: ShareSpec, host: SshConnection | undefined) {
-  const { connection: args, throughHost, verifyHostKey } = spec.guest ?? {};
+/** A guest over SSH; undefined: through its agent. */
+function guestWay(spec: ShareSpec) {
+  const { connection: args, verifyHostKey } = spec.guest ?? {};
   if (!args) return undefined;
   const connection = sshConnection({
     connection: args,
     verifyHostKey: verifyHostKey !== false,
-    through: throughHost === true ? host : undefined,
     where: { layer: "guest", machine: `guest ${spec.domain} (${nameOf(args)})` },
   });
   const runner = runnerFor("auto", args.user === "root");

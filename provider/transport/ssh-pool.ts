@@ -7,8 +7,6 @@ import { nameOf } from "./ssh-login";
 export interface Way {
   readonly connection: Connection;
   readonly verifyHostKey: boolean;
-  /** The machine that it is reached through, beside the connection's own proxy. */
-  readonly through?: SshConnection | undefined;
   readonly where: Where;
 }
 
@@ -25,16 +23,15 @@ export function sshConnection(way: Way): SshConnection {
     sshConnection({
       connection: proxy,
       verifyHostKey: way.verifyHostKey,
-      through: way.through,
       where: { layer: way.where.layer, machine: nameOf(proxy) },
     });
-  const made = new SshConnection(key, connection, way.verifyHostKey, through ?? way.through, way.where);
+  const made = new SshConnection(key, connection, way.verifyHostKey, through, way.where);
   connections.set(key, made);
   return made;
 }
 
 /** Other credentials are another connection. A hash: keys of a map end up in heap dumps. */
-function keyOf({ connection, verifyHostKey, through, where }: Way): string {
-  const text = JSON.stringify([connection, verifyHostKey, through?.key ?? null, where.layer, where.machine]);
+function keyOf({ connection, verifyHostKey, where }: Way): string {
+  const text = JSON.stringify([connection, verifyHostKey, where.layer, where.machine]);
   return createHash("sha256").update(text).digest("hex");
 }

@@ -33,6 +33,8 @@ describe("a guest over SSH", () => {
   });
   /** The host as the far network reaches it. */
   const at = (): object => ({ host: { connection: { ...host.connection, host: far.address } } });
+  /** The guest by way of it. */
+  const behind = (): object => ({ proxy: { ...host.connection, host: far.address } });
   /** With the machine's own client: the guest's agent is gone. */
   const inGuest = (script: string): Promise<string> =>
     output(
@@ -123,10 +125,11 @@ describe("a guest over SSH", () => {
   it("through its host alone, from where only that is reached", async () => {
     stack.declare({});
     await stack.must("up");
-    stack.declare({ share: share({}, { throughHost: true }, at()) });
+    stack.declare({ share: share(behind(), {}, at()) });
     const logins = host.server.logins;
     await stack.must("up", [], { path: far.path });
-    expect(host.server.logins - logins).toBe(1);
+    // As the host, and as the way to the guest.
+    expect(host.server.logins - logins).toBe(2);
     expect(await stack.share("share")).toMatchObject({ status: "active", layers: { mount: "ok" } });
     await stack.must("refresh", ["--expect-no-changes"], { path: far.path });
   });
@@ -138,13 +141,13 @@ describe("a guest over SSH", () => {
       /admin@127\.0\.0\.1:\d+ does not answer: the guest is left as it is until the next up/,
     );
     expect(await stack.share("share")).toMatchObject({ status: "pendingGuest" });
-    stack.declare({ share: share({}, { throughHost: true }, at()) });
+    stack.declare({ share: share(behind(), {}, at()) });
     await stack.must("up", [], { path: far.path });
     expect(await stack.share("share")).toMatchObject({ status: "active" });
   });
 
   it("keys that are wrong are errors, and change nothing", async () => {
-    const wrong = share({ hostKey: host.server.hostKey() }, { throughHost: true, mode: "0711" }, at());
+    const wrong = share({ ...behind(), hostKey: host.server.hostKey() }, { mode: "0711" }, at());
     stack.declare({ share: wrong });
     const { code, stdout, stderr } = await stack.pulumi("up", [], { path: far.path });
     expect([code !== 0, (stdout + stderr).includes("[hostKeyMismatch]")]).toEqual([true, true]);
@@ -152,7 +155,7 @@ describe("a guest over SSH", () => {
   });
 
   it("a guest that is off keeps what it has, so its connection cannot go from the program", async () => {
-    stack.declare({ share: share({}, { throughHost: true }, at()) });
+    stack.declare({ share: share(behind(), {}, at()) });
     await stack.must("up", [], { path: far.path });
     await guest.shutDown();
     const without = { ...share({}, {}, at()), guest: undefined, power: "never" };
@@ -164,7 +167,7 @@ describe("a guest over SSH", () => {
     await booted();
     await stack.must("up", [], { path: far.path });
     expect(await guest.touched()).toBe(touched);
-    stack.declare({ share: share({}, { throughHost: true }, at()) });
+    stack.declare({ share: share(behind(), {}, at()) });
     await stack.must("up", [], { path: far.path });
   });
 

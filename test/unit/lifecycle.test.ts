@@ -1,6 +1,7 @@
 import { check, diff, update } from "../../provider/lifecycle";
 import { type Properties, specOf, withoutConnections } from "../../provider/state";
 import { unknownValue } from "../../provider/spec";
+import { stateVersion } from "../../provider/state-migrations";
 import { leastArgs, uuid } from "./sample";
 
 const inputsOf = (args: Properties = {}): Properties =>
@@ -30,7 +31,7 @@ const outputsOf = (args: Properties = {}, more: Properties = {}): Properties => 
   mountOptions: "",
   before: {},
   __former: [],
-  __version: 1,
+  __version: stateVersion,
   ...more,
 });
 
@@ -136,12 +137,7 @@ describe("update", () => {
       { power: "restart" },
     ],
     ["a layer is missing", { timeouts: { bootMs: 1000 } }, { layers: { device: "missing" } }, {}],
-    [
-      "the guest is seen from elsewhere",
-      { guest: { ...reached({}), throughHost: true } },
-      {},
-      { guest: reached({}) },
-    ],
+    ["the guest has another address", { guest: reached({ port: 2222 }) }, {}, { guest: reached({}) }],
   ])("%s: the machines are asked", async (_, news, more, olds) => {
     const host = over(nowhere);
     await expect(
@@ -209,12 +205,12 @@ describe("diff", () => {
     expect(diff(outputsOf(olds), inputsOf(news))).toEqual({ ...changed, replaces });
   });
 
-  test("what a former spec left, whose guest was reached through its host", () => {
+  test("what a former spec left, without the ways to its machines", () => {
     const former = withoutConnections(
       specOf(
         inputsOf({
           ...over({ password: "secret" }),
-          guest: { ...reached({ password: "secret" }), throughHost: true },
+          guest: reached({ password: "secret" }),
         }),
       ),
     );

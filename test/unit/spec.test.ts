@@ -56,7 +56,6 @@ describe("defaults", () => {
       },
       mount: "now",
       selinuxBooleans: [],
-      throughHost: false,
       verifyHostKey: true,
     });
   });
@@ -374,7 +373,6 @@ describe("arguments that contradict each other", () => {
     ["guest.group", { accessMode: "passthrough", ...guest({ group: "root" }) }],
     ["guest.mode", { readOnly: true, ...guest({ mode: "0750" }) }],
     ["guest.mount", guest({ mount: "boot", mode: "0750" })],
-    ["guest.connection", guest({ throughHost: true })],
     ["selinux.manage", { selinux: { manage: "never", type: "virt_content_t" } }],
     ["selinux.manage", { selinux: { manage: "never", newFiles: "inherit" } }],
     ["selinux.manage", { selinux: { manage: "always" }, host: { libvirtUri: "qemu:///session" } }],
@@ -469,7 +467,6 @@ describe("values that are not known yet", () => {
     [{ source: unknownValue, accessMode: "squash", fileMode: "0644" }, ["fileMode"]],
     [{ directory: { links: "map", recursive: unknownValue } }, []],
     [{ directory: { links: "map" }, power: unknownValue }, ["directory.links"]],
-    [{ guest: { mountPoint: "/mnt/a", throughHost: true, connection: unknownValue } }, []],
   ])("%j", (args, properties) => {
     const given = { ...leastArgs, ...args };
     const { canonical, failures } = checkArguments(given);

@@ -97,6 +97,24 @@ describe("migrations", () => {
     expect(current({ source: "/a" })).toEqual({ source: "/a", __version: stateVersion });
   });
 
+  const host = { host: "kvm1", password: "geheim", proxy: { host: "gate" } };
+  test.each<[string, Properties, Properties]>([
+    ["not asked for", { throughHost: false, connection: { host: "web1" } }, { host: "web1" }],
+    [
+      "asked for",
+      { throughHost: true, connection: { host: "web1" } },
+      { host: "web1", proxy: { host: "kvm1", password: "geheim" } },
+    ],
+    [
+      "beside a proxy",
+      { throughHost: true, connection: { host: "web1", proxy: { host: "other" } } },
+      { host: "web1", proxy: { host: "other" } },
+    ],
+  ])("a guest through its host, %s, has a proxy", (_, guest, connection) => {
+    const then = { host: { connection: host }, guest: { mountPoint: "/mnt/a", ...guest }, __version: 1 };
+    expect(current(then)["guest"]).toEqual({ mountPoint: "/mnt/a", connection });
+  });
+
   test.each([18, 300])("version %i is of a later release", (version) => {
     expect(() => current({ __version: version, __logUrn: "urn:a::b" }, chain)).toThrow(
       expect.objectContaining({

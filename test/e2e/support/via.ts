@@ -163,9 +163,9 @@ export function withWays(share: object): object {
   return {
     ...args,
     ...(host ? { host: { connection: host, ...args.host } } : {}),
-    // By both, the guest is reached through the connection that the host has.
+    // By both, the guest is reached by way of the host.
     ...(args.guest && guest
-      ? { guest: { connection: guest, throughHost: via === "both", ...args.guest } }
+      ? { guest: { connection: via === "both" ? { ...guest, proxy: host } : guest, ...args.guest } }
       : {}),
   };
 }
