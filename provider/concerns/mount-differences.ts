@@ -20,18 +20,7 @@ export interface MountFlags {
   readonly nodev: boolean;
   readonly nosuid: boolean;
   readonly noexec: boolean;
-  readonly atime: (typeof accessTimes)[number];
-  readonly nodiratime: boolean;
 }
-
-/** When a read sets a file's access time; `strictatime` is shown as none of them (fs/proc_namespace.c, Linux 6.1). */
-const accessTimes = ["relatime", "noatime", "strictatime"] as const;
-
-/** Options of `extra` that {@link MountFlags} speak of. */
-const accessTimeOptions: readonly string[] = [
-  ...accessTimes,
-  ...["atime", "norelatime", "nodiratime", "diratime"],
-];
 
 /**
  * What a mount has too little or too much, of what the kernel shows: flags that must hold exactly, and the
@@ -74,13 +63,6 @@ export function wantedFlags(text: string): MountFlags {
     nodev: isLast("nodev", "dev"),
     nosuid: isLast("nosuid", "suid"),
     noexec: isLast("noexec", "exec"),
-    // Who is given several: the order of do_mount (fs/namespace.c, Linux 6.1).
-    atime: options.includes("strictatime")
-      ? "strictatime"
-      : isLast("noatime", "atime")
-        ? "noatime"
-        : "relatime",
-    nodiratime: isLast("nodiratime", "diratime"),
   };
 }
 
@@ -92,19 +74,20 @@ export function flagsOf(mount: Mount): MountFlags {
     nodev: has("nodev"),
     nosuid: has("nosuid"),
     noexec: has("noexec"),
-    atime: has("noatime") ? "noatime" : has("relatime") ? "relatime" : "strictatime",
-    nodiratime: has("nodiratime"),
   };
 }
 
 /**
- * Flags as options, sample: `rw,nodev,suid,exec,relatime,diratime`.
+ * Flags as options, and the access times that the mount has, sample: `rw,nodev,suid,exec,relatime,diratime`.
  *
  * Each is written, set or not: util-linux 2.39 and later change by `remount,bind` only what is named
  * (mnt_optlist_get_attrs of libmount/src/optlist.c), earlier ones and busybox take the rest away.
  */
-export function formatFlags(flags: MountFlags): string {
-  return flagNames.map((name) => flagText(flags, name)).join(",");
+export function formatFlags(flags: MountFlags, { mountOptions }: Pick<Mount, "mountOptions">): string {
+  // `strictatime` is shown as none of them (fs/proc_namespace.c, Linux 6.1).
+  const atime = ["noatime", "relatime"].find((one) => mountOptions.includes(one)) ?? "strictatime";
+  const directories = mountOptions.includes("nodiratime") ? "nodiratime" : "diratime";
+  return [...flagNames.map((name) => flagText(flags, name)), atime, directories].join(",");
 }
 
 /** What a mount has, as options that mount(8) takes: to mount the same again. */
@@ -117,13 +100,12 @@ export function formatMounted(mount: Mount): string {
   return [...mount.mountOptions, ...superOptions].join(",");
 }
 
-const flagNames = ["ro", "nodev", "nosuid", "noexec", "atime", "nodiratime"] as const;
+const flagNames = ["ro", "nodev", "nosuid", "noexec"] as const;
 
 /** The opposites, as mount(8) of util-linux 2.38 and busybox 1.35 name them. */
-const opposites = { ro: "rw", nodev: "dev", nosuid: "suid", noexec: "exec", nodiratime: "diratime" } as const;
+const opposites = { ro: "rw", nodev: "dev", nosuid: "suid", noexec: "exec" } as const;
 
 function flagText(flags: MountFlags, name: (typeof flagNames)[number]): string {
-  if (name === "atime") return flags.atime;
   return flags[name] ? name : opposites[name];
 }
 
@@ -135,21 +117,9 @@ function flagDifferences(text: string, mount: Mount): Difference[] {
     .map((name) => ({
       wanted: flagText(wanted, name),
       shown: flagText(shown, name),
-      args: flagArgument(name, text, shown),
+      args: name === "ro" ? {} : { [`guest.options.${name}`]: shown[name] },
       byRemount: true,
     }));
-}
-
-function flagArgument(
-  name: (typeof flagNames)[number],
-  text: string,
-  shown: MountFlags,
-): Readonly<Record<string, Json>> {
-  if (name === "ro") return {};
-  if (name !== "atime" && name !== "nodiratime") return { [`guest.options.${name}`]: shown[name] };
-  const others = parseMountOptions(text).extra.filter((option) => !accessTimeOptions.includes(option));
-  const atime = shown.atime === "relatime" ? [] : [shown.atime];
-  return { "guest.options.extra": [...others, ...atime, ...(shown.nodiratime ? ["nodiratime"] : [])] };
 }
 
 /** The kernel's own size, of which it shows nothing: 8 KiB before Linux 5.16, 128 KiB since (net/9p/client.c, DEFAULT_MSIZE). */

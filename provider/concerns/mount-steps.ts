@@ -26,7 +26,7 @@ export function remountStep(at: Mount, now: readonly Difference[], flags: MountF
   const isPlain = at.superOptions.includes("ro") && !flags.ro;
   const kept = at.superOptions.filter((option) => fileSystemFlags.includes(option));
   const remount = (to: MountFlags): Script => {
-    const options = ["remount", ...(isPlain ? kept : ["bind"]), formatFlags(to)].join(",");
+    const options = ["remount", ...(isPlain ? kept : ["bind"]), formatFlags(to, at)].join(",");
     return sh`${mustBeShare(at)}
 mount -t 9p -o ${options} -- ${at.source} ${at.mountPoint}`;
   };

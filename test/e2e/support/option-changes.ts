@@ -65,12 +65,12 @@ export const optionChanges: readonly OptionChange[] = [
   {
     options: { extra: ["noatime"] },
     text: `${baseText},noatime`,
-    ...{ shows: ["noatime"], hides: ["relatime"], by: "remount" },
+    ...{ shows: [], hides: [], by: "boot" },
   },
   {
     options: { extra: ["strictatime", "nodiratime"] },
     text: `${baseText},strictatime,nodiratime`,
-    ...{ shows: ["nodiratime"], hides: ["relatime"], by: "remount" },
+    ...{ shows: [], hides: [], by: "boot" },
   },
   {
     options: { nofail: false },
