@@ -284,7 +284,7 @@ export const share = v.strictObject({
       keepOwners: v.optional(flag),
       privileged: v.optional(oneOf("refuse", "strip"), "refuse"),
       links: v.optional(oneOf("keep", "map"), "keep"),
-      otherFileSystems: v.optional(oneOf("refuse", "leave", "take"), "refuse"),
+      otherFileSystems: v.optional(oneOf("refuse", "leave"), "refuse"),
       onDelete: v.optional(oneOf("restore", "leave"), "restore"),
     }),
     {},

@@ -96,10 +96,10 @@ export interface DirectoryArgs {
    */
   links?: pulumi.Input<"keep" | "map">;
   /**
-   * Other file systems, mounts or subvolumes that begin in a tree to be taken over: `refuse`, `leave` them as they are,
-   * or `take` them over too; one that has a path outside of the directory is refused then, too. Default `refuse`.
+   * Other file systems, mounts or subvolumes that begin in a tree to be taken over: `refuse`, or `leave` them as they are.
+   * Default `refuse`.
    */
-  otherFileSystems?: pulumi.Input<"refuse" | "leave" | "take">;
+  otherFileSystems?: pulumi.Input<"refuse" | "leave">;
   /** What destroy does with owner and mode: give back what first contact found, or leave. Default `restore`. */
   onDelete?: pulumi.Input<"restore" | "leave">;
 }

@@ -11,18 +11,25 @@ const migrations: readonly Migration<Properties>[] = [
   // 0.1.0 wrote no version; nothing in it had another name or form in the first that did.
   (outputs) => outputs,
   withoutThroughHost,
+  withoutTake,
 ];
+
+/** Other file systems are taken over no more; what was is given back by what the host has of it. */
+function withoutTake(outputs: Properties): Properties {
+  const directory = outputs["directory"] as Properties | undefined;
+  if (directory?.["otherFileSystems"] !== "take") return outputs;
+  return { ...outputs, directory: { ...directory, otherFileSystems: "leave" } };
+}
 
 /** `guest.throughHost` is a `proxy` of the guest's connection, where that has none of its own. */
 function withoutThroughHost(outputs: Properties): Properties {
   const { guest, host } = outputs as { readonly guest?: Properties; readonly host?: Properties };
   if (guest === undefined || !("throughHost" in guest)) return outputs;
   const { throughHost, ...rest } = guest;
-  const { proxy: _, ...through } = (host?.["connection"] ?? {}) as Properties;
-  const connection = rest["connection"] as Properties | undefined;
-  if (throughHost !== true || connection === undefined || host?.["connection"] === undefined)
-    return { ...outputs, guest: rest };
-  return { ...outputs, guest: { ...rest, connection: { proxy: through, ...connection } } };
+  const [through, connection] = [host?.["connection"], rest["connection"]];
+  if (throughHost !== true || !through || !connection) return { ...outputs, guest: rest };
+  const proxy = Object.fromEntries(Object.entries(through).filter(([key]) => key !== "proxy"));
+  return { ...outputs, guest: { ...rest, connection: { proxy, ...connection } } };
 }
 
 /** The outputs of the state in the form of this release, with its `__version`. Throws `laterRelease`. */

@@ -1,7 +1,7 @@
 import type { Concern, Step } from "../engine/concern";
 import { mountHolding } from "../formats/mountinfo";
 import { formatOctalMode, parseOctalMode } from "../formats/octal-mode";
-import { orUnwritable, recordedPaths, unmanagedChanges } from "./directory-checks";
+import { changesOwners, orUnwritable, takenAround, unmanagedChanges } from "./directory-checks";
 import {
   type DirectoryBefore,
   type directoryRestoreNeeds,
@@ -14,11 +14,10 @@ import { directoryAt, hasInodeOf, isSame } from "./directory-identity";
 import { createdMode } from "./directory-owner";
 import { chmodStep, chownSteps, giveUpOwn, restoreAttributes } from "./directory-steps";
 import { placeOf, recordsOf } from "./ledger";
-import { takenIn, unreturnable } from "./nested-checks";
-import { forgetNested } from "./nested-steps";
+import { forgetTakenWith, unreturnable } from "./taken-with";
 import { treeAt, type TreeAt } from "./tree-at";
 import { forgetLinks, giveLinksBack } from "./tree-links";
-import { forgetTree, giveTreeBack, handOver } from "./tree-steps";
+import { forgetTree, giveTreeBack } from "./tree-steps";
 
 /** A share's directory and its tree as they were before, when the share is destroyed. */
 export const restoreDirectory: Concern<
@@ -28,69 +27,25 @@ export const restoreDirectory: Concern<
   typeof directoryRestoreNeeds
 >["restore"] = (old, before, seen, context) => {
   const entry = seen.entry;
-  const inner = takenIn(seen);
-  const roots = inner.flatMap((one) => one.roots);
-  const forgetInner =
-    inner.length > 0
-      ? [
-          forgetNested(
-            old.path,
-            inner.map(({ taken }) => taken.name),
-          ),
-        ]
-      : [];
+  const taken = seen.takenWith;
   const forget = [
-    ...forgetInner,
+    ...forgetTakenWith(old.path, taken),
     ...(seen.treeRemembered ? [forgetTree(old.path)] : []),
     ...(seen.linksMapped ? [forgetLinks(old.path)] : []),
   ];
-  if (!old.giveBack) return { steps: forget, forgets: true };
+  if (!old.giveBack) return { steps: forget };
   const isThere = entry?.kind === "directory" && (before.created || isSame(old.path, entry, seen, before));
-  const outer = seen.takenAround.find((above) => recordedPaths(seen).includes(above));
-  const had = before.created ? undefined : { ...before, mode: parseOctalMode(before.mode) ?? createdMode };
-  if (!isThere) {
-    const what =
-      seen.unreadable !== undefined
-        ? `cannot be looked at (${seen.unreadable}): its owner was left as it is`
-        : entry
-          ? "is not the directory that was shared: its owner was left as it is"
-          : "is not there";
-    // Not by its path: where its disk is away, that is the larger share's too, and what is on the disk is not.
-    const moved = seen.moved.find((one) => recordedPaths(seen).includes(one.outer));
-    const isHanded = had !== undefined && moved !== undefined;
-    const ledgers = [
-      ...(seen.treeRemembered && !isHanded ? [placeOf({ of: "owners", path: old.path })] : []),
-      ...(seen.linksMapped ? [placeOf({ of: "links", path: old.path })] : []),
-      ...inner.map(({ taken }) => recordsOf("owners", taken.name)),
-    ];
-    const said = [
-      ...(isHanded ? [`what it and its entries had comes back with ${moved.outer}`] : []),
-      ...(ledgers.length > 0 ? [`what was in its tree is kept on the host, in ${ledgers.join(", ")}`] : []),
-    ];
-    return {
-      steps: isHanded ? [handOver(old.path, { ...had, identity: moved.identity }, moved.outer)] : [],
-      warnings:
-        what === "is not there" && said.length === 0 ? [] : [[`${old.path} ${what}`, ...said].join("; ")],
-    };
-  }
-  const at = treeAt(old.path, entry);
-  const refuse = unreturnable(old.path, seen);
+  if (!isThere) return { steps: [], warnings: isAway(old, seen) };
+  const refuse = unreturnable(old.path, taken);
   if (refuse.length > 0) return { steps: [], refuse };
-  if (had && outer !== undefined) {
-    return {
-      steps: [
-        ...roots.map(giveTreeBack),
-        ...linksBack(seen, at),
-        ...forgetInner,
-        handOver(old.path, { ...had, identity: at.identity }, outer),
-      ],
-    };
-  }
+  const at = treeAt(old.path, entry);
   const { steps, warnings } = treeBack(at, seen, forget);
   if (before.created) {
     const gone = giveUpOwn(old, seen, context);
     return { ...gone, steps: [...steps, ...gone.steps], warnings: [...warnings, ...(gone.warnings ?? [])] };
   }
+  // Whose it is by now the larger share has changed, which gives it back.
+  if (takenAround(seen) !== undefined && !changesOwners(old)) return { steps, warnings };
   const { path } = at;
   const own = directoryAt(path, entry, seen);
   const mode = parseOctalMode(before.mode) ?? createdMode;
@@ -126,37 +81,55 @@ export const restoreDirectory: Concern<
   });
 };
 
+/** Of a directory that is not there, or is another one: nothing is given back, and nothing forgotten. */
+function isAway(old: DirectoryWant, seen: DirectorySeenBack): string[] {
+  const what =
+    seen.unreadable !== undefined
+      ? `cannot be looked at (${seen.unreadable}): its owner was left as it is`
+      : seen.entry
+        ? "is not the directory that was shared: its owner was left as it is"
+        : "is not there";
+  const ledgers = [
+    ...(seen.treeRemembered ? [placeOf({ of: "owners", path: old.path })] : []),
+    ...(seen.linksMapped ? [placeOf({ of: "links", path: old.path })] : []),
+    ...seen.takenWith.map(({ name }) => recordsOf("owners", name)),
+  ];
+  if (what === "is not there" && ledgers.length === 0) return [];
+  const kept =
+    ledgers.length > 0 ? `; what was in its tree is kept on the host, in ${ledgers.join(", ")}` : "";
+  return [`${old.path} ${what}${kept}`];
+}
+
 /** What was taken over in the tree: back, and then forgotten. */
 function treeBack(
   at: TreeAt,
   seen: DirectorySeenBack,
   forget: readonly Step[],
 ): { steps: Step[]; warnings: string[] } {
-  const links = linksBack(seen, at);
-  const inner = takenIn(seen).flatMap(({ roots, taken: { hadPrivileges } }) =>
-    roots.map((root) => ({ ...root, hadPrivileges })),
+  const inner = seen.takenWith.flatMap(({ root, linksMapped, hadPrivileges }) =>
+    root ? [{ root, linksMapped, hadPrivileges }] : [],
   );
-  const trees = [...inner, ...(seen.treeRemembered ? [{ ...at, hadPrivileges: seen.hadPrivileges }] : [])];
+  const links = [
+    ...inner.filter(({ linksMapped }) => linksMapped).map(({ root }) => giveLinksBack(root)),
+    ...linksBack(seen, at),
+  ];
+  const trees = [...inner.map(({ root }) => root), ...(seen.treeRemembered ? [at] : [])];
   if (trees.length === 0) return { steps: links, warnings: [] };
+  const { count, names } = (seen.treeRemembered ? seen.hadPrivileges : undefined) ?? { count: 0, names: [] };
+  const privileged = count + inner.reduce((sum, { hadPrivileges }) => sum + hadPrivileges, 0);
+  const more = privileged - names.length;
   return {
     // What fails with the links is not to keep the owners from coming back.
     steps: [...trees.map(giveTreeBack), ...links, ...forget],
-    warnings: [
-      ...trees.flatMap(({ path, hadPrivileges: { count, names } = { count: 0, names: [] } }) =>
-        count === 0
-          ? []
-          : [
-              `in ${path} these had setuid, setgid or capabilities, and do not get them back, for a guest could have rewritten them: ${names.join(", ")}${count > names.length ? `, and ${count - names.length} more` : ""}`,
-            ],
-      ),
-    ],
+    warnings:
+      privileged === 0
+        ? []
+        : [
+            `in ${at.path} these had setuid, setgid or capabilities, and do not get them back, for a guest could have rewritten them: ${[...names, ...(more > 0 ? [names.length > 0 ? `and ${more} more` : `${more} files`] : [])].join(", ")}`,
+          ],
   };
 }
 
-export function linksBack(
-  seen: Pick<DirectorySeen, "linksMapped" | "nested" | "takenWith">,
-  at: TreeAt,
-): Step[] {
-  const inner = takenIn(seen).flatMap(({ roots, taken }) => (taken.linksMapped ? roots : []));
-  return [...inner, ...(seen.linksMapped ? [at] : [])].map(giveLinksBack);
+export function linksBack({ linksMapped }: Pick<DirectorySeen, "linksMapped">, at: TreeAt): Step[] {
+  return linksMapped ? [giveLinksBack(at)] : [];
 }

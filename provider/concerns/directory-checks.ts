@@ -179,6 +179,44 @@ export function aliases(
   ];
 }
 
+/** Whether a share changes whose its directory and what is in it are. */
+export function changesOwners({ owner, group, mode, recursive, links }: DirectoryWant): boolean {
+  return [owner, group, mode].some((one) => one !== undefined) || recursive === true || links === "map";
+}
+
+/** The directory above that another share has taken over, with all in it; undefined: none. */
+export function takenAround(seen: Pick<DirectorySeen, "takenAround" | "records">): string | undefined {
+  return seen.takenAround.find((above) => recordedPaths(seen).includes(above));
+}
+
+/** A share in a tree that another one took over would take from it what its guest uses, and find what that one made of it. */
+export function inTaken(want: DirectoryWant, seen: DirectorySeen): Refusal[] {
+  const outer = takenAround(seen);
+  if (outer === undefined || !changesOwners(want)) return [];
+  return [
+    {
+      code: "treeOfOthers",
+      what: `${want.path} lies in ${outer}, which another share has taken over with all in it; this share would change its owners`,
+      remedy: `write readOnly: true, and no directory.owner, group or mode; or share a directory outside of ${outer}`,
+    },
+  ];
+}
+
+/** The same, seen from the larger one. */
+export function sharesInside(
+  want: DirectoryWant,
+  { changedInside, treeRemembered }: DirectorySeen,
+): Refusal[] {
+  if (treeRemembered || changedInside.length === 0) return [];
+  return [
+    {
+      code: "treeOfOthers",
+      what: `${want.path} holds ${changedInside.slice(0, 5).join(", ")}${changedInside.length > 5 ? ", ..." : ""}, of which other shares have changed the owners; this share would take them from those`,
+      remedy: `destroy those shares, or write directory.recursive: false`,
+    },
+  ];
+}
+
 /** The paths of all directories that shares have. */
 export function recordedPaths({ records }: Pick<DirectorySeen, "records">): readonly string[] {
   return records.map(({ identity }) => identity);

@@ -10,16 +10,8 @@ import type { FileSystem } from "./directory-identity";
 import { hostMounts } from "./mounts";
 import { directoriesAbove } from "../formats/system-path";
 import { linksMapped } from "./links-mapped";
-import { isRemembered, rememberedOnSameFileSystem } from "./ledger";
-import { type MovedDirectory, movedDirectory } from "./moved-directory";
-import {
-  identitiesAbove,
-  type NestedRoots,
-  nestedRoots,
-  takenOnHost,
-  type TakenWith,
-  takenWith,
-} from "./nested-facts";
+import { isRemembered, ownersChangedInside, rememberedOnSameFileSystem } from "./ledger";
+import { type TakenWith, takenWith } from "./taken-with";
 import { type HostExports, hostExports } from "./second-writer";
 import { principalsOf } from "./principals";
 import { type Named, privilegesTaken, treeIn, type TreeSeen, viewKept } from "./tree-facts";
@@ -42,7 +34,7 @@ export interface DirectoryWant {
   /** What is done with symbolic links that were made on the host. */
   readonly links: "keep" | "map";
   /** What is done with other file systems that begin in the tree. */
-  readonly otherFileSystems: "refuse" | "leave" | "take";
+  readonly otherFileSystems: "refuse" | "leave";
   readonly mapped: boolean;
   readonly accessMode: "mapped" | "passthrough" | "squash";
   readonly multidevs: Device9p["multidevs"];
@@ -98,16 +90,10 @@ export interface DirectorySeen {
   readonly hadPrivileges: Named;
   /** Directories above, of other shares, that were taken over with all in them, the nearest first. */
   readonly takenAround: readonly string[];
-  /** Where it is now in the tree of a larger share, if it is not at its path. */
-  readonly moved: readonly MovedDirectory[];
-  /** File systems that begin in it, where they are to be taken over too. */
-  readonly nested: NestedRoots;
-  /** Those that were taken over with it. */
+  /** Directories in it that other shares have, and changed owners of. */
+  readonly changedInside: readonly string[];
+  /** File systems in it that were taken over with it. */
   readonly takenWith: readonly TakenWith[];
-  /** The ledgers of those that were taken over with any directory. */
-  readonly takenOnHost: ReadonlySet<string>;
-  /** What the directory and those above it are, where some were taken over. */
-  readonly above: readonly string[];
   /** Whether the guest sees of all of them what they had. */
   readonly viewKept: boolean;
   readonly principals: Readonly<Record<string, number | undefined>>;
@@ -161,11 +147,6 @@ export interface ForeignRecord {
   readonly holders: readonly string[];
 }
 
-/** Whether other file systems that begin in it are taken over, too. */
-export function takesAll({ recursive, otherFileSystems }: DirectoryWant): boolean {
-  return recursive === true && otherFileSystems === "take";
-}
-
 /**
  * To compare: the directory, whose it is to be, and what is taken over in it. Why QEMU could not use it, and where else
  * it is, are for refusals of the way up.
@@ -175,8 +156,6 @@ export const directoryDriftNeeds = {
   unreadable: "must",
   tree: "must",
   treeRemembered: "must",
-  nested: "must",
-  takenWith: "must",
   viewKept: "must",
   principals: "must",
   live: "must",
@@ -200,8 +179,6 @@ export const directoryRestoreNeeds = {
   linksMapped: "must",
   hadPrivileges: "may",
   takenAround: "must",
-  moved: "must",
-  nested: "must",
   takenWith: "must",
   principals: "may",
   info: "must",
@@ -225,17 +202,14 @@ export function directoryFacts(want: DirectoryWant): Facts<DirectorySeen> {
     records: recordsOnHost("directory") as Fact<readonly DirectoryRecord[]>,
     parents: parentsOf(want.path),
     attributes: attributesOf(want.path),
-    tree: treeIn(want.path, want.recursive === true, takesAll(want)),
-    nested: nestedRoots(want.path, takesAll(want)),
+    tree: treeIn(want.path, want.recursive === true),
     takenWith: takenWith(want.path),
-    takenOnHost,
-    above: identitiesAbove(want.path),
+    changedInside: ownersChangedInside(want.path),
     groupRights: groupRightsOf(want),
     treeRemembered: isRemembered({ of: "owners", path: want.path }),
     linksMapped: linksMapped(want.path),
     hadPrivileges: privilegesTaken(want.path),
     takenAround: rememberedOnSameFileSystem("owners", want.path, directoriesAbove(want.path)),
-    moved: movedDirectory(want.path, directoriesAbove(want.path)),
     viewKept: viewKept(want.path),
     principals: principalsOf("host", [want.owner, want.group]),
     info: domainInfo,

@@ -1,14 +1,14 @@
 import { asWanted, type Concern, type Step } from "../engine/concern";
 import { formatOctalMode, parseOctalMode } from "../formats/octal-mode";
-import { directoriesAbove } from "../formats/system-path";
 import { linksBack, restoreDirectory } from "./directory-back";
 import {
   aliases,
   notOwned,
   collidingInodes,
+  inTaken,
   orUnwritable,
   reachable,
-  recordedPaths,
+  sharesInside,
   standing,
   unmappedDangers,
   unusableForQemu,
@@ -22,14 +22,11 @@ import {
   type DirectoryWant,
   type ForeignRecord,
   type Stood,
-  takesAll,
 } from "./directory-facts";
 import { fileSystemOf, unlasting } from "./directory-identity";
 import { named, resolveOwner } from "./directory-owner";
 import { adjust, create } from "./directory-steps";
-import { inTaken } from "./nested-checks";
-import { keepNested } from "./nested-steps";
-import { type ShareInside, treeAt, type TreeAt } from "./tree-at";
+import { treeAt } from "./tree-at";
 import {
   forgotten,
   isToBeMapped,
@@ -91,9 +88,6 @@ export const hostDirectory: Concern<
 
   needs: { restore: directoryRestoreNeeds, drift: directoryDriftNeeds },
 
-  around: (want) =>
-    directoriesAbove(want.path).map((path) => ({ ...want, ...untouched, path, giveBack: true })),
-
   plan(want, seen, before, known, context) {
     const { owner, refuse: unknown } = resolveOwner(want, seen);
     const stood = context?.stood["directory"] as Stood | undefined;
@@ -101,7 +95,7 @@ export const hostDirectory: Concern<
     const refuse = [
       ...unknown,
       ...standing(want, seen, before, stood?.path === want.path ? stood : undefined, foreign),
-      ...(before || known ? [] : inTaken(want.path, { ...seen, recorded: recordedPaths(seen) })),
+      ...(before || known ? [] : inTaken(want, seen)),
       ...(before || known ? [] : aliases(want, seen, context?.others.map(({ spec }) => spec.source) ?? [])),
       ...reachable(want, seen),
       ...(seen.unreadable === undefined ? notOwned(want, seen, owner) : []),
@@ -109,7 +103,7 @@ export const hostDirectory: Concern<
     ];
     const takes = isToBeTaken(want, seen, owner);
     const maps = isToBeMapped(want, seen);
-    if (takes || maps) refuse.push(...untakeable(want, seen));
+    if (takes || maps) refuse.push(...untakeable(want, seen), ...sharesInside(want, seen));
     if (refuse.length > 0) return { refuse, steps: [] };
     if (!seen.entry) {
       return orUnwritable(want, seen, {
@@ -124,28 +118,21 @@ export const hostDirectory: Concern<
       strips: want.privileged === "strip",
     };
     const at = treeAt(want.path, seen.entry);
-    const nested = takesAll(want) ? seen.nested.roots : [];
     const keeps = !want.mapped || want.keepOwners;
-    const take = (tree: TreeAt): Step =>
-      !keeps
-        ? takeOverForGood(
-            tree,
+    const take = (): Step =>
+      keeps
+        ? takeOver(at, taker)
+        : takeOverForGood(
+            at,
             { ...taker, opens: taker.opens && seen.tree.entries.some(({ open }) => !open) },
             seen.tree.executables > 0,
-          )
-        : takeOver(tree, taker, tree === at ? sharesInside(want, seen) : []);
+          );
     const others =
       before === undefined || want.recursive !== undefined ? undefined : strangers(want, seen, owner.uid);
     return orUnwritable(want, seen, {
       steps: [
-        ...(((takes && keeps) || maps) && nested.length > 0
-          ? [keepNested(want.path, nested, sharesInside(want, seen))]
-          : []),
-        // Those inside first, for chown(1) goes on into a subvolume.
-        ...[...nested, at].flatMap((tree) => [
-          ...(takes ? [take(tree)] : []),
-          ...(maps ? [mapLinks(tree, owner)] : []),
-        ]),
+        ...(takes ? [take()] : []),
+        ...(maps ? [mapLinks(at, owner)] : []),
         ...(want.links === "keep" ? linksBack(seen, at) : []),
         ...adjust(want, seen, seen.entry, owner),
       ],
@@ -225,24 +212,3 @@ export const hostDirectory: Concern<
       mode: entry.mode,
     } satisfies Stood),
 };
-
-/** What a share asks of a directory that it merely lies in. */
-const untouched = {
-  create: false,
-  owner: undefined,
-  group: undefined,
-  mode: undefined,
-  keepOwners: false,
-  privileged: "refuse",
-  links: "keep",
-  otherFileSystems: "refuse",
-} as const;
-
-function sharesInside(want: DirectoryWant, { records }: DirectorySeen): ShareInside[] {
-  return records
-    .filter(({ identity }) => identity.startsWith(`${want.path}/`))
-    .map(({ identity: path, before }) => ({
-      path,
-      identity: before.created ? undefined : `${before.inode}:${before.born}`,
-    }));
-}

@@ -10,12 +10,10 @@ import {
 import { recordedOnHost } from "../engine/record";
 import { parseContext } from "../formats/file-contexts";
 import { DirectoryTrees } from "../formats/directory-tree";
-import { directoriesAbove } from "../formats/system-path";
 import { entryOf } from "./directory-facts";
 import { liveDomain, persistentDomain } from "./domain-facts";
 import { isRemembered } from "./ledger";
 import { hostMounts } from "./mounts";
-import { nestedRoots } from "./nested-facts";
 import { hostExportsOnSelinux } from "./second-writer";
 import {
   contextOf,
@@ -92,7 +90,6 @@ export const hostSelinux: Concern<
           always: spec.selinux.manage === "always",
           newFiles: spec.selinux.newFiles,
           recursive: spec.directory.recursive,
-          takesAll: spec.directory.recursive === true && spec.directory.otherFileSystems === "take",
           giveBack: spec.directory.onDelete === "restore",
         },
 
@@ -106,7 +103,6 @@ export const hostSelinux: Concern<
     rulesAt: rulesAt(want.path),
     labels: labelsOf(want.path, want.type),
     mounts: hostMounts,
-    nested: nestedRoots(want.path, want.takesAll),
     booleans: virtBooleans,
     newRange: rangeOfNewFiles,
     typeKnown: typeKnown(want.type ?? "svirt_image_t"),
@@ -118,15 +114,6 @@ export const hostSelinux: Concern<
   }),
 
   needs: { restore: selinuxRestoreNeeds, drift: selinuxDriftNeeds },
-
-  around: (want) =>
-    directoriesAbove(want.path).map((path) => ({
-      ...want,
-      path,
-      type: undefined,
-      always: false,
-      giveBack: true,
-    })),
 
   plan(want, seen, before, known, context = alone) {
     if (!seen.state.enabled) return { ...(want.always ? { refuse: [notEnabled] } : {}), steps: [] };
@@ -154,14 +141,7 @@ export const hostSelinux: Concern<
           : [setRule(ruledPath(want, seen), contextOf(type, seen), seen.rules, { ...place, placed })]),
         ...(labelled ? [] : [relabel(tree, toRemember)]),
       ],
-      warnings: [
-        ...(first ? rulesInside(want, seen, type) : []),
-        ...(first && want.takesAll && (seen.nested.roots.length > 0 || seen.nested.more)
-          ? [
-              `labels of other file systems and subvolumes in ${want.path} are left as they are: QEMU is denied there unless they have the share's; restorecon -RF gives it to them, by the rule of this share`,
-            ]
-          : []),
-      ],
+      warnings: first ? rulesInside(want, seen, type) : [],
     };
   },
 
@@ -177,7 +157,7 @@ export const hostSelinux: Concern<
   restore(old, before, seen, context = alone) {
     if (before === null) return { steps: [] };
     const forget = seen.remembered ? [forgetLabels(old.path)] : [];
-    if (!seen.state.enabled || !old.giveBack) return { steps: forget, forgets: true };
+    if (!seen.state.enabled || !old.giveBack) return { steps: forget };
     const user = otherUser(old, seen, context);
     if (user !== undefined) {
       return {
@@ -189,15 +169,8 @@ export const hostSelinux: Concern<
     }
     const { steps = [], warnings = [] } = ruleBack(old, before, seen);
     const changed = seen.entry?.kind === "directory" && (seen.remembered || steps.length > 0);
-    const inLarger = seen.recorded.some((path) => old.path.startsWith(`${path}/`));
-    const tree = treeOf(old, seen);
     return {
-      steps: [
-        ...steps,
-        // In a larger share it keeps that one's label, which has what was here before.
-        ...(changed ? [inLarger ? relabel(tree, false) : giveLabelsBack(tree)] : []),
-        ...forget,
-      ],
+      steps: [...steps, ...(changed ? [giveLabelsBack(treeOf(old, seen)), forgetLabels(old.path)] : forget)],
       warnings,
     };
   },

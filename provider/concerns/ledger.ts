@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import type { Fact } from "../engine/concern";
+import { identityInRecord } from "../engine/record";
 import { putInPlace } from "../formats/put-in-place";
 import { lines, type Script, sh } from "../formats/shell";
 
@@ -68,6 +69,32 @@ device=$(stat -c %d -- "$at")`,
         .split("\n")
         .filter((line) => line !== "")
         .flatMap((line) => directories[Number(line)] ?? []),
+  };
+}
+
+/**
+ * Directories in `path` that other shares have, and changed owners of: what was there is written down, or is not what its
+ * record says. Sample: `/srv/a/in`.
+ */
+export function ownersChangedInside(path: string): Fact<readonly string[]> {
+  const identity = `"identity":${JSON.stringify(`${path}/`).slice(0, -1)}`;
+  return {
+    key: `owners changed inside ${path}`,
+    place: "host",
+    does: `see whether shares have changed owners inside ${path}`,
+    guard: true,
+    script: sh`for file in "$records"/host/directory-*.json; do
+  line=''
+  if [ -e "$file" ]; then read -r line < "$file" || :; fi
+  case $line in *${identity}*) ;; *) continue;; esac
+  name=$${{ text: "{file##*/directory-}" }}
+  name=$${{ text: "{name%.json}" }}
+  had=$(printf '%s\n' "$line" | sed -n 's/.*"created":false,"uid":\([0-9]*\),"gid":\([0-9]*\).*/\1:\2/p')
+  inner=$(printf '%s\n' "$line" | ${identityInRecord})
+  if [ -e "$records/owners/$name" ] || [ -e "$records/links/$name" ]; then printf '%s\n' "$inner"
+  elif [ -n "$had" ] && [ "$had" != "$(stat -c %u:%g -- "$inner" 2>/dev/null)" ]; then printf '%s\n' "$inner"; fi
+done`,
+    parse: (output) => output.split("\n").filter((line) => line !== ""),
   };
 }
 

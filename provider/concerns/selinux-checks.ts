@@ -22,7 +22,6 @@ import {
   type SelinuxState,
 } from "./selinux-facts";
 import type { Entry } from "./directory-facts";
-import type { NestedRoots } from "./nested-facts";
 import type { HostExports } from "./second-writer";
 
 /** What a share wants of the host's SELinux, what can be seen of it, and what cannot be. Pure. */
@@ -36,8 +35,6 @@ export interface SelinuxWant {
   readonly always: boolean;
   readonly newFiles: "auto" | "inherit" | "ignore";
   readonly recursive: boolean | undefined;
-  /** Whether other file systems that begin in it are taken over, too: their labels are not. */
-  readonly takesAll: boolean;
   readonly giveBack: boolean;
 }
 
@@ -50,8 +47,6 @@ export interface SelinuxSeen {
   readonly rulesAt: RulesAt;
   readonly labels: Labels | undefined;
   readonly mounts: readonly Mount[];
-  /** File systems that begin in the tree. */
-  readonly nested: NestedRoots;
   readonly booleans: Booleans;
   readonly newRange: string;
   readonly typeKnown: boolean;
@@ -92,7 +87,6 @@ export const selinuxRestoreNeeds = {
   labels: "may",
   mounts: "may",
   exports: "may",
-  recorded: "must",
   remembered: "must",
   persistent: "must",
   live: "must",

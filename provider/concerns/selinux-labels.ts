@@ -1,6 +1,8 @@
 import type { Step } from "../engine/concern";
+import { eachIdentity } from "../engine/record";
 import { lines, type Script, sh } from "../formats/shell";
 import { identityFormat } from "../formats/identity";
+import { putInPlace } from "../formats/put-in-place";
 import { withoutLinks } from "../formats/without-links";
 import {
   earlierLines,
@@ -13,6 +15,7 @@ import {
   openLedger,
 } from "./ledger";
 import { labelsOf } from "./selinux-facts";
+import { without } from "./tree-mounts";
 
 /**
  * The labels of a tree: what its entries had at first contact, as the rules say, and back.
@@ -31,9 +34,9 @@ export interface Tree {
 
 const ledgerOf = (path: string): Ledger => ({ of: "labels", path });
 
-/** With what a script ends in the working directory: `.`, or all below it on the same file system. */
+/** Of the working directory: `.`, or all below it on the same file system, but what find(1) is told in "$@" to stay out of. */
 function entriesOf({ whole }: Tree): Script {
-  return whole ? sh`find . -xdev -print0` : sh`printf '.\0'`;
+  return whole ? sh`find . -xdev "$@" -print0` : sh`printf '.\0'`;
 }
 
 /**
@@ -45,7 +48,8 @@ export function rememberLabels(tree: Tree, sharesInside: readonly string[]): Ste
   const write = withoutLinks(
     tree.path,
     tree.guestLinks,
-    sh`${entriesOf(tree)} | xargs -0 -r stat --printf ${`${identityFormat} %C\\n`} -- > "$ledger.new"
+    sh`set --
+${entriesOf(tree)} | xargs -0 -r stat --printf ${`${identityFormat} %C\\n`} -- > "$ledger.new"
 [ -s "$ledger.new" ]`,
   );
   return {
@@ -77,15 +81,53 @@ export function relabel(tree: Tree, undo: boolean): Step {
   };
 }
 
-/** What was there at first contact gets the label it had; what came later the one that the rules say now. */
+/**
+ * What was there at first contact gets the label it had; what came later the one that the rules say now.
+ *
+ * Shares that have a record at that moment count, in whatever order they go: in the tree of a larger one all has the label
+ * of the rules, and what it had is the larger one's to give back; what is in a smaller one's tree stays as it is, and what
+ * it had is the smaller one's.
+ */
 export function giveLabelsBack(tree: Tree): Step {
+  const { path } = tree;
+  const back = sh`${asRulesSay(tree)}
+if [ -z "$larger" ]; then
+${asRemembered(tree)}
+fi`;
   return {
-    does: `give ${tree.path}${tree.whole ? " and all in it" : ""} the labels back that they had`,
+    does: `give ${path}${tree.whole ? " and all in it" : ""} the labels back that they had`,
     run: lines([
-      openLedger(ledgerOf(tree.path)),
-      withoutLinks(tree.path, tree.guestLinks, lines([asRulesSay(tree), asRemembered(tree)])),
+      makeLedger(ledgerOf(path)),
+      sh`of=${path} larger='' smaller=''
+hand_over() { # DIRECTORY-OF-SHARE LEDGER-WORD...: the words that come first stand
+  ledger="$records/labels/$(printf %s "$1" | sha256sum | cut -c 1-32)"
+  shift
+  for one; do [ ! -e "$one" ] || cat -- "$one"; done | sort -s -u -t ' ' -k 1,1 > "$ledger.whole"
+  ${putInPlace(sh`"$ledger.whole"`, sh`"$ledger"`, sh`"$records/labels"`)}
+}
+own=$ledger
+${eachIdentity("selinux")} > "$own.shares"
+while IFS= read -r share; do
+  theirs="$records/labels/$(printf %s "$share" | sha256sum | cut -c 1-32)"
+  # One that has labelled its directory alone has not labelled this.
+  case $of in "$share"/*)
+    if [ -e "$theirs" ] && [ "$(head -n 2 -- "$theirs" | wc -l)" -gt 1 ]; then
+      larger=$share
+      hand_over "$share" "$theirs" "$own"
+    fi ;;
+  esac
+  case $share in "$of"/*)
+    smaller="$smaller$${{ text: '{share#"$of"/}' }}
+"
+    hand_over "$share" "$own" "$theirs" ;;
+  esac
+done < "$own.shares"
+rm -f -- "$own.shares"
+ledger=$own
+export ledger larger smaller`,
+      withoutLinks(path, tree.guestLinks, back),
     ]),
-    changes: [labelsOf(tree.path).key],
+    changes: [labelsOf(path).key],
   };
 }
 
@@ -98,13 +140,19 @@ export function forgetLabels(path: string): Step {
   };
 }
 
-/** All cores (-T) since policycoreutils 3.4, one file system (-x) since 3.1. */
+/** All cores (-T) since policycoreutils 3.4, one file system (-x) since 3.1. Not in directories of `$smaller`, a line each. */
 function asRulesSay({ whole }: Tree): Script {
   if (!whole) return sh`restorecon -F -- .`;
   return sh`known=$(restorecon -h 2>&1 | sed -n 's/.*\[-\([A-Za-z0-9]*\)\].*/\1/p' | head -n 1) || :
 set -- -R -F
 case $known in *x*) set -- "$@" -x;; esac
 case $known in *T*) set -- "$@" -T 0;; esac
+set -f
+IFS='
+'
+for one in $smaller; do set -- "$@" -e "$PWD/$one"; done
+unset IFS
+set +f
 restorecon "$@" -- .`;
 }
 
@@ -115,6 +163,7 @@ restorecon "$@" -- .`;
 function asRemembered(tree: Tree): Script {
   return sh`[ -e "$ledger" ] || exit 0
 trap 'rm -f -- "$ledger.now" "$ledger.differ"' EXIT
+${without(sh`printf %s "$smaller" | sed 's/[][*?\\]/\\&/g'`, ".")}
 ${entriesOf(tree)} | xargs -0 -r stat --printf ${`${identityFormat} %C %n\\0`} -- | tr '\0\n' '\n\0' | sort > "$ledger.now"
 join -t ' ' -- "$ledger" "$ledger.now" | sed -E '/^[^ ]+ ([^ ]+) \1 /d' > "$ledger.differ"
 cut -d ' ' -f 2 "$ledger.differ" | sort -u | {

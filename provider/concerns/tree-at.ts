@@ -7,17 +7,10 @@ export interface TreeAt {
   /** Inode and birth, `6029396:1763877000.123456789`; of a nested one as formats/without-links.ts has it. */
   readonly identity: string;
   /**
-   * Of one that another file system begins at (nested-trees.ts), the directory of the share. It is taken over as its
-   * entries are; of the share's own directory only what is in it.
+   * Of one that another file system begins at, and 0.1.0 took over (taken-with.ts), the directory of the share. It comes
+   * back as its entries do; of the share's own directory only what is in it.
    */
   readonly outer?: string;
-}
-
-/** The directory of another share, in this one's. */
-export interface ShareInside {
-  readonly path: string;
-  /** What it was at first contact, inode and birth, which may be in whole seconds; undefined: that share made it. */
-  readonly identity: string | undefined;
 }
 
 /** A nested one's goes by what it is, wherever it is. */

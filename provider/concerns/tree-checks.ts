@@ -1,10 +1,8 @@
 import type { Refusal } from "../engine/concern";
 import { mountHolding } from "../formats/mountinfo";
-import { recordedPaths } from "./directory-checks";
 import { isLasting } from "./directory-identity";
-import { type DirectorySeen, type DirectoryWant, takesAll } from "./directory-facts";
+import type { DirectorySeen, DirectoryWant } from "./directory-facts";
 import { named, type Owner } from "./directory-owner";
-import { takenIn, unnestable } from "./nested-checks";
 import { hasLinks, type Named } from "./tree-facts";
 
 /** What there is in a tree to take over, and what of it cannot be. Pure. */
@@ -12,7 +10,7 @@ import { hasLinks, type Named } from "./tree-facts";
 /** Whether there is something in the tree that is to be taken over and is not, or not to the end. */
 export function isToBeTaken(
   want: DirectoryWant,
-  seen: Pick<DirectorySeen, "tree" | "treeRemembered" | "viewKept" | "nested" | "takenWith">,
+  seen: Pick<DirectorySeen, "tree" | "treeRemembered" | "viewKept">,
   owner: Owner,
 ): boolean {
   if (want.recursive !== true) return false;
@@ -23,10 +21,7 @@ export function isToBeTaken(
         (owner.gid !== undefined && gid !== owner.gid) ||
         (want.mapped && owner.uid !== undefined && !open)),
   );
-  const unseen =
-    (seen.treeRemembered && !seen.viewKept) ||
-    (takesAll(want) && takenIn(seen).some(({ roots, taken }) => roots.length > 0 && !taken.viewKept));
-  return unlike || (want.keepOwners && unseen);
+  return unlike || (want.keepOwners && seen.treeRemembered && !seen.viewKept);
 }
 
 /** Whether there are links of the host's that are to be made readable for the guest. */
@@ -125,14 +120,12 @@ export function untakeable(want: DirectoryWant, seen: DirectorySeen): Refusal[] 
     "copy them, or move the other name into it: whoever uses it there would find another owner",
   );
   // chown(1) cannot be kept from going on in a subvolume.
-  if (takesAll(want)) {
-    refuse.push(...unnestable(want.path, { ...seen, recorded: recordedPaths(seen) }, want.mapped));
-  } else if (want.otherFileSystems === "refuse" || (want.mapped && !want.keepOwners)) {
+  if (want.otherFileSystems === "refuse" || (want.mapped && !want.keepOwners)) {
     say(
       { count: Math.max(others.length, tree.otherFileSystems.count), names: others.slice(0, 5) },
       "treeOfFileSystems",
       `other file systems, mounts or subvolumes begin in ${want.path}`,
-      "write directory.otherFileSystems: take, which takes them over too; or leave (with keepOwners); or directory.recursive: false",
+      "write directory.otherFileSystems: leave (with keepOwners), and give each that the guest is to use a share of its own; or directory.recursive: false",
     );
   }
   say(

@@ -1,7 +1,7 @@
 import type { Fact, Tool } from "../engine/concern";
 import { telling } from "../engine/machine-lock";
 import { decodeOctalEscapes } from "../formats/octal-escape";
-import { type Script, sh } from "../formats/shell";
+import { sh } from "../formats/shell";
 import { openLedger } from "./ledger";
 import { without, withoutMounts } from "./tree-mounts";
 import { goneMeanwhile } from "./tree-tools";
@@ -40,7 +40,7 @@ export interface Named {
   readonly names: readonly string[];
 }
 
-/** The directory itself is not counted, and other file systems and mounts are entered only where they are taken over too. */
+/** The directory itself is not counted, and other file systems and mounts are not entered. */
 export interface TreeSeen {
   readonly entries: readonly EntryCount[];
   /** Plain files that somebody may run. */
@@ -84,7 +84,7 @@ const levelsOfLongest = 15;
 const counting = String.raw`
 function judge(line, n,  part, mode, user, special, rest, runs, sort) {
   split(line, part, " ")
-  if (part[6] != device && !whole) { named = 1; return }
+  if (part[6] != device) { named = 1; return }
   mode = sprintf("%04d", part[2]); special = substr(mode, 1, 1); user = substr(mode, 2, 1); rest = substr(mode, 3)
   runs = user % 2 || part[1] == "f" && substr(rest, 1, 1) % 2 == 0 && substr(rest, 2, 1) % 2 == 0
   sort = (part[1] ~ /^[dfl]$/ ? part[1] : "o") " " part[3] " " part[4]
@@ -120,7 +120,7 @@ function matters(what, name) {
 ${telling}
 $0 == "!\n" { print "!"; next }
 NR == 1 { device = $5; next }
-$5 != device && !whole { matters("otherFileSystems", path()); next }
+$5 != device { matters("otherFileSystems", path()); next }
 {
   line = $0
   if ($1 == "f" && $3 > 1) { if (!found[$5, $4]++) { links[$5, $4] = $3; first[$5, $4] = line } }
@@ -139,17 +139,15 @@ const kinds = { d: "directory", f: "file", l: "link", o: "special" } as const;
 
 /** Of {@link treeIn}, for what changes a tree. */
 export function treeKeys(path: string): readonly string[] {
-  return [false, true].map((whole) => treeIn(path, false, whole).key);
+  return [treeIn(path).key];
 }
 
 /** Walks the working directory. */
-const counted = (whole: boolean): Script => {
-  const within = whole ? sh`` : sh`-xdev`;
-  return sh`exec 5>&2
+const counted = sh`exec 5>&2
 # COMMAND... | awk PROGRAM: what it counts, and lines "said ..." of what the command says; 5 has signs of progress
 walk() {
   exec 3>&1
-  said=$(exec 6>&1; { "$@" || printf '!\n'; } 2>&6 | awk -v mark="$mark" -v whole=${whole ? 1 : 0} "$program" >&3 2>&5) || exit 1
+  said=$(exec 6>&1; { "$@" || printf '!\n'; } 2>&6 | awk -v mark="$mark" "$program" >&3 2>&5) || exit 1
   printf '%s\n' "$said" | sed '/^$/d; s/^/said /'
 }
 # What went while it was walked is no error, and is gone the next time; where that goes on, it is counted without it.
@@ -165,13 +163,13 @@ walked() {
 }
 shut=''
 program=${counting}
-${whole ? sh`set --` : without(sh`printf '%s\n' "$mounts"`, ".", sh`-printf 'd 755 0 0 1 mount %d\n'`)}
-walked find . ${within} "$@" '(' -type f -printf 'f %m %U %G %n %D %d\n' -o -type l -name ${tooLongForMapping} -printf 'o %m %U %G 1 %D %d\n' -o -printf '%y %m %U %G 1 %D %d\n' ')'
+${without(sh`printf '%s\n' "$mounts"`, ".", sh`-printf 'd 755 0 0 1 mount %d\n'`)}
+walked find . -xdev "$@" '(' -type f -printf 'f %m %U %G %n %D %d\n' -o -type l -name ${tooLongForMapping} -printf 'o %m %U %G 1 %D %d\n' -o -printf '%y %m %U %G 1 %D %d\n' ')'
 sums=$counted counted=''
 case $sums in (*named*)
   program=${naming}
-  ${whole ? sh`:` : without(sh`printf '%s\n' "$mounts"`, ".", sh`-printf 'd 755 1 %i mount %P\0'`)}
-  walked find . ${within} "$@" '(' -type f -o -type d ')' -printf '%y %m %n %i %D %P\0';;
+  ${without(sh`printf '%s\n' "$mounts"`, ".", sh`-printf 'd 755 1 %i mount %P\0'`)}
+  walked find . -xdev "$@" '(' -type f -o -type d ')' -printf '%y %m %n %i %D %P\0';;
 esac
 printf '%s\n' "$sums" "$counted" | sed '/^user /d; /^said /d; /^named/d; /^!$/d'
 if [ -n "$shut" ]; then
@@ -182,24 +180,23 @@ for user in $(printf '%s\n' "$sums" | sed -n 's/^user //p' | head -n 50); do
   name=$(id -nu -- "$user" 2>/dev/null) && printf 'user %s %s\n' "$user" "$name"
 done
 :`;
-};
 
 /**
  * One walk, counted on the spot: what it prints does not grow with the tree. A second one for names, where there are any
- * to be told. `whole`: other file systems that begin in it are entered.
+ * to be told.
  *
  * Samples: `12 f 0 0 open`, `privileged 2`, `privileged: bin/a\134b`, `user 0 root`. In a name a backslash and a line
  * end stand as three octal digits.
  */
-export function treeIn(path: string, taken = false, whole = false): Fact<TreeSeen> {
+export function treeIn(path: string, taken = false): Fact<TreeSeen> {
   return {
-    key: `tree ${path}${whole ? " and what is mounted in it" : ""}`,
+    key: `tree ${path}`,
     place: "host",
     does: `count what is in ${path}`,
     tools: [findutils, awk, ...(taken ? takingOver : [])],
     script: sh`[ -d ${path} ] || exit 0
 if ! ( cd -P -- ${path} 2>/dev/null ); then printf '%s\n' 'unreadable 1' ${`unreadable: '.': Permission denied`}; exit 0; fi
-${whole ? sh`cd -P -- ${path} && ${counted(whole)}` : withoutMounts(path, counted(whole))}`,
+${withoutMounts(path, counted)}`,
     parse(output) {
       const lines = output.split("\n");
       const users = new Map(

@@ -1,14 +1,9 @@
 import type { Step } from "../engine/concern";
 import { inSight } from "../engine/machine-lock";
-import { lines, type Script, sh } from "../formats/shell";
-import { directoryType } from "../formats/virtfs";
-import { identityFormat, isSameIdentity } from "../formats/identity";
+import { type Script, sh } from "../formats/shell";
 import { withoutLinks } from "../formats/without-links";
-import type { VirtfsAttributes } from "./directory-facts";
 import {
   earlierLines,
-  innerLines,
-  isElsewhere,
   forgetLedger,
   isRemembered,
   keepLedger,
@@ -17,9 +12,8 @@ import {
   openLedger,
 } from "./ledger";
 import { ownerText } from "./directory-owner";
-import { withoutForgotten } from "./nested-steps";
 import { privilegesTaken, treeKeys, viewKept } from "./tree-facts";
-import { begun, ledgerOf, type ShareInside, type TreeAt } from "./tree-at";
+import { begun, ledgerOf, type TreeAt } from "./tree-at";
 import { restored } from "./tree-back";
 import { failures, heldPrivileges } from "./tree-failures";
 import { mountsIn, without } from "./tree-mounts";
@@ -92,25 +86,23 @@ find . -xdev -type f -perm /111 -print0 | xargs -0 -r getfattr -h -n security.ca
 [ -z "$held" ] || { echo ${heldPrivileges} >&2; printf '%s\n' "$held" | head -n 5 >&2; exit 1; }`;
 
 /**
- * `inside`: directories of other shares in it, whose entries had what those found of them. What a ledger says already
- * stands: a killed run, or another share of the tree, wrote it down.
+ * What a ledger says already stands: a killed run, or another share of the tree, wrote it down.
  *
  * What fails on the way is taken back; killed on the way, it is finished by the next up: the ledger is on the disk
  * before anything changes, and says what is still to be shown to the guest until all is.
  */
-export function takeOver(tree: TreeAt, taker: Taker, inside: readonly ShareInside[]): Step {
+export function takeOver(tree: TreeAt, taker: Taker): Step {
   const { path, identity } = tree;
-  const paths = inside.map((share) => share.path);
   const { uid, gid, keepOwners, opens, strips } = taker;
   const to = ownerText(uid, gid);
-  const earlier = lines([earlierLines(owners(tree)), sh`cat -- "$ledger.inner"`]);
+  const earlier = earlierLines(owners(tree));
   const no = sh`-false`;
   const others = sh`'(' ${uid === undefined ? no : sh`! -uid ${String(uid)}`} -o ${gid === undefined ? no : sh`! -gid ${String(gid)}`} -o ${opens ? closed : no} ')'`;
   const take = sh`${begun(tree)}
 ${tools}
 ${without(sh`cat -- "$ledger.mounts"`, ".")}
 shown=''
-if [ -e "$ledger.view" ]${inside.length === 0 ? sh` || [ ! -e "$ledger" ]` : sh``}; then shown=1; fi
+if [ -e "$ledger.view" ] || [ ! -e "$ledger" ]; then shown=1; fi
 for turn in 1 2 3; do
 rm -f -- "$ledger.moved"
 find_entries "$@" ${others}
@@ -125,7 +117,6 @@ mv -f -- "$ledger.both" "$ledger.privileged"`
 { ${earlier}
 } | sort -s -u -t ' ' -k 1,1 > "$ledger.known"
 join -t ' ' -v 1 -- "$ledger.new" "$ledger.known" >> "$ledger.run"
-${inside.length === 0 ? sh`:` : withoutShares}
 rm -f -- "$ledger.view"
 ${keepLedger(owners(tree), earlier)}
 ${keepOwners ? show : sh`:`}
@@ -138,14 +129,9 @@ done`;
   return {
     does: `take over all in ${path} for ${to}${keepOwners ? ", as the guest goes on seeing it" : ""}`,
     run: sh`${makeLedger(owners(tree))}
-rm -f -- "$ledger.run" "$ledger.before" "$ledger.inside.before"
+rm -f -- "$ledger.run" "$ledger.before"
 [ ! -e "$ledger" ] || ln -- "$ledger" "$ledger.before"
-[ ! -e "$ledger.inside" ] || cp -- "$ledger.inside" "$ledger.inside.before"
-{ ${innerLines(owners(tree), paths)}
-} > "$ledger.inner"
 ${mountsIn(path)} > "$ledger.mounts"
-{ ${lines(inside.map((share) => identityOf(share, path)))}
-} | sort > "$ledger.shares"
 ${takenBackOnFailure(undone(tree))}
 ${withoutLinks(path, true, take, identity)}`,
     undo: sh`${openLedger(owners(tree))}
@@ -161,25 +147,6 @@ ${cleaning}`,
   };
 }
 
-/** Prints what the directory of a share is that lies in `outer`: as its record says, which of an earlier release has whole seconds. */
-function identityOf({ path, identity }: ShareInside, outer: string): Script {
-  if (identity === undefined) return sh`:`;
-  return sh`${isElsewhere(path, outer)} || {
-  is=$(stat -c ${identityFormat} -- ${path} 2>/dev/null) || :
-  ${isSameIdentity(sh`$is`, identity)} || is=${identity}
-  printf '%s\n' "$is"
-}`;
-}
-
-/**
- * What the directories of other shares had is in their records, and comes with {@link handOver}. What we found of them,
- * which those shares may have made, counts only where that does not come: it stands apart, in `$ledger.inside`.
- */
-const withoutShares = sh`join -t ' ' -- "$ledger.new" "$ledger.shares" >> "$ledger.inside"
-sync "$ledger.inside"
-join -t ' ' -v 1 -- "$ledger.new" "$ledger.shares" > "$ledger.rest"
-mv -f -- "$ledger.rest" "$ledger.new"`;
-
 /** What was taken over gets everything back that it had, but privileges; what was made later stays as it is. */
 export function giveTreeBack(tree: TreeAt): Step {
   const { path } = tree;
@@ -188,10 +155,7 @@ export function giveTreeBack(tree: TreeAt): Step {
     run: sh`${openLedger(owners(tree))}
 [ -e "$ledger" ] || exit 0
 trap ${{ text: `'${cleaning.text}'` }} EXIT
-if [ -e "$ledger.inside" ]; then
-  sort -s -u -t ' ' -k 1,1 -- "$ledger" "$ledger.inside" > "$ledger.all"
-else ln -sf -- "$ledger" "$ledger.all"; fi
-${restored(tree, sh`"$ledger.all"`)}`,
+${restored(tree, sh`"$ledger"`)}`,
     changes: treeKeys(tree.outer ?? path),
     failures,
   };
@@ -200,43 +164,8 @@ ${restored(tree, sh`"$ledger.all"`)}`,
 export function forgetTree(path: string): Step {
   return {
     does: `forget what the entries of ${path} had`,
-    run: lines([withoutForgotten(path), forgetLedger(owners({ path }))]),
+    run: forgetLedger(owners({ path })),
     changes: [isRemembered(owners({ path })).key],
-  };
-}
-
-/** What the directory of a share had itself, in the form of its record. */
-export interface Had {
-  readonly uid: number;
-  readonly gid: number;
-  /** Permission bits. */
-  readonly mode: number;
-  readonly attributes: VirtfsAttributes;
-  /** Inode and birth. */
-  readonly identity: string;
-}
-
-/** Of a share that lies in `outer`, and goes before it: what its directory and its entries had is that one's to give back. */
-export function handOver(path: string, had: Had, outer: string): Step {
-  const mode = (directoryType | had.mode).toString(16);
-  const values = Object.entries(had.attributes).map(([name, value]) => `${name}=${value}`);
-  // The owner's own entry is the first of a list (Linux 6.1 include/uapi/linux/posix_acl_xattr.h), and may have been widened.
-  const ownBits = `s/^\\(system.posix_acl_access=0x020000000100\\)..00/\\10${(had.mode >> 6) & 7}00/; s/^system/,&/p`;
-  const line = `${had.uid} ${had.gid} ${mode} ${values.length === 0 ? "-" : values.join(",")}`;
-  return {
-    does: `keep what ${path} and its entries had for ${outer}, which they lie in`,
-    run: sh`${makeLedger(owners({ path: outer }))}
-# Where somebody moved it, they are as the larger share found them.
-if [ "$(stat -c ${identityFormat} -- ${path} 2>/dev/null)" = ${had.identity} ]; then
-  lists=$(getfattr -h --absolute-names -d -e hex -m '^system\.posix_acl_(access|default)$' -- ${path})
-else
-  lists=$(cat -- "$ledger.inside" "$ledger" 2>/dev/null | awk -v of=${had.identity} '$1 == of { gsub(/,/, "\n", $5); print $5; exit }')
-fi
-lists=$(printf '%s\n' "$lists" | sed -n ${ownBits} | tr -d '\n')
-printf '%s %s%s\n' ${had.identity} ${line} "$lists" | sed 's/ -,/ /' > "$ledger.new"
-${keepLedger(owners({ path: outer }), lines([earlierLines(owners({ path: outer })), earlierLines(owners({ path }))]))}
-${forgetLedger(owners({ path }))}`,
-    changes: [isRemembered(owners({ path })).key, isRemembered(owners({ path: outer })).key],
   };
 }
 
@@ -250,6 +179,5 @@ ${restored(tree, sh`"$ledger.run"`)}
 ) || return 1 2>/dev/null || exit 1
 fi
 if [ -e "$ledger.before" ]; then mv -f -- "$ledger.before" "$ledger"; else rm -f -- "$ledger" "$ledger.view" "$ledger.privileged"; fi
-if [ -e "$ledger.inside.before" ]; then mv -f -- "$ledger.inside.before" "$ledger.inside"; else rm -f -- "$ledger.inside"; fi
 rm -f -- "$ledger.run" "$ledger.back"`;
 }

@@ -178,7 +178,7 @@ cut -d ' ' -f 9- "$ledger.both" > "$ledger.these"
 attributes_of "$ledger.these"`;
 
 /** What was in use meanwhile is not left behind; what has to outlive the script is `view`, `run` and `privileged`. */
-export const cleaning = sh`for one in list lines new names found described fed these taken attributes both closed unset had lost earlier whole known missed now moved shares inner mounts rest all far; do rm -f -- "$ledger.$one"; done
+export const cleaning = sh`for one in list lines new names found described fed these taken attributes both closed unset had lost earlier whole known missed now moved mounts rest far; do rm -f -- "$ledger.$one"; done
 rm -f -- "$ledger".dump.* "$ledger".set.* "$ledger".errors* "$ledger".fed.*`;
 
 /** Before what changes a tree: it is cleaned up after, and taken back where it fails. */

@@ -2,7 +2,7 @@ import type { Problem } from "../errors";
 import type { ShareSpec } from "../spec";
 import type { AnyConcern, Fact, Json, Needs } from "./concern";
 import type { FactSet, Look } from "./asks";
-import { holdersInside, type RecordEntry, recordOf, type RecordPlace, whereRecorded } from "./record";
+import { type RecordEntry, recordOf, type RecordPlace } from "./record";
 
 /** One concern bound to what one spec wants of it: to be ensured, or to be given back. */
 export interface Binding {
@@ -16,15 +16,12 @@ export interface Binding {
   readonly facts: Readonly<Record<string, Fact<unknown>>>;
   /** Those of them that it can do without. */
   readonly spared: ReadonlySet<string>;
-  /** Something larger that `spec` only has its own thing in: held where another share has it, never made. */
-  readonly around: boolean;
 }
 
-/** What is to be ensured for the new spec, what only the old ones wanted, and what the new one lies in. */
+/** What is to be ensured for the new spec, and what only the old ones wanted. */
 export interface Bindings {
   readonly ensure: readonly Binding[];
   readonly release: readonly Binding[];
-  readonly around: readonly Binding[];
 }
 
 /**
@@ -39,15 +36,14 @@ export function bind(
   purpose: "plan" | "drift" = "plan",
 ): Bindings {
   const ensure = spec ? bindAll(concerns, spec, purpose) : [];
-  const around = spec ? bindAround(concerns, spec) : [];
-  const taken = new Set([...ensure, ...around].map((binding) => keyOf(binding.record)));
+  const taken = new Set(ensure.map((binding) => keyOf(binding.record)));
   const release = olds
-    .flatMap((old) => [...bindAll(concerns, old, "restore"), ...bindAround(concerns, old)])
+    .flatMap((old) => bindAll(concerns, old, "restore"))
     .filter((binding) => {
       const key = keyOf(binding.record);
       return !taken.has(key) && taken.add(key);
     });
-  return { ensure, release, around };
+  return { ensure, release };
 }
 
 /** Every fact that the bindings ask for in one place, each once, records included: without `more` and those nothing goes on. */
@@ -56,12 +52,9 @@ export function factsOf(
   place: "host" | "guest",
   more: readonly Fact<unknown>[] = [],
 ): FactSet {
-  const all = [...bindings.ensure, ...bindings.release, ...bindings.around];
+  const all = [...bindings.ensure, ...bindings.release];
   const own = all.flatMap(({ facts }) => Object.values(facts));
-  const needed = all.flatMap((binding) => [
-    recordOf(binding.record),
-    ...(binding.around || binding.concern.around === undefined ? [] : [insideOf(binding)]),
-  ]);
+  const needed = all.map(({ record }) => recordOf(record));
   const always = new Set([...more, ...needed].map(({ key }) => key));
   return new Map(
     [...more, ...own, ...needed]
@@ -102,15 +95,6 @@ export function recordIn(binding: Binding, host: Look): RecordEntry | undefined 
   return host.values.get(recordOf(binding.record).key) as RecordEntry | undefined;
 }
 
-/** Who has something that lies inside what a binding is about. */
-export function holdersInsideOf(binding: Binding, host: Look): readonly string[] {
-  return (host.values.get(insideOf(binding).key) ?? []) as readonly string[];
-}
-
-function insideOf({ concern, record }: Binding): Fact<readonly string[]> {
-  return holdersInside(concern.layer, record.identity);
-}
-
 /** What first contact found, by name: the copy that the outputs carry. */
 export type BeforeCopy = Readonly<Record<string, Json>>;
 
@@ -127,7 +111,7 @@ function bindAll(concerns: readonly AnyConcern[], spec: ShareSpec, purpose: Purp
   return concerns.flatMap((concern) =>
     wantsOf(concern, spec).map((want) => {
       const own = asked(concern, want, purpose);
-      return { ...placeOf(concern, want), ...own, want, spec, around: false };
+      return { ...placeOf(concern, want), ...own, want, spec };
     }),
   );
 }
@@ -147,26 +131,6 @@ function placeOf(concern: AnyConcern, want: unknown): Pick<Binding, "concern" | 
   const { layer, scope } = concern;
   const name = concern.name?.(want) ?? layer;
   return { concern, name, record: { layer, name, identity: concern.identity(want), scope } };
-}
-
-function bindAround(concerns: readonly AnyConcern[], spec: ShareSpec): Binding[] {
-  return concerns.flatMap((concern) =>
-    wantsOf(concern, spec)
-      .flatMap((want) => (concern.around?.(want) ?? []) as unknown[])
-      .map((larger) => {
-        const place = placeOf(concern, larger);
-        const { facts: all, spared } = asked(concern, larger, "restore");
-        const facts = Object.entries(all);
-        return {
-          ...place,
-          want: larger,
-          spec,
-          spared,
-          facts: Object.fromEntries(facts.map(([name, fact]) => [name, whereRecorded(fact, place.record)])),
-          around: true,
-        };
-      }),
-  );
 }
 
 function keyOf(record: RecordPlace): string {

@@ -147,8 +147,6 @@ export interface Plan {
   readonly warnings?: readonly string[];
   /** Nothing is done yet: another share of this process, which is under way, comes first. */
   readonly waits?: boolean;
-  /** Of what is given back: nobody wants it back, so what first contact found can be forgotten. */
-  readonly forgets?: boolean;
 }
 
 /** How a machine differs from what is wanted. */
@@ -236,11 +234,6 @@ export interface Concern<
   facts(want: Want): Facts<Seen>;
   /** What the way down and the refresh ask for; left out: the same as the way up. */
   readonly needs?: { readonly restore: RestoreNeeds; readonly drift: DriftNeeds };
-  /**
-   * Larger things of the same kind, which this one lies in: where a share has one of them, it stays as it
-   * is as long as this one stands.
-   */
-  around?(want: Want): readonly Want[];
   /** `known`: the state says that this share had this very identity before, so what is there is ours to repair. */
   plan(want: Want, seen: Seen, before: Before | undefined, known: boolean, context?: Context): Plan;
   /** What first contact found, in the form of the record. */

@@ -13,9 +13,8 @@ import { lines, type Script, sh } from "../formats/shell";
  * ```
  * {"version":2,"layer":"directory","identity":"/foo/bar","before":{"created":true}}
  * "5a0c2f9e-6f0b-4f0e-9a53-0d5d5f6f3b11/foobar"
- * "inside 5a0c2f9e-6f0b-4f0e-9a53-0d5d5f6f3b11/nested"
  * ```
- * A holder is a domain's UUID and a tag; `inside` one has something that lies in this.
+ * A holder is a domain's UUID and a tag. In what 0.1.0 wrote one with `inside ` before it has something that lies in this.
  */
 export interface RecordEntry {
   readonly layer: Layer;
@@ -56,7 +55,10 @@ export function recordsDirectory(libvirtUri: string): Script {
     : sh`records=/var/lib/virtio9p`;
 }
 
-/** Reads one entry; undefined: there is none. Refuses with `recordUnreadable`. */
+/**
+ * Reads one entry; undefined: there is none. Refuses with `recordUnreadable`. An `inside` holder is one as long as it holds
+ * something else.
+ */
 export function recordOf(at: RecordPlace): Fact<RecordEntry | undefined> {
   return {
     key: `record ${at.scope} ${at.name} ${at.identity}`,
@@ -64,7 +66,17 @@ export function recordOf(at: RecordPlace): Fact<RecordEntry | undefined> {
     perDomain: at.scope === "domain",
     does: `read the record of ${named(at)}`,
     guard: true,
-    script: unlessGone(pathOf(at), sh`cat -- ${pathOf(at)}`),
+    script: sh`text=''
+${unlessGone(pathOf(at), sh`text=$(cat -- ${pathOf(at)})`)}
+case $text in
+'') ;;
+*'"inside '*)
+  printf '%s\n' "$text" | while IFS= read -r line; do
+    case $line in '"inside '*) grep -qxF -e "\"$${{ text: "{line#*inside }" }}" -- "$records"/host/*.json || continue;; esac
+    printf '%s\n' "$line"
+  done ;;
+*) printf '%s\n' "$text" ;;
+esac`,
     parse(output) {
       if (output === "") return undefined;
       const entry = parse(output);
@@ -72,33 +84,6 @@ export function recordOf(at: RecordPlace): Fact<RecordEntry | undefined> {
       if (entry === later) throw fromLater(at);
       return entry;
     },
-  };
-}
-
-/**
- * The holders of everything of a layer that lies inside a path; empty: no share has anything there.
- *
- * Found by the text of their identity: a quote inside a JSON string is always escaped, so nothing else in
- * a record can look like it.
- */
-export function holdersInside(layer: Layer, path: string): Fact<readonly string[]> {
-  const identity = `"identity":${JSON.stringify(`${path}/`).slice(0, -1)}`;
-  return {
-    key: `${layer} records inside ${path}`,
-    place: "host",
-    does: `see whether shares have something inside ${path}`,
-    guard: true,
-    script: sh`for file in "$records"/host/${layer}-*.json; do
-  text=''
-  ${unlessGone(sh`"$file"`, sh`text=$(cat -- "$file")`)}
-  case $${{ text: "{text%%" }}${"\n"}*} in
-  *${identity}*) printf '%s\n' "$text" ;;
-  esac
-done`,
-    parse: (output) =>
-      [...new Set(holdersIn(output.split("\n").filter((line) => line.startsWith('"'))))].filter(
-        (holder) => !holder.startsWith(insidePrefix),
-      ),
   };
 }
 
@@ -145,33 +130,23 @@ done`,
   };
 }
 
+/** A command that prints the identity in each first line of a record: of JSON no more than `\"` and `\\` stands in a path. */
+export const identityInRecord = sh`sed -n 's/.*"identity":"\(\([^"\\]\|\\.\)*\)".*/\1/p' | sed 's/\\\(.\)/\1/g'`;
+
+/** Prints the identity of everything of a layer that the host has a record of, a line each. */
+export function eachIdentity(layer: Layer): Script {
+  return sh`for file in "$records"/host/${layer}-*.json; do [ ! -e "$file" ] || head -n 1 -- "$file"; done | ${identityInRecord}`;
+}
+
 /** Prints the line for the thing, of a layer of the host that keeps one of each identity; nothing where there is no record. */
 export function lineOf(layer: Layer, identity: string): Script {
   const file = pathOf({ layer, name: layer, identity, scope: "host" });
   return unlessGone(file, sh`head -n 1 -- ${file}`);
 }
 
-/** The same fact, looked up only where there is a record; elsewhere its script prints nothing. */
-export function whereRecorded<T>(fact: Fact<T>, at: RecordPlace): Fact<T> {
-  if (fact.perDomain === true) return fact;
-  return {
-    ...fact,
-    key: `${fact.key} where recorded ${at.name} ${at.identity}`,
-    script: sh`[ -e ${pathOf(at)} ] || exit 0
-${fact.script}`,
-  };
-}
-
-const insidePrefix = "inside ";
-
-/** The holder that holds a thing because it has something that lies in it. */
-export function insideHolder(holder: string): string {
-  return `${insidePrefix}${holder}`;
-}
-
-/** Whether a holder holds only because of something that lies in the thing. */
+/** Whether a holder of 0.1.0 holds only because it has something that lies in the thing. */
 export function isInside(holder: string): boolean {
-  return holder.startsWith(insidePrefix);
+  return holder.startsWith("inside ");
 }
 
 /**

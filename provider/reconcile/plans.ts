@@ -4,21 +4,12 @@ import {
   type Binding,
   type Bindings,
   failuresOf,
-  holdersInsideOf,
   recordIn,
   seenBy,
   wantsOf,
 } from "../engine/binding";
-import type { Context, DownPhase, Json, Plan, Step, UpPhase } from "../engine/concern";
-import {
-  holdersInside,
-  insideHolder,
-  isInside,
-  joinRecord,
-  leaveRecord,
-  makeRecord,
-  removeRecord,
-} from "../engine/record";
+import type { Context, DownPhase, Json, Plan, Refusal, Step, UpPhase } from "../engine/concern";
+import { isInside, joinRecord, leaveRecord, makeRecord, removeRecord } from "../engine/record";
 import type { Problem } from "../errors";
 import type { Domain } from "../formats/domain-xml";
 import type { ShareSpec } from "../spec";
@@ -71,10 +62,10 @@ export class Plans {
 
   /** All that is known to fail. */
   problems(): Problem[] {
-    const { ensure, release, around } = this.bindings;
+    const { ensure, release } = this.bindings;
     return [
       ...ensure.map((binding) => [binding, this.#plan(binding)] as const),
-      ...[...release, ...around].map((binding) => [binding, this.#restore(binding)] as const),
+      ...release.map((binding) => [binding, this.#restore(binding)] as const),
     ].flatMap(([binding, plan]) =>
       (plan?.refuse ?? []).map((refusal) => ({
         layer: binding.concern.layer,
@@ -86,8 +77,8 @@ export class Plans {
 
   /** What could not be looked at, and has to be known; each once, however many layers ask for it. */
   unknown(): Problem[] {
-    const { ensure, release, around } = this.bindings;
-    const found = [...ensure, ...[...release, ...around].filter((binding) => this.#isToRestore(binding))]
+    const { ensure, release } = this.bindings;
+    const found = [...ensure, ...release.filter((binding) => this.#isToRestore(binding))]
       .flatMap((binding) => this.#failures(binding).needed)
       .map((problem) => [`${problem.machine} ${problem.what} ${problem.tried ?? ""}`, problem] as const);
     return [...new Map(found).values()];
@@ -122,19 +113,12 @@ export class Plans {
 
   /** Last on the way down: directories, and the records of all that was given back. */
   giveBack(): Step[] {
-    return this.#giveBackOf(
-      this.bindings.release.filter(({ around, concern }) => !around && concern.down !== "hostEnd"),
-    );
+    return this.#giveBackOf(this.bindings.release.filter(({ concern }) => concern.down !== "hostEnd"));
   }
 
   /** Behind that, what the whole host has: each share leaves it in turn, so that the last one knows that it is. */
   giveBackOfHost(): Step[] {
     return this.#giveBackOf(this.bindings.release.filter(({ concern }) => concern.down === "hostEnd"));
-  }
-
-  /** Behind that, when what lay in it is gone: what a share gave up earlier, and left to the last one inside. */
-  giveBackAround(): Step[] {
-    return this.#giveBackOf(this.bindings.release.filter((binding) => binding.around));
   }
 
   /**
@@ -145,7 +129,7 @@ export class Plans {
     const { spec, olds } = this.request;
     if (!spec) return [];
     const { release } = this.bindings;
-    const open = failed ? release : release.filter((one) => !one.around && this.#mustWait(one));
+    const open = failed ? release : release.filter((one) => this.#mustWait(one));
     const unseen = this.observation.guestState.kind !== "seen" && spec.guest;
     const tagged = unseen ? olds.filter(({ guest, tag }) => guest && tag !== spec.tag) : [];
     return [...new Set([...open.map((one) => one.spec), ...tagged])];
@@ -192,6 +176,8 @@ export class Plans {
     // Null: nothing to give back.
     if (!seen || (before ?? null) === null || this.#mustWait(binding)) return undefined;
     if (recordIn(binding, this.observation.host)?.holders.length === others.length) return undefined;
+    if (others.length > 0 && others.every(isInside))
+      return { steps: [], refuse: [heldInside(binding, others)] };
     if (others.length > 0) return { steps: [], warnings: leftFor(binding, others) };
     const plan = binding.concern.restore(binding.want, before, seen, this.#context(undefined));
     const unseen = this.#failures(binding).spared.map(notLookedAt);
@@ -214,7 +200,7 @@ export class Plans {
 
   /** The state's copy speaks of the newest old spec alone, and of its own things. */
   #copyOf(binding: Binding): Json | undefined {
-    if (binding.around || binding.spec !== this.request.olds[0]) return undefined;
+    if (binding.spec !== this.request.olds[0]) return undefined;
     return this.request.before[binding.name];
   }
 
@@ -253,8 +239,7 @@ export class Plans {
   // Holders.
 
   #holder(binding: Binding): string {
-    const holder = `${this.observation.info?.uuid ?? this.machines.knownUuid}/${binding.spec.tag}`;
-    return binding.around ? insideHolder(holder) : holder;
+    return `${this.observation.info?.uuid ?? this.machines.knownUuid}/${binding.spec.tag}`;
   }
 
   /** The names under which this very share holds records: its own, and those of the specs that it had before. */
@@ -265,7 +250,7 @@ export class Plans {
     const own = [...(spec ? [spec] : []), ...olds].flatMap(({ tag }) =>
       uuids.map((uuid) => `${uuid}/${tag}`),
     );
-    return new Set([...own, ...own.map(insideHolder)]);
+    return new Set(own);
   }
 
   #otherHolders(binding: Binding): readonly string[] {
@@ -281,7 +266,7 @@ export class Plans {
   #mustWait(binding: Binding): boolean {
     if (!this.request.spec) return false;
     if (binding.concern.place === "guest") return this.#seen(binding) === undefined;
-    const moved = binding.around || binding.spec.source !== this.request.spec.source;
+    const moved = binding.spec.source !== this.request.spec.source;
     if (!binding.concern.usedByQemu || !moved) return false;
     const live = this.observation.host.values.get(liveDomain.key) as Domain | undefined;
     return live?.devices9p.some((device) => device.source === binding.spec.source) === true;
@@ -310,31 +295,19 @@ export class Plans {
    * that remembers nothing (null) has nothing to give back.
    */
   #recordSteps(changing: boolean): Step[] {
-    return [...this.bindings.ensure, ...this.bindings.around].flatMap((binding) => {
+    return this.bindings.ensure.flatMap((binding) => {
       const entry = recordIn(binding, this.observation.host);
       const before = entry?.before ?? this.before[binding.name] ?? null;
-      if (!this.#seen(binding) || (!entry && (binding.around || !changing || before === null))) return [];
+      if (!this.#seen(binding) || (!entry && (!changing || before === null))) return [];
       const holder = this.#holder(binding);
-      const inside = holdersInsideOf(binding, this.observation.host).map(insideHolder);
-      const holders = [holder, ...inside.filter((other) => !this.#ownHolders().has(other))];
       const { layer } = binding.concern;
-      if (!entry) {
-        const step = makeRecord(binding.record, before, holders);
-        return [{ ...step, layer, changes: [...(step.changes ?? []), ...this.#keysAround(binding)] }];
-      }
+      if (!entry) return [{ ...makeRecord(binding.record, before, [holder]), layer }];
       const own = entry.holders.filter((one) => this.#ownHolders().has(one) && one !== holder);
-      const joining = holders.filter((one) => !entry.holders.includes(one));
+      const joining = entry.holders.includes(holder) ? [] : [holder];
       return joining.length + own.length === 0
         ? []
         : [{ ...joinRecord(binding.record, joining, own), layer }];
     });
-  }
-
-  /** Whoever makes the record of something larger at the same time has to hear of this one. */
-  #keysAround({ concern, want }: Binding): string[] {
-    return (concern.around?.(want) ?? []).map(
-      (larger: unknown) => holdersInside(concern.layer, concern.identity(larger)).key,
-    );
   }
 
   #giveBackOf(bindings: readonly Binding[]): Step[] {
@@ -345,18 +318,13 @@ export class Plans {
   }
 
   #forget(binding: Binding): Step[] {
-    const seen = this.#seen(binding);
     const entry = recordIn(binding, this.observation.host);
     // What cannot be given back is not forgotten.
     if (!entry || this.#mustWait(binding) || (this.#restore(binding)?.refuse ?? []).length > 0) return [];
     const others = this.#otherHolders(binding);
     const { layer } = binding.concern;
     if (others.length === entry.holders.length) return [];
-    const unwanted =
-      others.every(isInside) &&
-      seen &&
-      binding.concern.restore(binding.want, entry.before, seen).forgets === true;
-    if (others.length === 0 || unwanted === true) return [{ ...removeRecord(binding.record), layer }];
+    if (others.length === 0) return [{ ...removeRecord(binding.record), layer }];
     const leaving = entry.holders.filter((holder) => !others.includes(holder));
     return [{ ...leaveRecord(binding.record, leaving), layer }];
   }
@@ -366,6 +334,15 @@ export class Plans {
     if (binding.concern.place === "guest" && info) return this.machines.guest(info).transport.machine;
     return this.machines.host.transport.machine;
   }
+}
+
+/** 0.1.0 let a share lie in the tree that another one took over, and took the two back in this order alone. */
+function heldInside({ record }: Binding, others: readonly string[]): Refusal {
+  return {
+    code: "treeOfOthers",
+    what: `${record.identity} was taken over, by release 0.1.0, with what is in it of ${others.join(", ").replaceAll("inside ", "")}`,
+    remedy: "destroy that share first",
+  };
 }
 
 /** Of a domain's own things, such as the boot file, nobody expects that one share of several takes them. */

@@ -143,7 +143,6 @@ class Run {
         if (!this.#failed()) await this.#untilSettled(false);
       }
       if (!this.#failed()) await this.#giveBack((plans) => plans.giveBack());
-      if (!this.#failed()) await this.#giveBack((plans) => plans.giveBackAround());
       if (!this.#failed()) await this.#giveBack((plans) => plans.giveBackOfHost());
     } catch (error) {
       // Before the first change nothing needs to be recorded: the plain error is the whole truth.

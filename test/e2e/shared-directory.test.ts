@@ -3,29 +3,10 @@ import { directory, Guest, records } from "./support/lab";
 import { output } from "./support/run";
 import { Stack } from "./support/stack";
 
-/** Which of two nested shares is made first and goes first, and whether their directories were there before. */
-const nested = [
-  { what: "the outer one first made and first gone", firstMade: "outer", firstGone: "outer", exists: true },
-  {
-    what: "the outer one first made, the inner first gone",
-    firstMade: "outer",
-    firstGone: "inner",
-    exists: true,
-  },
-  {
-    what: "the inner one first made, the outer first gone",
-    firstMade: "inner",
-    firstGone: "outer",
-    exists: true,
-  },
-  { what: "the inner one first made and first gone", firstMade: "inner", firstGone: "inner", exists: true },
-  {
-    what: "both made by their shares, the outer first gone",
-    firstMade: "outer",
-    firstGone: "outer",
-    exists: false,
-  },
-] as const;
+/** Which of two nested shares is made first and goes first. */
+const nested = (["outer", "inner"] as const).flatMap((firstMade) =>
+  (["outer", "inner"] as const).map((firstGone) => ({ firstMade, firstGone })),
+);
 
 const orders = [{ early: "one" }, { early: "two" }] as const;
 
@@ -84,31 +65,58 @@ describe("two shares of one directory, from two stacks", () => {
     expect(await records(source)).toEqual([]);
   });
 
-  it.each(nested)("nested: $what", async ({ firstMade, firstGone, exists }) => {
-    const outer = exists ? source : `${base}/new`;
-    const inner = `${outer}/inner`;
-    if (exists) {
-      // Whoever comes first, QEMU has to get to the inner one.
-      await output("chmod", ["2711", outer]);
+  it.each(nested)(
+    "nested, the $firstMade one first made and the $firstGone one first gone: each gives its own back",
+    async ({ firstMade, firstGone }) => {
+      const inner = `${source}/inner`;
+      // QEMU has to get to the inner one.
+      await output("chmod", ["2711", source]);
       mkdirSync(inner);
       await output("chown", ["64055:777", inner]);
-    }
-    const before = [await directory(base), await directory(outer), await directory(inner)];
-    one.declare({
-      share: { source: outer, domain: first.domain, otherWriters: "allow", directory: { recursive: false } },
-    });
-    two.declare({ share: { source: inner, domain: second.domain, otherWriters: "allow" } });
-    const stacks = { outer: one, inner: two };
-    await stacks[firstMade].must("up");
-    await stacks[firstMade === "outer" ? "inner" : "outer"].must("up");
-    await stacks[firstGone].must("destroy");
-    const rest = firstGone === "outer" ? "inner" : "outer";
-    // What is inside can only be reached while the outer one is as it was made.
-    expect(await ownerOf(outer)).toBe("64055:64055\n");
-    await stacks[rest].must("preview", ["--refresh", "--expect-no-changes"]);
-    await stacks[rest].must("destroy");
-    expect([await directory(base), await directory(outer), await directory(inner)]).toEqual(before);
-    expect(await records(base)).toEqual([]);
+      const before = { outer: await directory(source), inner: await directory(inner) };
+      const now = async () => ({ outer: await directory(source), inner: await directory(inner) });
+      one.declare({
+        share: { source, domain: first.domain, otherWriters: "allow", directory: { recursive: false } },
+      });
+      two.declare({ share: { source: inner, domain: second.domain, otherWriters: "allow" } });
+      const stacks = { outer: one, inner: two };
+      await stacks[firstMade].must("up");
+      await stacks[firstMade === "outer" ? "inner" : "outer"].must("up");
+      const held = await now();
+      const rest = firstGone === "outer" ? "inner" : "outer";
+      await stacks[firstGone].must("destroy");
+      expect(await now()).toEqual({ ...before, [rest]: held[rest] });
+      await stacks[rest].must("preview", ["--refresh", "--expect-no-changes"]);
+      await stacks[rest].must("destroy");
+      expect(await now()).toEqual(before);
+      expect(await records(base)).toEqual([]);
+    },
+  );
+
+  it("one that would change owners in a tree that another has taken over is refused, and so is the other way round", async () => {
+    const inner = `${source}/inner`;
+    await output("chmod", ["2711", source]);
+    mkdirSync(inner);
+    const taking = { source, domain: first.domain, otherWriters: "allow", directory: { recursive: true } };
+    const small = { source: inner, domain: second.domain, otherWriters: "allow" };
+    one.declare({ share: taking });
+    two.declare({ share: small });
+    await one.must("up");
+    const held = await directory(inner);
+    const refused = await two.pulumi("up");
+    expect(refused.code).not.toBe(0);
+    expect(refused.stdout).toContain(`${inner} lies in ${source}, which another share has taken over`);
+    expect(await directory(inner)).toBe(held);
+    two.declare({ share: { ...small, readOnly: true } });
+    await two.must("up");
+    await two.must("destroy");
+    expect(await directory(inner)).toBe(held);
+    await one.must("destroy");
+    two.declare({ share: small });
+    await two.must("up");
+    const other = await one.pulumi("up");
+    expect(other.code).not.toBe(0);
+    expect(other.stdout).toContain(`${source} holds ${inner}, of which other shares have changed the owners`);
   });
 
   it("two ups at the same moment: both succeed, and both records stand", async () => {

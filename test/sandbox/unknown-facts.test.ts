@@ -48,7 +48,7 @@ const doesOf = (bindings: Bindings): string[] => [
     ),
   ),
 ];
-const always = [...hostFacts({ ensure: [], release: [], around: [] }).values()].map(({ does }) => does);
+const always = [...hostFacts({ ensure: [], release: [] }).values()].map(({ does }) => does);
 const up = doesOf(bind(concerns, sample, [])).filter((does) => !always.includes(does));
 
 const needed = bind(concerns, undefined, [sample]).release.flatMap(({ facts, spared }) =>

@@ -115,6 +115,11 @@ describe("migrations", () => {
     expect(current(then)["guest"]).toEqual({ mountPoint: "/mnt/a", connection });
   });
 
+  test("file systems that were taken over are left, and what was goes by what the host has of it", () => {
+    const directory = { recursive: true, otherFileSystems: "take" };
+    expect(current({ directory })["directory"]).toEqual({ ...directory, otherFileSystems: "leave" });
+  });
+
   test.each([18, 300])("version %i is of a later release", (version) => {
     expect(() => current({ __version: version, __logUrn: "urn:a::b" }, chain)).toThrow(
       expect.objectContaining({

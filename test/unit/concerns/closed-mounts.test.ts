@@ -1,14 +1,11 @@
 import { denialsAt } from "../../../provider/concerns/denials";
 import { directoryFacts, type DirectorySeen } from "../../../provider/concerns/directory-facts";
 import { hostDirectory } from "../../../provider/concerns/host-directory";
-import { nameOf } from "../../../provider/concerns/ledger";
 import { mountPointOf } from "../../../provider/concerns/mount-facts";
-import { movedDirectory } from "../../../provider/concerns/moved-directory";
 import { labelsOf } from "../../../provider/concerns/selinux-facts";
 import { treeIn } from "../../../provider/concerns/tree-facts";
 import { giveLinksBack, mapLinks } from "../../../provider/concerns/tree-links";
 import { giveTreeBack, takeOver } from "../../../provider/concerns/tree-steps";
-import { lineOf } from "../../../provider/engine/record";
 import { parseMountinfo } from "../../../provider/formats/mountinfo";
 import { domainOf, specOf, treeOf } from "../sample";
 import { ScratchTree } from "../scratch-tree";
@@ -65,7 +62,7 @@ tried("what lies beside them is taken over, and given back", async () => {
     scratch.bash("cd tree; stat -c '%n %U:%G %a %F' a sub sub/b link; readlink link || :");
   const before = everything();
   runScript(
-    takeOver(scratch.at, { uid: 1, gid: 2, keepOwners: true, opens: true, strips: false }, []).run,
+    takeOver(scratch.at, { uid: 1, gid: 2, keepOwners: true, opens: true, strips: false }).run,
     records,
   );
   runScript(mapLinks(scratch.at, { uid: 1, gid: 2 }).run, records);
@@ -92,21 +89,6 @@ mkdir -p fs etc/targeted/contexts/files; touch fs/enforce etc/targeted/contexts/
     expect(seen).toEqual({ own: label, inside: [{ context: label, count: 4 }], links: true });
   },
 );
-
-tried("a directory that was moved beside them is found", async () => {
-  const identity = scratch.bash("stat -c %i:%.9W tree/sub").trim();
-  const [inode = "", born = ""] = identity.split(":");
-  const before = { created: false, uid: 0, gid: 0, mode: "0755", inode, born, attributes: {} };
-  const was = `${scratch.path}/gone`;
-  const file = /"\$records\/host"\/(\S+)/.exec(lineOf("directory", was).text)?.[1] ?? "";
-  const line = JSON.stringify({ version: 2, layer: "directory", identity: was, before });
-  scratch.bash(`mkdir -p records/owners records/host; touch records/owners/${nameOf({ of: "owners", path: scratch.path })}
-echo '${line}' > records/host/${file}`);
-  await mountBoth();
-  expect(quickly(() => runFact(movedDirectory(was, [scratch.path]), records))).toEqual([
-    { outer: scratch.path, identity },
-  ]);
-});
 
 tried("a denial beside them is found", async () => {
   const inode = scratch.bash("stat -c %i tree/sub/b").trim();
@@ -145,11 +127,8 @@ const seen = (): DirectorySeen => {
     hadPrivileges: none,
     viewKept: false,
     takenAround: [],
-    moved: [],
-    nested: { roots: [], more: false },
     takenWith: [],
-    takenOnHost: new Set(),
-    above: [],
+    changedInside: [],
     principals: {},
     live: undefined,
     persistent: domainOf([]),

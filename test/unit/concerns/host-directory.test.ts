@@ -13,8 +13,6 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { DirectoryBefore, DirectoryWant } from "../../../provider/concerns/directory-facts";
 import { hostDirectory } from "../../../provider/concerns/host-directory";
-import { nameOf } from "../../../provider/concerns/ledger";
-import { ledgerOf } from "../../../provider/concerns/tree-at";
 import { alone, type Fact } from "../../../provider/engine/concern";
 import { untilFailure } from "../../../provider/engine/script";
 import type { Mount } from "../../../provider/formats/mountinfo";
@@ -63,11 +61,8 @@ const seenOf = (more: Partial<Seen> = {}): Seen => ({
   hadPrivileges: none,
   viewKept: false,
   takenAround: [],
-  moved: [],
-  nested: { roots: [], more: false },
   takenWith: [],
-  takenOnHost: new Set(),
-  above: [],
+  changedInside: [],
   principals: {},
   live: undefined,
   persistent: domainOf([]),
@@ -1124,118 +1119,22 @@ describe("a tree of others", () => {
     expect(hostDirectory.plan(want(args), seen, undefined, false).refuse).toBeUndefined();
   });
 
-  describe("with a file system that begins in it", () => {
-    const args = { directory: { recursive: true, otherFileSystems: "take" } };
-    const root = {
-      path: "/foo/bar/sub",
-      identity: "3f1c:256:1763877001.5",
-      outer: "/foo/bar",
-      lacks: [],
-    };
-    const nested = { roots: [root], more: false };
-    const inner = {
-      name: nameOf(ledgerOf("owners", root)),
-      path: "/foo/bar/sub",
-      viewKept: true,
-      linksMapped: false,
-      hadPrivileges: none,
-    };
+  describe("with a file system that 0.1.0 took over with it", () => {
+    const args = { directory: { recursive: true, otherFileSystems: "leave" } };
+    const root = { path: "/foo/bar/sub", identity: "3f1c:256:1763877001.5", outer: "/foo/bar" };
+    const inner = { name: "77b2", path: "/foo/bar/sub", root, linksMapped: false, hadPrivileges: 0 };
     const [innerBack, innerForgotten] = [
       "give all in /foo/bar/sub back to whom it was taken from",
       "forget what the entries of file systems in /foo/bar had",
     ];
 
-    test("is taken over after that one, which is remembered first", () => {
-      const { refuse, steps } = hostDirectory.plan(
-        want(args),
-        seenOf({ ...others, entry: qemu, nested }),
-        undefined,
-        false,
-      );
-      expect(refuse).toBeUndefined();
-      expect(does({ steps })).toEqual([
-        "remember which file systems in /foo/bar are taken over with it: /foo/bar/sub",
-        "take over all in /foo/bar/sub for 64055:108, as the guest goes on seeing it",
-        takeTree,
-      ]);
-    });
-
-    test("without a ledger, its own chown(1) does not go first", () => {
-      const forGood = { directory: { ...args.directory, keepOwners: false } };
-      const plan = hostDirectory.plan(want(forGood), seenOf({ ...others, nested }), undefined, false);
-      expect(does(plan).slice(0, 2)).toEqual([
-        "chown all in /foo/bar/sub to 64055:108, and keep nothing of its owners",
-        "chown all in /foo/bar to 64055:108, and keep nothing of its owners",
-      ]);
-    });
-
-    test("is nothing to do where all of both is taken over", () => {
-      const seen = seenOf({ ...taken, nested, takenWith: [inner] });
+    test("it is left as it is on the way up", () => {
+      const seen = seenOf({ ...taken, takenWith: [inner] });
       expect(does(hostDirectory.plan(want(args), seen, undefined, false))).toEqual([]);
-      const killed = { ...seen, takenWith: [{ ...inner, viewKept: false }] };
-      expect(does(hostDirectory.plan(want(args), killed, undefined, false))).toContain(takeTree);
     });
 
-    test("is refused with what that one is refused for", () => {
-      const seen = seenOf({ ...others, nested, ...recordsOf("/foo/bar", "/foo/bar/sub") });
-      const { refuse, steps } = hostDirectory.plan(want(args), seen, undefined, false);
-      expect([refuse?.map(({ code }) => code), steps]).toEqual([["treeOfFileSystems"], []]);
-    });
-
-    test("no share may begin in it, for it would give back what this one made of it", () => {
-      const theirs = nameOf(ledgerOf("owners", { path: "/", outer: "/", identity: root.identity }));
-      const seen = seenOf({
-        ...taken,
-        ...recordsOf("/"),
-        above: [root.identity],
-        takenOnHost: new Set([theirs]),
-      });
-      const { refuse } = hostDirectory.plan(want(all), seen, undefined, false);
-      expect(refuse?.[0]?.what).toMatch(/that \/foo\/bar is on was taken over with/);
-      for (const more of [{ records: [] }, { above: ["3f1c:257:1.5"] }])
-        expect(hostDirectory.plan(want(all), { ...seen, ...more }, undefined, false).refuse).toBeUndefined();
-    });
-
-    test("it comes back wherever it is", () => {
-      const seen = seenOf({
-        ...taken,
-        nested: { roots: [{ ...root, path: "/foo/bar/renamed" }], more: false },
-        takenWith: [inner],
-      });
-      expect(does(hostDirectory.restore(want(args), before, seen, undefined)).slice(0, 2)).toEqual([
-        "give all in /foo/bar/renamed back to whom it was taken from",
-        treeBack,
-      ]);
-    });
-
-    test.each<[string, Partial<Seen>, string, RegExp]>([
-      ["is not there", { nested: { roots: [], more: false } }, "sourceVanished", /rm -f .*owners\/\w+\* /],
-      [
-        "is there twice",
-        { nested: { roots: [root, { ...root, path: "/foo/bar/b" }], more: false } },
-        "treeOfFileSystems",
-        /unmount/,
-      ],
-    ])("where it %s, nothing is given back by half", (_, more, code, remedy) => {
-      const seen = seenOf({ ...taken, takenWith: [inner], ...more });
-      const back = hostDirectory.restore(want(args), before, seen, undefined);
-      expect([back.steps, back.refuse?.map((one) => one.code)]).toEqual([[], [code]]);
-      expect(back.refuse?.[0]?.remedy).toMatch(remedy);
-    });
-
-    test("is left where it may be left, though it was taken over before", () => {
-      const left = { directory: { recursive: true, otherFileSystems: "leave" } };
-      const seen = seenOf({ ...taken, ...kinds({}), nested, takenWith: [{ ...inner, viewKept: false }] });
-      expect(does(hostDirectory.plan(want(left), seen, undefined, false))).toEqual([takeTree]);
-    });
-
-    test("is given back with it, and by name what had privileges", () => {
-      const had = { count: 1, names: ["su"] };
-      const seen = seenOf({
-        ...taken,
-        nested,
-        takenWith: [{ ...inner, hadPrivileges: had, linksMapped: true }],
-      });
+    test("it is given back with it, links and all, and privileges are counted", () => {
+      const seen = seenOf({ ...taken, takenWith: [{ ...inner, hadPrivileges: 3, linksMapped: true }] });
       const back = hostDirectory.restore(want(args), before, seen, undefined);
       expect(does(back).slice(0, 5)).toEqual([
         innerBack,
@@ -1244,27 +1143,18 @@ describe("a tree of others", () => {
         innerForgotten,
         forget,
       ]);
-      expect(back.warnings).toEqual([expect.stringMatching(/^in \/foo\/bar\/sub these had setuid.*: su$/)]);
+      expect(back.warnings).toEqual([expect.stringMatching(/^in \/foo\/bar these had setuid.*: 3 files$/)]);
     });
 
-    test("is given back where its directory's own tree goes to a larger share", () => {
-      const seen = seenOf({
-        ...taken,
-        nested,
-        takenWith: [inner],
-        takenAround: ["/foo"],
-        ...recordsOf("/foo", "/foo/bar"),
-      });
-      expect(does(hostDirectory.restore(want(args), before, seen, undefined))).toEqual([
-        innerBack,
-        innerForgotten,
-        "keep what /foo/bar and its entries had for /foo, which they lie in",
-      ]);
+    test("where it is not there, nothing is given back by half", () => {
+      const seen = seenOf({ ...taken, takenWith: [{ ...inner, root: undefined }] });
+      const back = hostDirectory.restore(want(args), before, seen, undefined);
+      expect([back.steps, back.refuse?.map(({ code }) => code)]).toEqual([[], ["sourceVanished"]]);
     });
 
-    test("is forgotten where nothing is to be given back", () => {
+    test("it is forgotten where nothing is to be given back", () => {
       const leave = { directory: { ...args.directory, onDelete: "leave" } };
-      const seen = seenOf({ ...taken, nested, takenWith: [inner] });
+      const seen = seenOf({ ...taken, takenWith: [inner] });
       expect(does(hostDirectory.restore(want(leave), before, seen, undefined))).toEqual([
         innerForgotten,
         forget,
@@ -1272,38 +1162,41 @@ describe("a tree of others", () => {
     });
   });
 
-  test("an inner share's that is not there any more goes to the larger one, which its guest may have moved it in", () => {
-    const seen = seenOf({
-      entry: { ...root, inode: "12" },
-      treeRemembered: true,
-      linksMapped: true,
-      takenAround: ["/foo"],
-      moved: [{ outer: "/foo", identity: "11:1763877000.123456789" }],
-      ...recordsOf("/foo", "/foo/bar"),
-    });
-    const back = hostDirectory.restore(want(all), before, seen, undefined);
-    expect(does(back)).toEqual(["keep what /foo/bar and its entries had for /foo, which they lie in"]);
-    expect(back.warnings).toEqual([
-      expect.stringMatching(
-        /comes back with \/foo; what was in its tree is kept .* \/var\/lib\/virtio9p\/links\//,
-      ),
-    ]);
-  });
+  describe("where one share has a directory in another's tree", () => {
+    const inside = { ...taken, takenAround: ["/foo"], ...recordsOf("/foo", "/foo/bar") };
+    const asIs = { readOnly: true, directory: {} };
 
-  test("an inner share's whose disk is away is kept, for its entries are not in the larger one", () => {
-    const seen = seenOf({
-      entry: { ...root, inode: "12" },
-      treeRemembered: true,
-      takenAround: ["/foo"],
-      ...recordsOf("/foo", "/foo/bar"),
+    test.each<[string, Record<string, unknown>, Partial<Seen>, boolean]>([
+      ["the smaller one, in a tree that was taken over", {}, inside, true],
+      ["the smaller one with a mode", { ...asIs, directory: { mode: "0750" } }, inside, true],
+      ["not one that is read-only", asIs, inside, false],
+      ["not one that leaves owners alone", { accessMode: "passthrough" }, inside, false],
+      ["not where the larger one is no share's any more", {}, { ...inside, records: [] }, false],
+      [
+        "the larger one, whose takeover would take owners that another has changed",
+        all,
+        { ...others, changedInside: ["/foo/bar/in"] },
+        true,
+      ],
+      [
+        "not the larger one that takes nothing over",
+        { directory: { recursive: false } },
+        { ...others, changedInside: ["/foo/bar/in"] },
+        false,
+      ],
+    ])("is refused: %s", (_, args, seen, refused) => {
+      const { refuse = [] } = hostDirectory.plan(want(args), seenOf(seen), undefined, false);
+      expect(refuse.map(({ code }) => code)).toEqual(refused ? ["treeOfOthers"] : []);
+      if (refused) expect(refuse[0]?.what).toMatch(/\/foo\/bar.* (\/foo|\/foo\/bar\/in), /);
     });
-    const back = hostDirectory.restore(want(all), before, seen, undefined);
-    expect(does(back)).toEqual([]);
-    expect(back.warnings).toEqual([
-      expect.stringMatching(
-        /its owner was left as it is; what was in its tree is kept on the host, in \S+\/owners\//,
-      ),
-    ]);
+
+    test("the owner that the larger one has changed is that one's to give back", () => {
+      const back = hostDirectory.restore(want(asIs), before, seenOf(inside), undefined);
+      expect(does(back)).not.toContain("give /foo/bar back to 0:0");
+      expect(does(hostDirectory.restore(want(asIs), before, seenOf(taken), undefined))).toContain(
+        "give /foo/bar back to 0:0",
+      );
+    });
   });
 
   test("is taken over with setuid files where they may lose that", () => {
@@ -1364,14 +1257,6 @@ describe("a tree of others", () => {
       taken,
       before,
       [forget],
-      [],
-    ],
-    [
-      "left to the share around it that has taken it over",
-      all,
-      { ...taken, takenAround: ["/foo"], ...recordsOf("/foo") },
-      before,
-      ["keep what /foo/bar and its entries had for /foo, which they lie in"],
       [],
     ],
     [

@@ -66,7 +66,6 @@ const host = (more: Partial<SelinuxSeen> = {}): SelinuxSeen => ({
   rulesAt: { exact: undefined, matching: [] },
   labels: labels(context("var_t")),
   entry: directory,
-  nested: { roots: [], more: false },
   mounts: mounts("rw,seclabel"),
   booleans: { virt_use_nfs: false, virt_use_fusefs: true },
   newRange: "s0",
@@ -377,7 +376,7 @@ describe("restore", () => {
       "a rule of a directory that we made",
       { ...before, rule: null, label: null },
       labelled,
-      [`take the rule ${rulePlace} out`, back],
+      [`take the rule ${rulePlace} out`, back, forget],
     ],
     [
       "a rule that said something else",
@@ -398,12 +397,6 @@ describe("restore", () => {
       before,
       { ...labelled, entry: undefined, labels: undefined, remembered: true },
       [`take the rule ${rulePlace} out`, forget],
-    ],
-    [
-      "in a larger share it keeps that one's label",
-      before,
-      { ...labelled, remembered: true, recorded: ["/foo", "/foo/bar"] },
-      [`take the rule ${rulePlace} out`, relabelled, forget],
     ],
   ])("%s", (_, found, seen, expected) => {
     expect(does(hostSelinux.restore(want(), found, host(seen)))).toEqual(expected);
@@ -432,8 +425,8 @@ describe("restore", () => {
 
   test("comes back with nothing but what it needs", () => {
     const all = host({ ...labelled, remembered: true });
-    const { entry, state, rules, equivalences, recorded, remembered, persistent, live } = all;
-    const needed = { entry, state, rules, equivalences, recorded, remembered, persistent, live };
+    const { entry, state, rules, equivalences, remembered, persistent, live } = all;
+    const needed = { entry, state, rules, equivalences, remembered, persistent, live };
     const plan = hostSelinux.restore(want(), before, needed);
     expect([does(plan), plan.warnings]).toEqual([[`take the rule ${rulePlace} out`, back, forget], []]);
     // Whoever might put links there is kept from it.
@@ -443,7 +436,11 @@ describe("restore", () => {
   test("the rule of a larger share is known by the type that its record has", () => {
     const seen = host({ ...labelled, rules: [rule(rulePlace, context("container_file_t"))] });
     const found = { ...before, type: "container_file_t" };
-    expect(does(hostSelinux.restore(want(), found, seen))).toEqual([`take the rule ${rulePlace} out`, back]);
+    expect(does(hostSelinux.restore(want(), found, seen))).toEqual([
+      `take the rule ${rulePlace} out`,
+      back,
+      forget,
+    ]);
   });
 
   test("onDelete leave leaves all", () => {
@@ -452,7 +449,7 @@ describe("restore", () => {
       before,
       host({ ...labelled, remembered: true }),
     );
-    expect([does(plan), plan.forgets]).toEqual([[forget], true]);
+    expect(does(plan)).toEqual([forget]);
   });
 });
 
@@ -531,13 +528,6 @@ test.each([
 
 test("is not managed for a user's own session", () => {
   expect(hostSelinux.want(specOf({ host: { libvirtUri: "qemu:///session" } }))).toBeUndefined();
-});
-
-test("lies in every directory above that may be a share", () => {
-  expect(hostSelinux.around?.(want({ source: "/srv/a/b/c" })).map(({ path }) => path)).toEqual([
-    "/srv/a/b",
-    "/srv/a",
-  ]);
 });
 
 describe("the policy module", () => {

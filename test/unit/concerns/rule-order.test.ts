@@ -258,7 +258,6 @@ compared("a tree with labels", () => {
     equivalences: runFact(equivalences, inFolder),
     rulesAt: runFact(rulesAt(tree), inFolder),
     labels: runFact(labelsOf(tree), inFolder),
-    nested: { roots: [], more: false },
     mounts: parseMountinfo("1 0 8:1 / / rw - ext4 /dev/vda rw,seclabel\n"),
     booleans: {},
     newRange: "s0",

@@ -23,14 +23,21 @@ import {
   rememberLabels,
 } from "../../../provider/concerns/selinux-labels";
 import { type Script, sh } from "../../../provider/formats/shell";
-import { isRemembered } from "../../../provider/concerns/ledger";
+import { isRemembered, nameOf } from "../../../provider/concerns/ledger";
 import { runFact, runScript } from "../shell-machine";
 
 /** Real labels on real files, and a real mount namespace; only restorecon is a stand-in that knows one rule. */
 const restorecon = `#!/bin/sh
 case $1 in -h) echo 'usage:  restorecon [-iIDFUmnprRv0xT] [-e excludedir] pathname...' >&2; exit 255;; esac
 printf '%s\\n' "$*" >> "$FOLDER/restorecon"
-case $* in *-R*) find . -xdev -print0;; *) printf '.\\0';; esac | xargs -0 setfattr -h -n security.selinux -v "$(cat "$FOLDER/rule")"
+case $* in *-R*)
+  for argument; do
+    shift
+    [ "$was" != -e ] || set -- "$@" -path "./\${argument#$PWD/}" -prune -o
+    was=$argument
+  done
+  find . -xdev "$@" -print0;;
+*) printf '.\\0';; esac | xargs -0 setfattr -h -n security.selinux -v "$(cat "$FOLDER/rule")"
 `;
 
 let folder: string;
@@ -166,18 +173,57 @@ test("the directory alone", () => {
   expect(labels()).toEqual(before);
 });
 
-test("a share inside that was there before: what it found counts", () => {
-  plant();
-  const before = labels();
-  const inner = { ...of(), path: join(tree, "deep") };
-  run(rememberLabels(inner, []).run);
-  run(relabel(inner, false).run);
-  run(rememberLabels(of(), [inner.path, join(tree, "no record")]).run);
-  run(relabel(of(), false).run);
-  run(forgetLabels(inner.path).run);
-  says("default_t");
-  run(giveLabelsBack(of()).run);
-  expect(labels()).toEqual(before);
+describe("two shares, of which one lies in the other's tree", () => {
+  const inner = (): string => join(tree, "deep");
+  const recordOf = (path: string): string =>
+    join(folder, `records/host/selinux-${nameOf({ of: "labels", path })}.json`);
+  const labelled = (path: string, inside: readonly string[]): void => {
+    const one = { ...of(), path };
+    run(rememberLabels(one, inside).run);
+    run(relabel(one, false).run);
+    mkdirSync(join(folder, "records/host"), { recursive: true });
+    writeFileSync(
+      recordOf(path),
+      `{"version":2,"layer":"selinux","identity":${JSON.stringify(path)},"before":{}}\n`,
+    );
+  };
+  const givenBack = (path: string): void => {
+    run(giveLabelsBack({ ...of(), path }).run);
+    run(forgetLabels(path).run);
+    unlinkSync(recordOf(path));
+  };
+  const make = {
+    outer: (inside: readonly string[]) => {
+      labelled(tree, inside);
+    },
+    inner: () => {
+      labelled(inner(), []);
+    },
+  };
+  test.each([
+    ["outer", "outer"],
+    ["outer", "inner"],
+    ["inner", "outer"],
+    ["inner", "inner"],
+  ] as const)("the %s one first, and the %s one gone first", (first, gone) => {
+    plant();
+    const before = labels();
+    make[first]([]);
+    make[first === "outer" ? "inner" : "outer"]([inner(), join(tree, "no record")]);
+    if (gone === "outer") says("default_t");
+    givenBack(gone === "outer" ? tree : inner());
+    // What the one that stays has is as it was for it, and all else is back.
+    const stays = (line: string): boolean => gone === "inner" || / \.\/deep(\/|$)/.test(line);
+    const left = labels().filter((line) => line !== "" && !stays(line));
+    expect(
+      labels().filter((line) => line !== "" && stays(line) && !line.startsWith(context("svirt_image_t"))),
+    ).toEqual(gone === "outer" ? before.filter((line) => line.endsWith(" ./deep/hard")) : []);
+    expect(left).toEqual(before.filter((line) => line !== "" && !stays(line)));
+    says("default_t");
+    givenBack(gone === "outer" ? inner() : tree);
+    expect(labels()).toEqual(before);
+    expect(existsSync(join(folder, "records/labels"))).toBe(false);
+  });
 });
 
 test("no link is followed, though it came in the place of a directory", () => {

@@ -1,13 +1,5 @@
 import { spawn } from "node:child_process";
-import { join } from "node:path";
-import {
-  forgetTree,
-  giveTreeBack,
-  handOver,
-  takeOver,
-  takeOverForGood,
-} from "../../../provider/concerns/tree-steps";
-import { nameOf } from "../../../provider/concerns/ledger";
+import { forgetTree, giveTreeBack, takeOver, takeOverForGood } from "../../../provider/concerns/tree-steps";
 import { privilegesTaken, treeIn } from "../../../provider/concerns/tree-facts";
 import type { TreeAt } from "../../../provider/concerns/tree-at";
 import { inMotion } from "../../../provider/concerns/tree-failures";
@@ -48,7 +40,7 @@ done`);
 test("all that was there comes back, and meanwhile a guest sees it as it was", () => {
   bash(populate);
   const [before, seen] = [everything(), seenByGuest()];
-  const step = takeOver(at(), taker, []);
+  const step = takeOver(at(), taker);
   runScript(step.run, records);
   expect(
     bash(
@@ -59,7 +51,7 @@ test("all that was there comes back, and meanwhile a guest sees it as it was", (
   // The group's bits are what the access list lets it, not its mask: u:1234:rwx,g:99:r on a file with mode 0.
   expect(seen).toMatch(/^\.\/plain\/b 1010 2003 8038$/m);
   expect(seenByGuest()).toMatch(/^\.\/plain\/b 1010 2003 8000$/m);
-  runScript(takeOver(at(), taker, []).run, records);
+  runScript(takeOver(at(), taker).run, records);
   runScript(giveTreeBack(at()).run, records);
   expect(everything()).toBe(before);
   runScript(forgetTree(tree()).run, records);
@@ -75,7 +67,7 @@ test("what fails on the way is taken back, and nothing is kept of it", () => {
   bash("chattr +i tree/plain/-rf");
   const before = everything();
   try {
-    expect(() => runScript(takeOver(at(), taker, []).run, records)).toThrow(/-rf.*Operation not permitted/);
+    expect(() => runScript(takeOver(at(), taker).run, records)).toThrow(/-rf.*Operation not permitted/);
     expect(everything()).toBe(before);
     expect(ledgers()).toBe("");
   } finally {
@@ -85,9 +77,9 @@ test("what fails on the way is taken back, and nothing is kept of it", () => {
 
 test("undone, only what this run took over goes back", () => {
   bash(populate);
-  runScript(takeOver(at(), taker, []).run, records);
+  runScript(takeOver(at(), taker).run, records);
   bash("touch tree/late && chown 5:6 tree/late");
-  const [taken, late] = [everything(), takeOver(at(), taker, [])];
+  const [taken, late] = [everything(), takeOver(at(), taker)];
   runScript(late.run, records);
   expect(bash("stat -c %u tree/late")).toBe("64055\n");
   if (!late.undo) throw new Error("it has no undo");
@@ -100,11 +92,11 @@ test("setuid, setgid and capabilities are refused, or go for good", () => {
   bash(`${populate}
 chmod 4755 plain/a; chmod 1644 plain/-rf; setcap cap_net_raw=ep 'plain/two  blanks '`);
   const before = everything();
-  expect(() => runScript(takeOver(at(), taker, []).run, records)).toThrow(
+  expect(() => runScript(takeOver(at(), taker).run, records)).toThrow(
     /(plain\/a|setgid\/hard)\n.*two {2}blanks/,
   );
   expect(everything()).toBe(before);
-  runScript(takeOver(at(), { ...taker, strips: true }, []).run, records);
+  runScript(takeOver(at(), { ...taker, strips: true }).run, records);
   const found = runFact(privilegesTaken(tree()), records);
   expect(found).toEqual({
     count: 2,
@@ -120,7 +112,7 @@ chmod 4755 plain/a; chmod 1644 plain/-rf; setcap cap_net_raw=ep 'plain/two  blan
 
 test("a guest that moves, removes and makes entries: what was there has what it had, the rest stays", () => {
   bash(populate);
-  runScript(takeOver(at(), taker, []).run, records);
+  runScript(takeOver(at(), taker).run, records);
   bash(`cd tree; rm plain/-rf; mv plain/a moved; touch plain/-rf; chown 64055:64056 plain/-rf
 setfattr -n user.virtfs.uid -v 0x01000000 moved plain/-rf`);
   runScript(giveTreeBack(at()).run, records);
@@ -137,7 +129,7 @@ test("what moves while it is taken over is taken over all the same", () => {
   bash(
     `mkdir bin; printf '%s\\n' '#!/bin/sh' '[ -e ${scratch.folder}/moved ] || { : > ${scratch.folder}/moved; mv -- "${tree()}/plain/two  blanks " ${tree()}/plain/elsewhere; }' 'exec /bin/chown "$@"' > bin/chown; chmod +x bin/chown`,
   );
-  runScript(takeOver(at(), taker, []).run, (text) => `PATH=${scratch.folder}/bin:$PATH\n${records(text)}`);
+  runScript(takeOver(at(), taker).run, (text) => `PATH=${scratch.folder}/bin:$PATH\n${records(text)}`);
   expect(bash("echo $PWD/moved; stat -c %u:%g tree/plain/elsewhere")).toBe(
     `${scratch.folder}/moved\n64055:64056\n`,
   );
@@ -149,17 +141,17 @@ test("what moves while it is taken over is taken over all the same", () => {
 test("what lost privileges is told of every run that took some", () => {
   bash(`${populate}
 chmod 4755 plain/a`);
-  runScript(takeOver(at(), { ...taker, strips: true }, []).run, records);
+  runScript(takeOver(at(), { ...taker, strips: true }).run, records);
   bash("touch tree/late; chmod 4755 tree/late");
-  runScript(takeOver(at(), { ...taker, strips: true }, []).run, records);
+  runScript(takeOver(at(), { ...taker, strips: true }).run, records);
   bash("touch tree/later");
-  runScript(takeOver(at(), { ...taker, strips: true }, []).run, records);
+  runScript(takeOver(at(), { ...taker, strips: true }).run, records);
   expect(runFact(privilegesTaken(tree()), records)).toMatchObject({ count: 2 });
 });
 
 test("setuid that a guest made itself is not given to root's file, though the mode is as it was", () => {
   bash("mkdir tree; touch tree/tool; chmod 4755 tree/tool");
-  runScript(takeOver(at(), { ...taker, strips: true }, []).run, records);
+  runScript(takeOver(at(), { ...taker, strips: true }).run, records);
   bash("echo evil > tree/tool; chmod 4755 tree/tool");
   runScript(giveTreeBack(at()).run, records);
   expect(bash("stat -c '%u:%g %a' tree/tool")).toBe("0:0 755\n");
@@ -168,10 +160,10 @@ test("setuid that a guest made itself is not given to root's file, though the mo
 test("undone, what an earlier run wrote down stands, though it was taken anew", () => {
   bash(populate);
   const before = everything();
-  runScript(takeOver(at(), taker, []).run, records);
+  runScript(takeOver(at(), taker).run, records);
   // As a kill between chown and chmod, or a hand, leaves it.
   bash("chmod 400 tree/plain/b; chown 9 tree/plain/-rf");
-  const step = takeOver(at(), taker, []);
+  const step = takeOver(at(), taker);
   runScript(step.run, records);
   if (!step.undo) throw new Error("it has no undo");
   runScript(step.undo, records);
@@ -181,7 +173,7 @@ test("undone, what an earlier run wrote down stands, though it was taken anew", 
 
 test("names that are swapped while it is given back: each inode gets its own", () => {
   bash("mkdir tree bin; touch tree/a; chown 1000:100 tree/a; chmod 444 tree/a");
-  runScript(takeOver(at(), taker, []).run, records);
+  runScript(takeOver(at(), taker).run, records);
   bash("touch tree/guest; chown 64055:64056 tree/guest");
   bash(
     `printf '%s\\n' '#!/bin/sh' '[ -e ${scratch.folder}/once ] || { : > ${scratch.folder}/once; cd ${tree()}; mv a b; mv guest a; mv b guest; }' 'exec /bin/setfacl "$@"' > bin/setfacl; chmod +x bin/setfacl`,
@@ -194,24 +186,11 @@ test("a link in the place of the directory is not followed", () => {
   bash("mkdir tree outside; touch outside/secret; chown 5 outside/secret");
   const real = at();
   bash("rmdir tree; ln -s outside tree");
-  expect(() => runScript(takeOver(real, taker, []).run, records)).toThrow(
+  expect(() => runScript(takeOver(real, taker).run, records)).toThrow(
     /another directory has taken the place/,
   );
   expect(() => runScript(giveTreeBack(real).run, records)).not.toThrow();
   expect(bash("stat -c %u outside/secret")).toBe("5\n");
-});
-
-test("handed over to the share around it, a directory keeps its access list", () => {
-  bash("mkdir -p tree/in; setfacl -m u:33:rwx,g::---,u::-wx tree/in; chown 7:8 tree/in; touch tree/in/x");
-  const before = everything();
-  const inner = { path: join(tree(), "in"), identity: bash("stat -c %i:%.9W tree/in").trim() };
-  runScript(takeOver(inner, taker, []).run, records);
-  bash("chown 64055:64056 tree/in; chmod u+rwx tree/in");
-  runScript(takeOver(at(), taker, [inner]).run, records);
-  const found = { uid: 7, gid: 8, mode: 0o375, attributes: {}, identity: inner.identity };
-  runScript(handOver(inner.path, found, tree()).run, records);
-  runScript(giveTreeBack(at()).run, records);
-  expect(everything()).toBe(before);
 });
 
 test("for good, setuid and capabilities are refused too", () => {
@@ -239,7 +218,7 @@ test("killed at any moment, the next run finishes it, and all comes back", async
 mkdir many; cd many; touch $(seq 60); for one in *; do chown $one:7 $one; done`);
   const [before, seen] = [everything(), seenByGuest()];
   const began = Date.now();
-  runScript(takeOver(at(), taker, []).run, records);
+  runScript(takeOver(at(), taker).run, records);
   const whole = Date.now() - began;
   const taken = everything();
   runScript(giveTreeBack(at()).run, records);
@@ -247,8 +226,8 @@ mkdir many; cd many; touch $(seq 60); for one in *; do chown $one:7 $one; done`)
   expect(everything()).toBe(before);
   let killed = 0;
   for (const part of [0.1, 0.2, 0.3, 0.45, 0.6, 0.8]) {
-    killed += Number(await killedAfter(whole * part, takeOver(at(), taker, []).run, records));
-    runScript(takeOver(at(), taker, []).run, records);
+    killed += Number(await killedAfter(whole * part, takeOver(at(), taker).run, records));
+    runScript(takeOver(at(), taker).run, records);
     expect(everything()).toBe(taken);
     expect(byOwn(seenByGuest())).toBe(byOwn(seen));
     killed += Number(await killedAfter(whole * part, giveTreeBack(at()).run, records));
@@ -293,7 +272,7 @@ unlinkSync("link")`;
     expect([privileged, linkedOut, otherFileSystems, tooDeep].map(({ count }) => count)).toEqual([
       0, 0, 0, 0,
     ]);
-    known = attempt(takeOver(at(), taker, []).run) || known;
+    known = attempt(takeOver(at(), taker).run) || known;
     if (attempt(giveTreeBack(at()).run)) {
       runScript(forgetTree(tree()).run, records);
       known = false;
@@ -303,89 +282,17 @@ unlinkSync("link")`;
   expect(await ended).toBe(0);
   for (const answer of answers) expect(answer.replace(/^m at \d+$/gm, "").trim()).toBe(inMotion);
   expect(turns).toBeGreaterThan(2);
-  runScript(takeOver(at(), taker, []).run, records);
+  runScript(takeOver(at(), taker).run, records);
   runScript(giveTreeBack(at()).run, records);
   expect(inside()).toBe(before);
 }, 120_000);
-
-/** A share's directory in the tree, which another share's takeover finds as that one made it. */
-const innerShare = (): { path: string; identity: string } => {
-  bash("mkdir -p tree/inner; touch tree/inner/a; chown 5:6 tree/inner tree/inner/a; chown 77:88 tree/inner");
-  return { path: join(tree(), "inner"), identity: bash("stat -c %i:%.9W tree/inner").trim() };
-};
-const had = { uid: 5, gid: 6, mode: 0o755, attributes: {} };
-
-test.each([
-  ["where it was", ":", "inner"],
-  ["where a guest moved it", "mv inner moved; mkdir inner", "moved"],
-])("what the directory of an inner share had is that one's to say, %s", (_, moves, name) => {
-  const inner = innerShare();
-  runScript(takeOver(at(), taker, [inner]).run, records);
-  bash(`cd tree; ${moves}`);
-  runScript(handOver(inner.path, { ...had, identity: inner.identity }, tree()).run, records);
-  runScript(giveTreeBack(at()).run, records);
-  expect(bash(`stat -c %u:%g tree/${name} tree/${name}/a`)).toBe("5:6\n5:6\n");
-});
-
-test("where it says nothing, its directory comes back as it was found", () => {
-  const inner = innerShare();
-  runScript(takeOver(at(), taker, [inner]).run, records);
-  runScript(giveTreeBack(at()).run, records);
-  expect(bash("stat -c %u:%g tree/inner tree/inner/a")).toBe("77:88\n5:6\n");
-  runScript(forgetTree(tree()).run, records);
-  expect(bash("find records -type f")).toBe("");
-});
-
-test("what was taken over before there was a share in it is ours to say", () => {
-  bash("mkdir -p tree/inner; chown 5:6 tree/inner");
-  runScript(takeOver(at(), taker, []).run, records);
-  const inner = join(tree(), "inner");
-  const identity = bash("stat -c %i:%.9W tree/inner").trim();
-  runScript(handOver(inner, { ...had, uid: 64055, identity }, tree()).run, records);
-  runScript(giveTreeBack(at()).run, records);
-  expect(bash("stat -c %u:%g tree/inner")).toBe("5:6\n");
-});
-
-test("the directory of an inner share comes back with the rest where the takeover fails", () => {
-  const inner = innerShare();
-  bash("touch tree/b; chattr +i tree/b");
-  try {
-    expect(() => runScript(takeOver(at(), taker, [inner]).run, records)).toThrow();
-    expect(bash("stat -c %u:%g tree/inner tree/inner/a")).toBe("77:88\n5:6\n");
-    expect(bash("find records -type f")).toBe("");
-  } finally {
-    bash("chattr -i tree/b");
-  }
-});
-
-test("lines of an inner share count only where it is on the same file system", () => {
-  const line = "mkdir -p records/owners; stat -c '%i:%.9W 2000 2000 81b6 -' tree/f";
-  const inner = (): { path: string; identity: undefined } => ({
-    path: join(tree(), "disk"),
-    identity: undefined,
-  });
-  const ledger = nameOf({ of: "owners", path: join(tree(), "disk") });
-  bash(`mkdir -p tree/disk; touch tree/f; chown 1000:1000 tree/f; chmod 600 tree/f
-${line} > records/owners/${ledger}; mount -t tmpfs tmpfs tree/disk`);
-  try {
-    runScript(takeOver(at(), taker, [inner()]).run, records);
-    runScript(giveTreeBack(at()).run, records);
-    expect(bash("stat -c '%u %a' tree/f")).toBe("1000 600\n");
-  } finally {
-    bash("umount tree/disk");
-  }
-  runScript(forgetTree(tree()).run, records);
-  runScript(takeOver(at(), taker, [inner()]).run, records);
-  runScript(giveTreeBack(at()).run, records);
-  expect(bash("stat -c '%u %a' tree/f")).toBe("2000 666\n");
-});
 
 test("what is mounted in it, and what lies under that, is left", () => {
   bash(`mkdir -p tree/m tree/b tree/src; touch tree/m/hidden tree/src/in tree/b/under; mount -t tmpfs tmpfs tree/m
 touch tree/m/there; mount --bind tree/src tree/b`);
   const owners = (): string =>
     bash("stat -c %u tree/m/there tree/src/in; umount tree/m tree/b; stat -c %u tree/m/hidden tree/b/under");
-  runScript(takeOver(at(), taker, []).run, records);
+  runScript(takeOver(at(), taker).run, records);
   expect(owners()).toBe("0\n64055\n0\n0\n");
   // It would be drift for ever.
   bash("mount --bind tree/src tree/b; mount -t tmpfs tmpfs tree/m");
@@ -420,7 +327,7 @@ test("a mount that is hidden by a later one is none", () => {
 
 test("paths that are too long: all else comes back, and it is an error only where something is not found", () => {
   bash("mkdir tree; touch tree/a tree/b; chown 1000 tree/a tree/b");
-  runScript(takeOver(at(), taker, []).run, records);
+  runScript(takeOver(at(), taker).run, records);
   bash(
     `cd tree; for i in $(seq 18); do mkdir "$(printf %0250d 1)"; cd "$(printf %0250d 1)"; done; touch deep`,
   );
@@ -443,7 +350,7 @@ test("paths that are too long: all else comes back, and it is an error only wher
 const takeOverAgain = (): Script => {
   bash("mv tree/0* away");
   return {
-    text: `${takeOver(at(), taker, []).run.text}\nmv ${scratch.folder}/away ${tree()}/$(printf %0250d 1)`,
+    text: `${takeOver(at(), taker).run.text}\nmv ${scratch.folder}/away ${tree()}/$(printf %0250d 1)`,
   };
 };
 

@@ -26,7 +26,7 @@ describe("bind", () => {
   test.each<[string, Record<string, unknown> | undefined, Record<string, unknown>[], string[], string[]]>([
     ["create", full, [], all, []],
     ["create, host only", {}, [], all.slice(0, 3), []],
-    ["delete", undefined, [full], [], [...all, "directory /foo", "selinux /foo"]],
+    ["delete", undefined, [full], [], all],
     ["an update that changes nothing", full, [full], all, []],
     [
       "another source",
@@ -77,12 +77,7 @@ describe("factsOf", () => {
       "record domain guestOwnership /mnt/a",
       "record host directory /old",
       "record host selinux /old",
-      "record host directory /foo",
-      "record host selinux /foo",
     ]);
-    // Two layers of one path look for their own records inside it.
-    const inside = host.map(({ key }) => key).filter((key) => key.endsWith("records inside /foo/bar"));
-    expect(inside).toEqual(["directory records inside /foo/bar", "selinux records inside /foo/bar"]);
     expect(host.filter(({ key }) => key === "live domain")).toHaveLength(1);
     expect(new Set(guest.map(({ place }) => place))).toEqual(new Set(["guest"]));
     expect(guest.map(({ key }) => key)).toContain("mountinfo of the guest");
@@ -106,10 +101,4 @@ describe("seenBy", () => {
     expect(recordIn(binding, look([[recordOf(binding.record).key, "it"]]))).toBe("it");
     expect(recordIn(binding, look([]))).toBeUndefined();
   });
-});
-
-test("what is asked where something around is recorded is asked of each by itself", () => {
-  const keys = [...factsOf(bind(concerns, undefined, [specOf({ source: "/a/b/c" })]), "host").keys()];
-  for (const around of ["directory /a/b", "directory /a", "selinux /a/b", "selinux /a"])
-    expect(keys).toContain(`mountinfo of the host where recorded ${around}`);
 });

@@ -26,7 +26,6 @@ const unreachable = (code: Problem["code"], remedy?: string): Observation =>
   });
 const releasing = (...layers: string[]): Bindings => ({
   ensure: [],
-  around: [],
   release: layers.map(
     (layer) =>
       ({
