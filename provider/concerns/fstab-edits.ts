@@ -36,8 +36,8 @@ function word(text: string): Script {
 }
 
 /**
- * `edit_lines FILE FROM TO KEEP`: puts the line TO in the place of the line FROM. Without FROM it is added, without TO taken
- * out; FROM that is gone with its mount point is no failure then. Without KEEP a file that has no line left goes.
+ * `edit_lines FILE FROM TO KEEP`: puts the line TO in the place of the line FROM. Without FROM it is added, unless it is there;
+ * without TO taken out; FROM that is gone with its mount point is no failure then. Without KEEP a file that has no line left goes.
  *
  * All other bytes stay: lines are compared as bytes (LC_ALL=C) and without their ends. A file without an end of the last
  * line gets one in front of ours, which goes with it; ends are CRLF where all others are. The dot tells awk whether the
@@ -78,14 +78,17 @@ END {
       for (n--; at <= n; at++) line[at] = line[at + 1]
     }
   } else {
+    for (i = 1; i <= n && bare(line[i]) != to; i++);
+    there = i <= n
     for (i = 1; i <= n; i++) {
       p = point(line[i])
       if (p != "" && index(point(to), p) == 1) within = i
       else if (!inner && p != "" && index(p, point(to)) == 1) inner = i
     }
     end = crlf(ended ? n : n - 1) ? "\r" : ""
-    grown = length(to) + length(end) + 1
-    if (inner > within) {
+    if (!there) grown = length(to) + length(end) + 1
+    if (there);
+    else if (inner > within) {
       for (i = n++; i >= inner; i--) line[i + 1] = line[i]
       line[inner] = to end
     } else if (ended) line[++n] = to end

@@ -249,24 +249,17 @@ function isListed({ list }: Pick<KernelSeen, "list">, before: KernelBefore | und
   return list !== undefined && (before === undefined || before.list !== undefined);
 }
 
+/** Shares of a guest each see to it, and none takes it back: the last that holds the record does. */
 function bootSteps(seen: KernelSeen, before: KernelBefore | undefined): Step[] {
   const { list } = seen;
-  if (!isListed(seen, before)) {
-    return [
-      {
-        does: `load 9pnet_virtio and 9p at boot (${bootFile})`,
-        run: write(bootLines),
-        undo: seen.bootFile === undefined ? sh`rm -f -- ${bootFile}` : write(seen.bootFile),
-        changes: [loadedAtBoot.key],
-      },
-    ];
-  }
+  if (!isListed(seen, before))
+    return [{ does: `load 9pnet_virtio and 9p at boot (${bootFile})`, run: write(bootLines) }];
   return modules
     .filter((one) => !names(list, one))
-    .map((one) => ({
-      ...addLine(`load ${one} at boot (${listFile})`, one, list !== null, listFile),
-      changes: [moduleList.key],
-    }));
+    .map((one) => {
+      const { does, run } = addLine(`load ${one} at boot (${listFile})`, one, list !== null, listFile);
+      return { does, run };
+    });
 }
 
 /** Whether a list loads a module: a line is its name and its parameters, up to a `#`. */

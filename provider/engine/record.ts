@@ -149,42 +149,98 @@ export function isInside(holder: string): boolean {
   return holder.startsWith("inside ");
 }
 
+/** What a share holds of a thing, or is to hold. */
+export interface Hold {
+  readonly at: RecordPlace;
+  /** What first contact found, for an entry that is not there yet. */
+  readonly before: Json;
+  readonly joining: readonly string[];
+  /** Former names of the share. */
+  readonly leaving: readonly string[];
+}
+
 /**
- * Writes an entry for the first time, so that it is on the disk before the next step runs: a crash finds
- * it whole or not at all.
+ * Holds entries, whoever else does at the same time: one that is not there is made, so that it is on the disk before the
+ * next step runs, and a crash finds it whole or not at all.
  */
-export function makeRecord(at: RecordPlace, before: Json, holders: readonly string[]): Step {
-  const { layer, identity } = at;
-  const text = [JSON.stringify({ version, layer, identity, before }), ...holders.map(quoted)];
+export function holdRecords(holds: readonly Hold[]): Step {
+  const each = (does: string, words: (hold: Hold) => readonly string[]): Script =>
+    lines(holds.map((hold) => sh`${{ text: does }} ${fileOf(hold.at)} ${words(hold)}`));
   return {
-    does: `remember what was found of ${named(at)}`,
-    run: sh`mkdir -p -m 0700 -- "$records" ${folderOf(at)}
-printf '%s\n' ${text} > ${pathOf(at)}.new
-${inPlace(at)}`,
-    undo: unlessEnded(remove(at)),
-    changes: [recordOf(at).key],
+    does: `remember what was found of ${holds.map(({ at }) => named(at)).join(", ")}`,
+    run: sh`mkdir -p -m 0700 -- "$records" ${{ text: [...new Set(holds.map(({ at }) => folderOf(at).text))].join(" ") }}
+cd -- "$records"
+${rewriting}
+hold() { # FILE FIRST-LINE HOLDER... '' FORMER-HOLDER...
+  if ! [ -e "$1" ]; then made "$1"; : > "$made"; fi
+  rewrite "$@"
+}
+${each("hold", ({ at: { layer, identity }, before, joining, leaving }) => [
+  JSON.stringify({ version, layer, identity, before }),
+  ...joining.map(quoted),
+  "",
+  ...leaving.map(quoted),
+])}
+in_place`,
+    undo: sh`[ -z "$ended" ] || exit 0
+cd -- "$records"
+${rewriting}
+let_go() { # FILE '' FORMER-HOLDER... '' HOLDER...: what this script has made goes with its last holder
+  rewrite "$@"
+  made "$1"
+  if [ -e "$made" ] && ! grep -q '^"' "$1.new"; then
+    rm -f -- "$1" "$1.new"
+    fresh=$${{ text: '{fresh% "$1"}' }}
+    rmdir -- "$${{ text: "{1%/*}" }}" 2>/dev/null || :
+  fi
+}
+${each("let_go", ({ joining, leaving }) => ["", ...leaving.map(quoted), "", ...joining.map(quoted)])}
+in_place`,
   };
 }
 
-/** What a step that was ended has done in part can be given back by the record alone. */
-function unlessEnded(undo: Script): Script {
-  return sh`[ -z "$ended" ] || exit 0
-${undo}`;
+/**
+ * `rewrite FILE FIRST-LINE HOLDER... '' HOLDER...` writes FILE.new with the second holders taken out and the first ones in,
+ * and FIRST-LINE where there is no file. `in_place` puts all of them in place. The shell reads and writes by itself.
+ */
+const rewriting = sh`fresh=''
+made() { made=$${{ text: "{1%/*}" }}; made="$work/made-$${{ text: "{made##*/}" }}-$${{ text: "{1##*/}" }}"; }
+rewrite() {
+  file=$1 first_line=$2
+  shift 2
+  joining='' list=joining leaving=''
+  for word; do
+    if [ -z "$word" ]; then list=leaving
+    elif [ $list = joining ]; then joining="$joining$word
+"
+    else leaving="$leaving$word
+"; fi
+  done
+  {
+    if [ -e "$file" ]; then
+      while IFS= read -r line; do
+        case "
+$joining$leaving" in *"
+$line
+"*) ;; *) printf '%s\n' "$line";; esac
+      done < "$file"
+    else printf '%s\n' "$first_line"; fi
+    printf %s "$joining"
+  } > "$file.new"
+  fresh="$fresh $file"
 }
-
-/** Adds holders to an entry, whoever else does at the same time; those of `leaving` go. */
-export function joinRecord(
-  at: RecordPlace,
-  joining: readonly string[],
-  leaving: readonly string[] = [],
-): Step {
-  return {
-    does: `hold what was found of ${named(at)}`,
-    run: rewrite(at, joining, leaving),
-    undo: unlessEnded(rewrite(at, leaving, joining)),
-    ...(leaving.length > 0 ? { changes: [recordOf(at).key] } : { addsTo: [recordOf(at).key] }),
-  };
-}
+in_place() {
+  [ -n "$fresh" ] || return 0
+  set --
+  for file in $fresh; do set -- "$@" "$file.new"; done
+  sync "$@" || { rm -f -- "$@"; exit 1; }
+  folders=''
+  for file in $fresh; do
+    mv -f -- "$file.new" "$file"
+    case " $folders " in *" $${{ text: "{file%/*}" }} "*) ;; *) folders="$folders $${{ text: "{file%/*}" }}";; esac
+  done
+  sync $folders
+}`;
 
 /** Takes holders out of an entry that others still hold. */
 export function leaveRecord(at: RecordPlace, leaving: readonly string[]): Step {
@@ -249,10 +305,18 @@ function unlessGone(file: Script, read: Script): Script {
 }
 
 /** Named by a hash, for an identity is a path of any length; 128 bits of SHA-256. */
-function pathOf(at: RecordPlace): Script {
+function nameOf(at: RecordPlace): string {
   const of = at.name === at.layer ? at.identity : `${at.name} ${at.identity}`;
-  const name = `${at.layer}-${createHash("sha256").update(of).digest("hex").slice(0, 32)}.json`;
-  return sh`${folderOf(at)}/${name}`;
+  return `${at.layer}-${createHash("sha256").update(of).digest("hex").slice(0, 32)}.json`;
+}
+
+function pathOf(at: RecordPlace): Script {
+  return sh`${folderOf(at)}/${nameOf(at)}`;
+}
+
+/** As seen from `$records`. */
+function fileOf(at: RecordPlace): Script {
+  return at.scope === "host" ? sh`${`host/${nameOf(at)}`}` : sh`"domains/$recorded/"${nameOf(at)}`;
 }
 
 /** Undefined: it is no record; `later`: one of a later release. */

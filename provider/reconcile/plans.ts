@@ -9,7 +9,7 @@ import {
   wantsOf,
 } from "../engine/binding";
 import type { Context, DownPhase, Json, Plan, Refusal, Step, UpPhase } from "../engine/concern";
-import { isInside, joinRecord, leaveRecord, makeRecord, removeRecord } from "../engine/record";
+import { type Hold, holdRecords, isInside, leaveRecord, removeRecord } from "../engine/record";
 import type { Problem } from "../errors";
 import type { Domain } from "../formats/domain-xml";
 import type { ShareSpec } from "../spec";
@@ -295,19 +295,16 @@ export class Plans {
    * that remembers nothing (null) has nothing to give back.
    */
   #recordSteps(changing: boolean): Step[] {
-    return this.bindings.ensure.flatMap((binding) => {
+    const holds = this.bindings.ensure.flatMap((binding): Hold[] => {
       const entry = recordIn(binding, this.observation.host);
       const before = entry?.before ?? this.before[binding.name] ?? null;
       if (!this.#seen(binding) || (!entry && (!changing || before === null))) return [];
       const holder = this.#holder(binding);
-      const { layer } = binding.concern;
-      if (!entry) return [{ ...makeRecord(binding.record, before, [holder]), layer }];
-      const own = entry.holders.filter((one) => this.#ownHolders().has(one) && one !== holder);
-      const joining = entry.holders.includes(holder) ? [] : [holder];
-      return joining.length + own.length === 0
-        ? []
-        : [{ ...joinRecord(binding.record, joining, own), layer }];
+      const leaving = (entry?.holders ?? []).filter((one) => this.#ownHolders().has(one) && one !== holder);
+      const joining = entry?.holders.includes(holder) === true ? [] : [holder];
+      return joining.length + leaving.length === 0 ? [] : [{ at: binding.record, before, joining, leaving }];
     });
+    return holds.length === 0 ? [] : [holdRecords(holds)];
   }
 
   #giveBackOf(bindings: readonly Binding[]): Step[] {

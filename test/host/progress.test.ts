@@ -55,8 +55,7 @@ test("steps in their order, ephemeral, then the warnings, which stay; nothing on
   const provider = await start(address);
   const { id, outputs } = await provider.create(await inputsOf(provider));
   expect(lines).toEqual([
-    step(`remember what was found of directory ${host.folder}/srv-foobar`),
-    step("remember what was found of device foobar"),
+    step(`remember what was found of directory ${host.folder}/srv-foobar, device foobar`),
     step(`make ${host.folder}/srv-foobar`),
     step(`declare foobar (${host.folder}/srv-foobar, passthrough) in the domain`),
     warning(`foobar: ${off}`),

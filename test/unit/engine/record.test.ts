@@ -1,7 +1,13 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { eachIdentity, recordedOnHost, recordOf } from "../../../provider/engine/record";
+import {
+  eachIdentity,
+  holdRecords,
+  recordedOnHost,
+  recordOf,
+  type RecordPlace,
+} from "../../../provider/engine/record";
 import type { Fact } from "../../../provider/engine/concern";
 import { lines, type Script, sh } from "../../../provider/formats/shell";
 import { runScript } from "../shell-machine";
@@ -71,4 +77,73 @@ test.each<[string, Fact<unknown>]>([
   const failing = sh`cat() { return 1; }
 head() { return 1; }`;
   expect(() => looked(fact, failing)).toThrow("Command failed");
+});
+
+describe.each(["dash", "bash", "busybox sh"])("holding records, under %s", (shell) => {
+  const other = { ...at, identity: "/srv/b" };
+  const inDomain = { layer: "fstab", name: "fstab", identity: "/mnt/a", scope: "domain" } as const;
+  const hold = (holder: string, places: readonly RecordPlace[], leaving: readonly string[] = []) =>
+    holdRecords(places.map((place) => ({ at: place, before: { by: holder }, joining: [holder], leaving })));
+  /** In one script, as the engine runs them. */
+  const run = (...scripts: (Script | undefined)[]): void => {
+    const work = mkdtempSync(join(tmpdir(), "virtio9p-work-"));
+    try {
+      const each = scripts.map(
+        (script) => sh`( set -e
+${script ?? sh`:`}
+)`,
+      );
+      runScript(
+        lines([sh`records=${records} recorded=UUID work=${work} ended=''`, ...each]),
+        undefined,
+        shell,
+      );
+    } finally {
+      rmSync(work, { recursive: true });
+    }
+  };
+  const holders = (place: RecordPlace): unknown => {
+    const entry = looked(recordOf(place), sh`recorded=UUID`);
+    return entry && [entry.before, ...entry.holders];
+  };
+
+  test("the first makes it, whoever comes later is one more, and none is there twice", () => {
+    run(hold("u/a", [at, other, inDomain]).run, hold("u/b", [at]).run, hold("u/b", [at]).run);
+    expect([at, other, inDomain].map(holders)).toEqual([
+      [{ by: "u/a" }, "u/a", "u/b"],
+      [{ by: "u/a" }, "u/a"],
+      [{ by: "u/a" }, "u/a"],
+    ]);
+    run(hold("u/new", [at], ["u/a", "u/none"]).run);
+    expect(holders(at)).toEqual([{ by: "u/a" }, "u/b", "u/new"]);
+    expect(readdirSync(join(records, "host")).filter((name) => !name.endsWith(".json"))).toEqual([]);
+  });
+
+  test("undone, it goes with the last that holds it, and stays where it was there before", () => {
+    const [a, b] = [hold("u/a", [at, inDomain]), hold("u/b", [at])];
+    run(a.run, b.run, a.undo);
+    expect([holders(at), holders(inDomain)]).toEqual([[{ by: "u/a" }, "u/b"], undefined]);
+    expect(existsSync(join(records, "domains/UUID"))).toBe(false);
+    run(a.run, a.undo);
+    expect(holders(at)).toEqual([{ by: "u/a" }, "u/b"]);
+    const renamed = hold("u/new", [at], ["u/b"]);
+    run(renamed.run, renamed.undo);
+    expect(holders(at)).toEqual([{ by: "u/a" }, "u/b"]);
+    run(
+      hold("u/c", [other]).run,
+      hold("u/d", [other]).run,
+      hold("u/c", [other]).undo,
+      hold("u/d", [other]).undo,
+    );
+    expect(holders(other)).toBeUndefined();
+  });
+
+  test("17 and 300 at once", () => {
+    for (const count of [17, 300]) {
+      const places = Array.from({ length: count }, (_, index) => ({ ...at, identity: `/srv/${index}` }));
+      const step = hold("u/a", places);
+      run(step.run, step.undo);
+      expect(readdirSync(records)).not.toContain("host");
+    }
+  });
 });

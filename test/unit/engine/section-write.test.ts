@@ -4,7 +4,7 @@ import { join } from "node:path";
 import type { Step } from "../../../provider/engine/concern";
 import type { Look } from "../../../provider/engine/asks";
 import { look, write, type Written } from "../../../provider/engine/place";
-import { makeRecord } from "../../../provider/engine/record";
+import { holdRecords } from "../../../provider/engine/record";
 import { sh } from "../../../provider/formats/shell";
 import { folder, machineOf, fact, factsOf, step, running, here, leftovers, timedOut } from "./section-bench";
 
@@ -55,7 +55,10 @@ describe("in a write", () => {
   ])("what was found before a step that %s: whether it is kept", async (_, run, kept) => {
     const at = { layer: "directory", name: "directory", identity: "/srv/a", scope: "host" } as const;
     const seen = await plan(factsOf(fact("own", sh`echo own`)), []);
-    const steps = [makeRecord(at, { owner: 0 }, ["u/a"]), step("take over", run)];
+    const steps = [
+      holdRecords([{ at, before: { owner: 0 }, joining: ["u/a"], leaving: [] }]),
+      step("take over", run),
+    ];
     await write([{ ...seen, steps }]);
     const records = join(folder, "records/host");
     expect(existsSync(records) && readdirSync(records).length > 0).toBe(kept);
