@@ -199,9 +199,17 @@ export function isDeferred(asks: readonly WriteAsk[], index: number): boolean {
 }
 
 function guardsOf({ facts, machine }: LookAsk): ReadonlySet<string> {
+  const guards = [...facts.values()].filter(({ guard }) => guard === true);
   return new Set(
-    [...facts.values()].filter(({ guard }) => guard === true).map((fact) => keyOf(fact, machine)),
+    guards.flatMap((fact) => [
+      keyOf(fact, machine),
+      ...(fact.parts ?? []).map((part) => partOf(part, machine)),
+    ]),
   );
+}
+
+function partOf(key: string, machine: Machine): string {
+  return key.startsWith("domain ") ? `${machine.scope.key} ${key}` : key;
 }
 
 /** The facts that the steps of a plan change or add to, by keys that tell those of different domains apart. */
@@ -210,7 +218,7 @@ function keysOf({ machine, facts, steps }: WriteAsk, what: "changes" | "addsTo" 
     .flatMap((step) => step[what] ?? [])
     .map((key) => {
       const fact = facts.get(key);
-      return fact ? keyOf(fact, machine) : key;
+      return fact ? keyOf(fact, machine) : partOf(key, machine);
     });
 }
 

@@ -2,7 +2,7 @@ import type { Problem } from "../errors";
 import type { ShareSpec } from "../spec";
 import type { AnyConcern, Fact, Json, Needs } from "./concern";
 import type { FactSet, Look } from "./asks";
-import { type RecordEntry, recordOf, type RecordPlace } from "./record";
+import { placeKey, type RecordEntry, type RecordPlace, type Records, recordsOf } from "./record";
 
 /** One concern bound to what one spec wants of it: to be ensured, or to be given back. */
 export interface Binding {
@@ -12,6 +12,8 @@ export interface Binding {
   readonly want: unknown;
   readonly spec: ShareSpec;
   readonly record: RecordPlace;
+  /** Reads it, with the records of all that is bound together. */
+  readonly records: Fact<Records>;
   /** What the concern asks of the machines, by its own names. */
   readonly facts: Readonly<Record<string, Fact<unknown>>>;
   /** Those of them that it can do without. */
@@ -43,7 +45,11 @@ export function bind(
       const key = keyOf(binding.record);
       return !taken.has(key) && taken.add(key);
     });
-  return { ensure, release };
+  const records = recordsOf([...ensure, ...release].map(({ record }) => record));
+  return {
+    ensure: ensure.map((binding) => ({ ...binding, records })),
+    release: release.map((binding) => ({ ...binding, records })),
+  };
 }
 
 /** Every fact that the bindings ask for in one place, each once, records included: without `more` and those nothing goes on. */
@@ -54,7 +60,7 @@ export function factsOf(
 ): FactSet {
   const all = [...bindings.ensure, ...bindings.release];
   const own = all.flatMap(({ facts }) => Object.values(facts));
-  const needed = all.map(({ record }) => recordOf(record));
+  const needed = all.map(({ records }) => records);
   const always = new Set([...more, ...needed].map(({ key }) => key));
   return new Map(
     [...more, ...own, ...needed]
@@ -92,7 +98,8 @@ export function failuresOf(
 
 /** The record of a binding, as the look found it. */
 export function recordIn(binding: Binding, host: Look): RecordEntry | undefined {
-  return host.values.get(recordOf(binding.record).key) as RecordEntry | undefined;
+  const records = host.values.get(binding.records.key) as Records | undefined;
+  return records?.get(placeKey(binding.record));
 }
 
 /** What first contact found, by name: the copy that the outputs carry. */
@@ -105,9 +112,12 @@ export function wantsOf(concern: AnyConcern, spec: ShareSpec): readonly unknown[
   return want === undefined ? [] : [want];
 }
 
+/** A binding before all of them are known. */
+type Unread = Omit<Binding, "records">;
+
 type Purpose = "plan" | "drift" | "restore";
 
-function bindAll(concerns: readonly AnyConcern[], spec: ShareSpec, purpose: Purpose): Binding[] {
+function bindAll(concerns: readonly AnyConcern[], spec: ShareSpec, purpose: Purpose): Unread[] {
   return concerns.flatMap((concern) =>
     wantsOf(concern, spec).map((want) => {
       const own = asked(concern, want, purpose);

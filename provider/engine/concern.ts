@@ -49,6 +49,8 @@ export interface Fact<T> {
   readonly gathers?: Gathering;
   /** Its script uses `$domain` or `$recorded`: another domain is another fact. */
   readonly perDomain?: boolean;
+  /** Keys of what it is made of, where steps change one of those; of a domain's own thing it begins with `domain `. */
+  readonly parts?: readonly string[];
   /** Programs that the script needs. */
   readonly tools?: readonly Tool[];
   /** What a non-zero exit means, where it has a name of its own. */

@@ -55,36 +55,74 @@ export function recordsDirectory(libvirtUri: string): Script {
     : sh`records=/var/lib/virtio9p`;
 }
 
+/** The entries of a share, by {@link placeKey}. */
+export type Records = ReadonlyMap<string, RecordEntry>;
+
+/** By which an entry of a place is found among others. */
+export function placeKey(at: RecordPlace): string {
+  return `${at.scope} ${nameOf(at)}`;
+}
+
 /**
- * Reads one entry; undefined: there is none. Refuses with `recordUnreadable`. An `inside` holder is one as long as it holds
- * something else.
+ * Reads the entries of all these places that there are, by one process. Refuses with `recordUnreadable`. An `inside` holder
+ * is one as long as it holds something else.
+ *
+ * Another share may remove its own meanwhile, under a lock that a look does not take. Sample of what is printed:
+ *
+ * ```
+ * host/directory-0f3c....json:{"version":2,"layer":"directory","identity":"/foo/bar","before":{"created":true}}
+ * host/directory-0f3c....json:"5a0c2f9e-6f0b-4f0e-9a53-0d5d5f6f3b11/foobar"
+ * ```
  */
-export function recordOf(at: RecordPlace): Fact<RecordEntry | undefined> {
+export function recordsOf(places: readonly RecordPlace[]): Fact<Records> {
+  const known = new Map(places.map((at) => [placeKey(at), at]));
   return {
-    key: `record ${at.scope} ${at.name} ${at.identity}`,
+    key: `records ${[...known.keys()].join(" ")}`,
     place: "host",
-    perDomain: at.scope === "domain",
-    does: `read the record of ${named(at)}`,
+    perDomain: true,
+    parts: [...known.keys()],
+    does: `read the records of ${[...known.values()].map(named).join(", ")}`,
     guard: true,
-    script: sh`text=''
-${unlessGone(pathOf(at), sh`text=$(cat -- ${pathOf(at)})`)}
-case $text in
-'') ;;
-*'"inside '*)
-  printf '%s\n' "$text" | while IFS= read -r line; do
-    case $line in '"inside '*) grep -qxF -e "\"$${{ text: "{line#*inside }" }}" -- "$records"/host/*.json || continue;; esac
-    printf '%s\n' "$line"
-  done ;;
-*) printf '%s\n' "$text" ;;
-esac`,
+    script: sh`cd -- "$records" 2>/dev/null || exit 0
+for turn in 1 2 3; do
+  set --
+  for file in ${{ text: [...known.values()].map((at) => fileOf(at).text).join(" ") }}; do [ ! -e "$file" ] || set -- "$@" "$file"; done
+  [ $# -gt 0 ] || exit 0
+  text=$(grep -H '' -- "$@") || [ $? -eq 1 ] || { for file; do [ -e "$file" ] || continue 2; done; exit 1; }
+  case $text in
+  *:'"inside '*)
+    printf '%s\n' "$text" | while IFS= read -r line; do
+      case $line in *:'"inside '*) grep -qxF -e "\"$${{ text: "{line#*inside }" }}" -- host/*.json || continue;; esac
+      printf '%s\n' "$line"
+    done ;;
+  *) printf '%s\n' "$text" ;;
+  esac
+  exit
+done
+exit 1`,
     parse(output) {
-      if (output === "") return undefined;
-      const entry = parse(output);
-      if (!entry) throw unreadable(at);
-      if (entry === later) throw fromLater(at);
-      return entry;
+      const texts = new Map<string, string>();
+      for (const line of output.split("\n")) {
+        const [, folder, name, rest] = /^(host|domains)\/(?:[^:]*\/)?([^:/]+):(.*)$/.exec(line) ?? [];
+        if (folder === undefined) continue;
+        const key = `${folder === "host" ? "host" : "domain"} ${name ?? ""}`;
+        texts.set(key, `${texts.get(key) ?? ""}${rest ?? ""}\n`);
+      }
+      return new Map(
+        [...texts].flatMap(([key, text]) => {
+          const at = known.get(key);
+          return at ? [[key, entryIn(text, at)] as const] : [];
+        }),
+      );
     },
   };
+}
+
+function entryIn(text: string, at: RecordPlace): RecordEntry {
+  const entry = parse(text);
+  if (!entry) throw unreadable(at);
+  if (entry === later) throw fromLater(at);
+  return entry;
 }
 
 /** The identity of everything of a layer that the host has a record of; a record that cannot be read has none. */
@@ -248,7 +286,7 @@ export function leaveRecord(at: RecordPlace, leaving: readonly string[]): Step {
     does: `let go of what was found of ${named(at)}, which others still hold`,
     run: rewrite(at, [], leaving),
     undo: rewrite(at, leaving, []),
-    changes: [recordOf(at).key],
+    changes: [placeKey(at)],
   };
 }
 
@@ -257,7 +295,7 @@ export function removeRecord(at: RecordPlace): Step {
   return {
     does: `forget what was found of ${named(at)}`,
     run: remove(at),
-    changes: [recordOf(at).key],
+    changes: [placeKey(at)],
   };
 }
 

@@ -1,6 +1,6 @@
 import { concerns } from "../../../provider/concerns/concerns";
 import { bind, factsOf, recordIn, seenBy } from "../../../provider/engine/binding";
-import { recordOf } from "../../../provider/engine/record";
+import { placeKey } from "../../../provider/engine/record";
 import type { ShareSpec } from "../../../provider/spec";
 import { specOf } from "../sample";
 
@@ -67,16 +67,10 @@ describe("factsOf", () => {
     const bindings = bind(concerns, specOf(full), [specOf({ source: "/old" })]);
     const host = [...factsOf(bindings, "host").values()];
     const guest = [...factsOf(bindings, "guest").values()];
-    expect(host.map(({ key }) => key).filter((key) => key.startsWith("record "))).toEqual([
-      "record host directory /foo/bar",
-      "record host selinux /foo/bar",
-      "record domain device foobar",
-      "record domain modules /etc/modules-load.d/virtio9p.conf",
-      "record domain fstab /mnt/a",
-      "record domain mount /mnt/a",
-      "record domain guestOwnership /mnt/a",
-      "record host directory /old",
-      "record host selinux /old",
+    expect(host.filter(({ key }) => key.startsWith("records ")).map(({ does }) => does)).toEqual([
+      "see of which directory there are records",
+      "see of which mount of the domain there are records",
+      "read the records of directory /foo/bar, selinux /foo/bar, device foobar, modules /etc/modules-load.d/virtio9p.conf, fstab /mnt/a, mount /mnt/a, guestOwnership /mnt/a, directory /old, selinux /old",
     ]);
     expect(host.filter(({ key }) => key === "live domain")).toHaveLength(1);
     expect(new Set(guest.map(({ place }) => place))).toEqual(new Set(["guest"]));
@@ -98,7 +92,9 @@ describe("seenBy", () => {
   });
 
   test("recordIn finds the record of the binding", () => {
-    expect(recordIn(binding, look([[recordOf(binding.record).key, "it"]]))).toBe("it");
+    expect(
+      recordIn(binding, look([[binding.records.key, new Map([[placeKey(binding.record), "it"]])]])),
+    ).toBe("it");
     expect(recordIn(binding, look([]))).toBeUndefined();
   });
 });

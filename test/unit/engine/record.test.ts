@@ -5,7 +5,8 @@ import {
   eachIdentity,
   holdRecords,
   recordedOnHost,
-  recordOf,
+  placeKey,
+  recordsOf,
   type RecordPlace,
 } from "../../../provider/engine/record";
 import type { Fact } from "../../../provider/engine/concern";
@@ -27,7 +28,7 @@ const at = { layer: "directory", name: "directory", identity: "/srv/a", scope: "
 
 /** Written under the name that the fact of its identity looks for. */
 function put(identity: string, ...holders: string[]): void {
-  const name = /directory-[0-9a-f]+\.json/.exec(recordOf({ ...at, identity }).script.text)?.[0] ?? "";
+  const name = /directory-[0-9a-f]+\.json/.exec(recordsOf([{ ...at, identity }]).script.text)?.[0] ?? "";
   const head = { version: 2, layer: "directory", identity, before: { created: true } };
   const text = [head, ...holders].map((line) => `${JSON.stringify(line)}\n`).join("");
   writeFileSync(join(records, "host", name), text);
@@ -38,15 +39,18 @@ function looked<T>(fact: Fact<T>, prelude: Script = sh`:`): T {
   return fact.parse(bytes.toString("utf8"), bytes);
 }
 
+const recordAt = (place: RecordPlace) =>
+  looked(recordsOf([{ ...at, identity: "/srv/none" }, place]), sh`recorded=UUID`).get(placeKey(place));
+
 test("no record: nothing of anything", () => {
-  expect([looked(recordOf(at)), looked(recordedOnHost("directory"))]).toEqual([undefined, []]);
+  expect([recordAt(at), looked(recordedOnHost("directory"))]).toEqual([undefined, []]);
 });
 
 test("what is recorded, and of 0.1.0 who has something inside, as long as it has that", () => {
   put("/srv/a", "u/one", "inside u/two", "inside u/three");
   put('/srv/a "b\\', "u/three");
   put("/srv", "u/four", "inside u/one");
-  expect(looked(recordOf(at))?.holders).toEqual(["u/one", "inside u/three"]);
+  expect(recordAt(at)?.holders).toEqual(["u/one", "inside u/three"]);
   expect([...looked(recordedOnHost("directory"))].sort()).toEqual(["/srv", "/srv/a", '/srv/a "b\\']);
   expect(
     runScript(lines([sh`records=${records}`, eachIdentity("directory")]))
@@ -58,23 +62,24 @@ test("what is recorded, and of 0.1.0 who has something inside, as long as it has
 
 // Another stack removes its own under a lock that a look does not take.
 test.each<[string, Fact<unknown>, unknown]>([
-  ["its own", recordOf(at), undefined],
+  ["its own", recordsOf([at]), new Map()],
   ["all of them", recordedOnHost("directory"), ["/srv/b"]],
 ])("a record that goes between being seen and being read is none: %s", (_, fact, found) => {
   put("/srv/a", "u/one");
   put("/srv/b", "u/two");
-  const gone = /directory-[0-9a-f]+\.json/.exec(recordOf(at).script.text)?.[0] ?? "";
-  const removing = sh`cat() { rm -f -- "$records"/host/${gone}; command cat "$@"; }
+  const gone = /directory-[0-9a-f]+\.json/.exec(recordsOf([at]).script.text)?.[0] ?? "";
+  const removing = sh`grep() { rm -f -- "$records"/host/${gone}; command grep "$@"; }
+cat() { rm -f -- "$records"/host/${gone}; command cat "$@"; }
 head() { rm -f -- "$records"/host/${gone}; command head "$@"; }`;
   expect(looked(fact, removing)).toEqual(found);
 });
 
 test.each<[string, Fact<unknown>]>([
-  ["its own", recordOf(at)],
+  ["its own", recordsOf([at])],
   ["all of them", recordedOnHost("directory")],
 ])("a record that is there and cannot be read is an error: %s", (_, fact) => {
   put("/srv/a", "u/one");
-  const failing = sh`cat() { return 1; }
+  const failing = sh`grep() { return 2; }
 head() { return 1; }`;
   expect(() => looked(fact, failing)).toThrow("Command failed");
 });
@@ -103,7 +108,7 @@ ${script ?? sh`:`}
     }
   };
   const holders = (place: RecordPlace): unknown => {
-    const entry = looked(recordOf(place), sh`recorded=UUID`);
+    const entry = recordAt(place);
     return entry && [entry.before, ...entry.holders];
   };
 
