@@ -336,20 +336,44 @@ function domainProblems(want: DeviceWant, seen: DeviceSeen): Refusal[] {
 
 const xmlFile = "/dev/stdin";
 
+/** Of two that come with one tag at the same time libvirt takes the first. */
 function attachStep(device: Device9p): Step {
   return {
     does: `declare ${device.tag} (${device.source}, ${device.accessMode}${device.readOnly ? ", read-only" : ""}) in the domain`,
     run: attach(elementOf(device)),
     undo: detach(elementOf(device)),
+    failures: [
+      {
+        answer: "Target already exists",
+        code: "tagTaken",
+        what: `somebody else gave the tag ${device.tag} to a device of the domain just now`,
+        remedy: "choose another tag, or remove that device",
+      },
+    ],
   };
 }
 
 function detachStep(device: Device9p): Step {
   return {
     does: `take ${device.tag} (${device.source}) out of the domain`,
-    run: detach(elementOf(device)),
+    run: whereStanding(device, detach(elementOf(device))),
     undo: attach(elementOf(device)),
   };
+}
+
+/**
+ * Does something where the definition has this directory under this tag, and nothing where the tag is gone, for libvirt takes
+ * out whatever has the tag. Sample of what it has, without blanks and line ends: `<sourcedir='/srv/a'/><targetdir='a'/>`.
+ */
+function whereStanding(device: Device9p, then: Script): Script {
+  const [source, target] = elementOf(device)
+    .split("\n")
+    .map((line) => line.replaceAll(" ", ""))
+    .filter((line) => /^<(source|target)dir=/.test(line));
+  return sh`case $(vsh dumpxml --inactive "$domain" | tr -d ' \n') in
+*${`${source ?? ""}${target ?? ""}`}*) ${then} ;;
+*${target ?? ""}*) echo ${`the tag ${device.tag} is another device's by now, and that is left`} >&2; exit 1 ;;
+esac`;
 }
 
 /** At its own address, or, where another device has that by now, at one that libvirt chooses. */

@@ -72,7 +72,6 @@ export const persistentDomain: Fact<Domain | undefined> = {
   place: "host",
   perDomain: true,
   does: "read the domain's persistent definition",
-  guard: true,
   tools: [virsh],
   script: sh`[ -z "$domain" ] || vsh dumpxml --inactive "$domain"`,
   parse: (output) => (output.trim() === "" ? undefined : parseDomain(output)),

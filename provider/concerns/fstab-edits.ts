@@ -36,8 +36,8 @@ function word(text: string): Script {
 }
 
 /**
- * `edit_lines FILE FROM TO KEEP`: puts the line TO in the place of the line FROM. Without FROM it is added, unless it is there;
- * without TO taken out; FROM that is gone with its mount point is no failure then. Without KEEP a file that has no line left goes.
+ * `edit_lines FILE FROM TO KEEP`: puts the line TO in the place of the line FROM. Without FROM it is added, unless it is there,
+ * and not where its mount point has another; without TO taken out; FROM that is gone with its mount point is no failure then. Without KEEP a file that has no line left goes.
  *
  * All other bytes stay: lines are compared as bytes (LC_ALL=C) and without their ends. A file without an end of the last
  * line gets one in front of ours, which goes with it; ends are CRLF where all others are. The dot tells awk whether the
@@ -80,6 +80,7 @@ END {
   } else {
     for (i = 1; i <= n && bare(line[i]) != to; i++);
     there = i <= n
+    for (i = 1; i <= n && !there; i++) if (point(to) != "" && point(line[i]) == point(to)) exit 3
     for (i = 1; i <= n; i++) {
       p = point(line[i])
       if (p != "" && index(point(to), p) == 1) within = i
@@ -104,5 +105,11 @@ END {
   if [ -z "$3" ] && ! [ -s "$fresh" ]; then rm -f -- "$file"
   else ${putInPlace(sh`"$fresh"`, sh`"$file"`, sh`"$${{ text: "{file%/*}" }}/"`)}
   fi
-  if [ -d /run/systemd/system ]; then systemctl daemon-reload || echo 'systemd did not read fstab anew' >&2; fi
+  : > "$work/reload"
+}
+# systemd reads fstab anew, once for all that was written: it takes seconds
+read_anew() {
+  [ -e "$work/reload" ] || return 0
+  rm -f -- "$work/reload"
+  [ ! -d /run/systemd/system ] || systemctl daemon-reload || echo 'systemd did not read fstab anew' >&2
 }`;

@@ -64,6 +64,7 @@ export const guestBooleans: ConcernOfMany<string, BooleanSeen, BooleanBefore> = 
   place: "guest",
   up: "guestBoot",
   down: "guest",
+  shared: true,
   scope: "domain",
   left: (want, before) => (before?.on === false ? `its SELinux boolean ${want}, which is on` : undefined),
   wants: (spec) => [...new Set(spec.guest?.selinuxBooleans ?? [])],
@@ -132,7 +133,6 @@ ${whenStoreIsFree(sh`setsebool -P $asked`)}`;
     does: `set ${name} ${on ? "on" : "off"} in the guest`,
     run,
     undo: whenStoreIsFree(sh`setsebool -P ${`${name}=${on ? "0" : "1"}`}`),
-    changes: [booleans.key],
-    together: { kind: "set booleans", rank: 1, asked: `${name}=${value}\n` },
+    together: { kind: `set booleans ${value}`, asked: `${name}=${value}\n` },
   };
 }

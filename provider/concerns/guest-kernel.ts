@@ -142,6 +142,7 @@ export const guestKernel: Concern<
   place: "guest",
   up: "guestBoot",
   down: "guest",
+  shared: true,
   scope: "domain",
   left: () => bootFile,
   want: (spec) => spec.guest && {},
@@ -207,15 +208,14 @@ fi`,
     if (refusal) return { refuse: [refusal], steps: [] };
     const back: Step =
       before.bootFile === null
-        ? { does: `remove ${bootFile}`, run: sh`rm -f -- ${bootFile}`, changes: [loadedAtBoot.key] }
-        : { does: `give ${bootFile} back`, run: write(before.bootFile), changes: [loadedAtBoot.key] };
+        ? { does: `remove ${bootFile}`, run: sh`rm -f -- ${bootFile}` }
+        : { does: `give ${bootFile} back`, run: write(before.bootFile) };
     return {
       steps: [
         ...(isWritten ? [back] : []),
-        ...taken.map((one) => ({
-          ...takeLine(`take the line of ${one} in ${listFile}`, one, list?.file === true, listFile),
-          changes: [moduleList.key],
-        })),
+        ...taken.map((one) =>
+          takeLine(`take the line of ${one} in ${listFile}`, one, list?.file === true, listFile),
+        ),
       ],
     };
   },

@@ -2,7 +2,6 @@ import { asWanted, type ConcernOfMany, type Fact, type Facts, type Json, type St
 import { sh } from "../formats/shell";
 import { whenStoreIsFree } from "./policy-store";
 import { rangeOfNewFiles, selinuxPolicy, type SelinuxState, selinuxState } from "./selinux-facts";
-import { ranks } from "./selinux-rules";
 
 interface PolicySeen {
   readonly state: SelinuxState;
@@ -52,7 +51,8 @@ export const hostSelinuxPolicy: ConcernOfMany<
   name: () => "selinux policy",
   place: "host",
   up: "host",
-  down: "hostEnd",
+  down: "hostLast",
+  shared: true,
   scope: "host",
   wants: ({ selinux, readOnly, host }) =>
     selinux.manage !== "never" &&
@@ -92,12 +92,11 @@ trap 'rm -rf -- "$folder"' EXIT
 printf %s ${rules} > "$folder/"${moduleName}.cil
 ${whenStoreIsFree(sh`semodule -i "$folder/"${moduleName}.cil`)}`,
   undo: remove,
-  changes: [moduleLoaded.key, rangeOfNewFiles.key],
-  together: { kind: "load the policy module", rank: ranks.loadPolicy, asked: "load\n" },
+  together: { kind: "load the policy module", asked: "load\n" },
 };
 
 const unload: Step = {
   does: `unload the policy module ${moduleName}`,
   run: remove,
-  changes: [moduleLoaded.key, rangeOfNewFiles.key],
+  together: { kind: "unload the policy module", asked: "unload\n" },
 };

@@ -72,7 +72,8 @@ fi`;
 }
 
 function startAutomount(mountPoint: string, tag: string): Script {
-  return sh`error=$(systemctl restart "${automountUnit(mountPoint)}" 2>&1) || { printf '%s\n' "$error" >&2; exit 1; }
+  return sh`read_anew
+error=$(systemctl restart "${automountUnit(mountPoint)}" 2>&1) || { printf '%s\n' "$error" >&2; exit 1; }
 if ! ${isAutomountAt(mountPoint)} && ! ${isShareMountedAt(mountPoint, tag)}; then
   ${saysNotMounted(mountPoint, tag)}
   exit 1

@@ -1,7 +1,7 @@
 import type { Step } from "../engine/concern";
 import { type FileContextRule, treePattern } from "../formats/file-contexts";
 import { lines, sh } from "../formats/shell";
-import { contextFiles, localRules, selinuxPolicy } from "./selinux-facts";
+import { contextFiles, selinuxPolicy } from "./selinux-facts";
 import { whenStoreIsFree } from "./policy-store";
 
 /**
@@ -11,9 +11,6 @@ import { whenStoreIsFree } from "./policy-store";
  * A later rule wins, so a rule has to stand before those for what lies inside its tree. semanage appends (3.4 to 3.11):
  * what has to come behind is taken out and put in again in the same transaction, in its order.
  */
-
-/** Ranks of what is done together: rules before they are gone, the policy before its rules and after them. */
-export const ranks = { loadPolicy: 1, setRules: 2, removeRules: 3 } as const;
 
 /** Where the rule stands: see `RulePlace` of selinux-checks.ts. */
 interface Place {
@@ -65,12 +62,7 @@ type Item = readonly string[];
 function transaction(what: "set" | "remove", items: readonly Item[]): Omit<Step, "does"> {
   return {
     run: carryOut,
-    addsTo: [localRules.key],
-    together: {
-      kind: `${what} file-context rules`,
-      rank: what === "set" ? ranks.setRules : ranks.removeRules,
-      asked: textOf(items),
-    },
+    together: { kind: `${what} file-context rules`, asked: textOf(items) },
   };
 }
 

@@ -25,6 +25,8 @@ export interface Machine {
   };
   /** Of the share's domain: sets `$domain`, `$recorded`. Shares with equal keys have one domain. */
   readonly scope: { readonly key: string; readonly enter: Script; readonly beforeWrite: Script };
+  /** Run once, when the steps of all shares are done. */
+  readonly closing?: Script;
   /** Held while something is looked at again and written: what two stacks must not do at once. */
   readonly lock: Script;
   /** What the lock and the comparison before a write need there. */
@@ -179,7 +181,7 @@ export function idleOf(asks: readonly LookAsk[]): number {
   return Math.max(...asks.map(({ machine }) => machine.idleMs));
 }
 
-/** Whether a plan rests on what an earlier one of the same script changes, or takes away what that one adds to. */
+/** Whether a plan rests on what an earlier one of the same script changes. */
 export function isDeferred(asks: readonly WriteAsk[], index: number): boolean {
   const own = asks[index];
   if (!own) return false;
@@ -189,7 +191,6 @@ export function isDeferred(asks: readonly WriteAsk[], index: number): boolean {
   return asks.slice(0, index).some(
     (earlier) =>
       keysOf(earlier, "changes").some((key) => guards.has(key)) ||
-      keysOf(earlier, "addsTo").some((key) => changed.has(key)) ||
       keysOf(earlier, "apart").some((key) => guards.has(key)) ||
       apart.some((key) => guardsOf(earlier).has(key)) ||
       // What is done together comes late in the script: its share's later steps come behind these.
@@ -212,8 +213,8 @@ function partOf(key: string, machine: Machine): string {
   return key.startsWith("domain ") ? `${machine.scope.key} ${key}` : key;
 }
 
-/** The facts that the steps of a plan change or add to, by keys that tell those of different domains apart. */
-function keysOf({ machine, facts, steps }: WriteAsk, what: "changes" | "addsTo" | "apart"): string[] {
+/** The facts that the steps of a plan change, by keys that tell those of different domains apart. */
+function keysOf({ machine, facts, steps }: WriteAsk, what: "changes" | "apart"): string[] {
   return steps
     .flatMap((step) => step[what] ?? [])
     .map((key) => {

@@ -12,7 +12,7 @@ export interface Binding {
   readonly want: unknown;
   readonly spec: ShareSpec;
   readonly record: RecordPlace;
-  /** Reads it, with the records of all that is bound together. */
+  /** Reads it, with others. */
   readonly records: Fact<Records>;
   /** What the concern asks of the machines, by its own names. */
   readonly facts: Readonly<Record<string, Fact<unknown>>>;
@@ -45,11 +45,13 @@ export function bind(
       const key = keyOf(binding.record);
       return !taken.has(key) && taken.add(key);
     });
-  const records = recordsOf([...ensure, ...release].map(({ record }) => record));
-  return {
-    ensure: ensure.map((binding) => ({ ...binding, records })),
-    release: release.map((binding) => ({ ...binding, records })),
-  };
+  const all = [...ensure, ...release];
+  const isShared = ({ concern }: Unread): boolean => concern.shared === true;
+  const own = recordsOf(all.filter((one) => !isShared(one)).map(({ record }) => record));
+  // Plans rest on nobody else's part in these.
+  const shared = { ...recordsOf(all.filter(isShared).map(({ record }) => record)), guard: false };
+  const read = (binding: Unread): Binding => ({ ...binding, records: isShared(binding) ? shared : own });
+  return { ensure: ensure.map(read), release: release.map(read) };
 }
 
 /** Every fact that the bindings ask for in one place, each once, records included: without `more` and those nothing goes on. */

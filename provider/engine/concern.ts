@@ -109,8 +109,6 @@ export interface Step {
    * another share that rests on one of them is not carried out in the same script, but made anew.
    */
   readonly changes?: readonly string[];
-  /** Keys of the facts that it adds to, while a plan made before it still holds unless it changes them itself. */
-  readonly addsTo?: readonly string[];
   /** Keys of facts: with a share whose plan rests on one of them it never is in one script, whichever comes first. */
   readonly apart?: readonly string[];
   /** What several shares' steps of one kind do in one go where they are in one script. */
@@ -133,8 +131,6 @@ export interface StepFailure extends Pick<Problem, "code" | "what" | "remedy"> {
  */
 export interface Together {
   readonly kind: string;
-  /** Kinds of one script are carried out in this order, and a share's own steps of different kinds must stand in it. */
-  readonly rank: number;
   /** Whole lines. */
   readonly asked: string;
 }
@@ -170,11 +166,10 @@ export type PendingReason = (typeof pendingReasons)[number];
 
 /**
  * When the steps of a concern run. Up: `host`, `guestBoot` (what the next boot of the guest needs), the
- * power cycle, `guestLive`. Down: `guest`, `hostDetach`, the power cycle, `hostLast`, and in a script of its own
- * `hostEnd` (what the whole host has).
+ * power cycle, `guestLive`. Down: `guest`, `hostDetach`, the power cycle, `hostLast`.
  */
 export type UpPhase = "host" | "guestBoot" | "guestLive";
-export type DownPhase = "guest" | "hostDetach" | "hostLast" | "hostEnd";
+export type DownPhase = "guest" | "hostDetach" | "hostLast";
 
 /** What is known of a share beside what its machines show. */
 export interface Context {
@@ -224,6 +219,11 @@ export interface Concern<
   readonly beforeHost?: true;
   /** On the host: the running QEMU uses it until its device is gone, and before that it is not given back. */
   readonly usedByQemu?: true;
+  /**
+   * Every share of its machine has the same one. Each lets go of its record while it takes its device out, and who then finds
+   * that nobody holds it gives it back: so that those that go together go at the same time. Given back twice it is as once.
+   */
+  readonly shared?: true;
   /** In the guest: what of it stays there when the share is destroyed while the domain is off, in the operator's words. */
   left?(want: Want, before: Before): string | undefined;
   /** What its record is bound to: a directory belongs to the host, a line in fstab to the domain. */

@@ -28,7 +28,7 @@ import {
 } from "./answers";
 import { letGo, lockHeldStatus } from "./machine-lock";
 import { compose, type Composed, parseReports, type Report, unfinished } from "./script";
-import { gathered, silenceOf } from "./section";
+import { gathered, section, silenceOf } from "./section";
 import { sections } from "./sections";
 
 /** How a write ended. */
@@ -97,6 +97,7 @@ export async function write(asks: readonly [WriteAsk, ...WriteAsk[]]): Promise<A
               guards.map(([key]) => key),
             ),
         ),
+        closing(machine),
         letGo,
         lookUp(asks),
       ]),
@@ -189,6 +190,10 @@ function opening({ opening: first }: Machine): Script {
   return sh`${comment(first.does)}
 ${gathered(first.variable, first.script, { text: "$all" })}
 ${first.behind}`;
+}
+
+function closing({ closing: last }: Machine): Script {
+  return last ? section("closing", last) : { text: ":" };
 }
 
 /** Of a whole script: its sections end before. */

@@ -2,7 +2,6 @@ import { createHash } from "node:crypto";
 import { ShareError } from "../errors";
 import type { Fact, Json, Layer, Step } from "./concern";
 import { later, type Migration, migrated } from "./migration";
-import { putInPlace } from "../formats/put-in-place";
 import { lines, type Script, sh } from "../formats/shell";
 
 /**
@@ -226,11 +225,7 @@ ${rewriting}
 let_go() { # FILE '' FORMER-HOLDER... '' HOLDER...: what this script has made goes with its last holder
   rewrite "$@"
   made "$1"
-  if [ -e "$made" ] && ! grep -q '^"' "$1.new"; then
-    rm -f -- "$1" "$1.new"
-    fresh=$${{ text: '{fresh% "$1"}' }}
-    rmdir -- "$${{ text: "{1%/*}" }}" 2>/dev/null || :
-  fi
+  if [ -e "$made" ] && [ -z "$held" ]; then gone "$1"; fi
 }
 ${each("let_go", ({ joining, leaving }) => ["", ...leaving.map(quoted), "", ...joining.map(quoted)])}
 in_place`,
@@ -239,14 +234,15 @@ in_place`,
 
 /**
  * `rewrite FILE FIRST-LINE HOLDER... '' HOLDER...` writes FILE.new with the second holders taken out and the first ones in,
- * and FIRST-LINE where there is no file. `in_place` puts all of them in place. The shell reads and writes by itself.
+ * and FIRST-LINE where there is no file; `$held` says whether anybody holds it then. `in_place` puts all of them in place, but
+ * for what is `gone`. The shell reads and writes by itself.
  */
 const rewriting = sh`fresh=''
 made() { made=$${{ text: "{1%/*}" }}; made="$work/made-$${{ text: "{made##*/}" }}-$${{ text: "{1##*/}" }}"; }
 rewrite() {
   file=$1 first_line=$2
   shift 2
-  joining='' list=joining leaving=''
+  joining='' list=joining leaving='' held=''
   for word; do
     if [ -z "$word" ]; then list=leaving
     elif [ $list = joining ]; then joining="$joining$word
@@ -260,12 +256,19 @@ rewrite() {
         case "
 $joining$leaving" in *"
 $line
-"*) ;; *) printf '%s\n' "$line";; esac
+"*) continue;; esac
+        case $line in '"'*) held=1;; esac
+        printf '%s\n' "$line"
       done < "$file"
     else printf '%s\n' "$first_line"; fi
     printf %s "$joining"
   } > "$file.new"
-  fresh="$fresh $file"
+  held=$held$joining fresh="$fresh $file"
+}
+gone() {
+  rm -f -- "$1" "$1.new"
+  fresh=$${{ text: '{fresh% "$1"}' }}
+  rmdir -- "$${{ text: "{1%/*}" }}" 2>/dev/null || :
 }
 in_place() {
   [ -n "$fresh" ] || return 0
@@ -280,24 +283,53 @@ in_place() {
   sync $folders
 }`;
 
-/** Takes holders out of an entry that others still hold. */
-export function leaveRecord(at: RecordPlace, leaving: readonly string[]): Step {
+/** Of an entry, the names of the share that lets go of it. */
+export interface Release {
+  readonly at: RecordPlace;
+  readonly leaving: readonly string[];
+}
+
+/** Lets go of entries, and leaves what nobody holds then to whoever gives back what it is of. */
+export function leaveRecords(releases: readonly Release[]): Step {
   return {
-    does: `let go of what was found of ${named(at)}, which others still hold`,
-    run: rewrite(at, [], leaving),
-    undo: rewrite(at, leaving, []),
-    changes: [placeKey(at)],
+    does: `let go of what was found of ${releases.map(({ at }) => named(at)).join(", ")}`,
+    run: letGoOf(releases, sh`:`),
   };
 }
 
-/** Removes an entry, and the folders that it was the last in. */
-export function removeRecord(at: RecordPlace): Step {
+/** Lets go of entries, and removes those that nobody holds then, with the folders that they were the last in. */
+export function forgetRecords(releases: readonly Release[]): Step {
+  const ofDomain = releases.some(({ at }) => at.scope === "domain");
   return {
-    does: `forget what was found of ${named(at)}`,
-    run: remove(at),
-    changes: [placeKey(at)],
+    does: `forget what was found of ${releases.map(({ at }) => named(at)).join(", ")}`,
+    run: lines([letGoOf(releases, sh`[ -n "$held" ] || gone "$1"`), ...(ofDomain ? [sweepDomain] : [])]),
   };
 }
+
+/** Does what gives a thing back of which the host's record has no holder, and else nothing. */
+export function unlessHeld(at: RecordPlace, giveBack: Script): Script {
+  return sh`grep -qs '^"' -- ${pathOf(at)} || {
+${giveBack}
+}`;
+}
+
+function letGoOf(releases: readonly Release[], then: Script): Script {
+  return sh`cd -- "$records" 2>/dev/null || exit 0
+${rewriting}
+leave() { # as rewrite
+  [ -e "$1" ] || return 0
+  rewrite "$@"
+  ${then}
+}
+${lines(releases.map(({ at, leaving }) => sh`leave ${fileOf(at)} ${["", "", ...leaving.map(quoted)]}`))}
+in_place`;
+}
+
+/** The log of power cycles goes with the last record of a domain. */
+const sweepDomain = sh`if [ -d "domains/$recorded" ] && ! ls "domains/$recorded" | grep -qv '^power$'; then
+  for file in log job lock current; do rm -f -- "domains/$recorded/power/$file"; done
+  rmdir -- "domains/$recorded/power" "domains/$recorded" 2>/dev/null || :
+fi`;
 
 function named(at: RecordPlace): string {
   return `${at.name} ${at.identity}`.trim();
@@ -305,32 +337,6 @@ function named(at: RecordPlace): string {
 
 function quoted(holder: string): string {
   return JSON.stringify(holder);
-}
-
-/** All lines but those of who leaves or is there already, and the joining ones. */
-function rewrite(at: RecordPlace, joining: readonly string[], leaving: readonly string[]): Script {
-  return sh`{ grep -vxF -e ${[...joining, ...leaving].map(quoted).join("\n")} -- ${pathOf(at)} || :
-${joining.length === 0 ? sh`:` : sh`printf '%s\n' ${joining.map(quoted)}`}; } > ${pathOf(at)}.new
-${inPlace(at)}`;
-}
-
-function inPlace(at: RecordPlace): Script {
-  return putInPlace(sh`${pathOf(at)}.new`, pathOf(at), folderOf(at));
-}
-
-function remove(at: RecordPlace): Script {
-  return lines([
-    sh`rm -f -- ${pathOf(at)}`,
-    ...(at.scope === "domain"
-      ? [
-          sh`if [ -d ${folderOf(at)} ] && ! ls ${folderOf(at)} | grep -qv '^power$'; then
-  rm -f -- ${folderOf(at)}/power/log ${folderOf(at)}/power/job ${folderOf(at)}/power/lock ${folderOf(at)}/power/current
-  rmdir -- ${folderOf(at)}/power 2>/dev/null || :
-fi`,
-        ]
-      : []),
-    sh`rmdir -- ${folderOf(at)} 2>/dev/null || :`,
-  ]);
 }
 
 function folderOf(at: RecordPlace): Script {

@@ -26,7 +26,6 @@ interface Group {
   readonly at: number;
   readonly count: number;
   readonly kind: string;
-  readonly rank: number;
   readonly asked: string;
 }
 
@@ -34,18 +33,19 @@ interface Group {
  * Each share's steps fail and are undone for themselves. One whose `stands` fails is reported as `N-stale`.
  *
  * Where steps are carried out together, each share's script is cut there: first come the steps before, of all
- * shares, then what is common, then the rest.
+ * shares, then what is common, then the rest. Kinds come in the order in which they are met; what stands otherwise in
+ * a share's own steps is carried out where it stands.
  */
 export function sections(shares: readonly Share[], stands: (share: Share) => Script): Script {
+  const steps = shares.flatMap(({ ask }) => ask.steps);
+  const inOrder = [...new Set(steps.flatMap(({ together }) => together?.kind ?? []))];
   const parts = shares.map(({ ask, index }): Section => ({
     ask,
     index,
     progress: progressOf(`${index}-`, `_${index}`),
-    groups: groupsOf(ask.steps),
+    groups: groupsOf(ask.steps, inOrder),
     from: 0,
   }));
-  const kinds = new Map(parts.flatMap(({ groups }) => groups.map(({ kind, rank }) => [kind, rank] as const)));
-  const inOrder = [...kinds].sort(([, a], [, b]) => a - b).map(([kind]) => kind);
   const alone = inOrder.length === 0 ? [] : parts.filter(({ groups }) => groups.length === 0);
   return lines([
     ...parts.map((part) => opening(part, stands(part))),
@@ -62,14 +62,15 @@ export function sections(shares: readonly Share[], stands: (share: Share) => Scr
 }
 
 /** What stands apart from its like, and what is out of order, is carried out where it stands. */
-function groupsOf(steps: readonly Step[]): readonly Group[] {
+function groupsOf(steps: readonly Step[], inOrder: readonly string[]): readonly Group[] {
   return steps.reduce<readonly Group[]>((groups, { together }, at) => {
     const last = groups.at(-1);
     if (!together) return groups;
     if (last?.kind === together.kind && last.at + last.count === at) {
       return [...groups.slice(0, -1), { ...last, count: last.count + 1, asked: last.asked + together.asked }];
     }
-    return last && together.rank <= last.rank ? groups : [...groups, { ...together, at, count: 1 }];
+    const comes = !last || inOrder.indexOf(together.kind) > inOrder.indexOf(last.kind);
+    return comes ? [...groups, { ...together, at, count: 1 }] : groups;
   }, []);
 }
 

@@ -54,6 +54,7 @@ export function machinesOf(spec: ShareSpec, knownUuid: string): Machines {
       prelude: guestPrelude,
       scope: noDomain,
       lock: guestLock,
+      closing: sh`read_anew`,
       programs: guestPrograms,
       most: way ? Infinity : mostInGuest,
     }),

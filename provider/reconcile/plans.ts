@@ -9,7 +9,17 @@ import {
   wantsOf,
 } from "../engine/binding";
 import type { Context, DownPhase, Json, Plan, Refusal, Step, UpPhase } from "../engine/concern";
-import { type Hold, holdRecords, isInside, leaveRecord, removeRecord } from "../engine/record";
+import {
+  forgetRecords,
+  type Hold,
+  holdRecords,
+  isInside,
+  leaveRecords,
+  placeKey,
+  type Release,
+  unlessHeld,
+} from "../engine/record";
+import type { Script } from "../formats/shell";
 import type { Problem } from "../errors";
 import type { Domain } from "../formats/domain-xml";
 import type { ShareSpec } from "../spec";
@@ -99,7 +109,7 @@ export class Plans {
     return this.#steps(this.bindings.ensure, "up", ["guestBoot", "guestLive"]).flat();
   }
 
-  /** On the host: the records first, the new directory, the former device out, the new one in. */
+  /** On the host: the records first, the new directory, the former device out, the new one in; last of what all have. */
   host(): Step[] {
     const ensure = this.#steps(this.bindings.ensure, "up", ["host"]);
     const steps = [
@@ -108,17 +118,13 @@ export class Plans {
       ...ensure.slice(1).flat(),
     ];
     const changing = steps.length + this.guestDown().length + this.guestUp().length > 0;
-    return [...this.#recordSteps(changing), ...steps];
+    return [...this.#recordSteps(changing), ...steps, ...this.#leaveShared()];
   }
 
   /** Last on the way down: directories, and the records of all that was given back. */
   giveBack(): Step[] {
-    return this.#giveBackOf(this.bindings.release.filter(({ concern }) => concern.down !== "hostEnd"));
-  }
-
-  /** Behind that, what the whole host has: each share leaves it in turn, so that the last one knows that it is. */
-  giveBackOfHost(): Step[] {
-    return this.#giveBackOf(this.bindings.release.filter(({ concern }) => concern.down === "hostEnd"));
+    const { release } = this.bindings;
+    return [...this.#steps(release, "down", ["hostLast"]).reverse().flat(), ...this.#forget(release)];
   }
 
   /**
@@ -175,7 +181,8 @@ export class Plans {
     const others = this.#otherHolders(binding);
     // Null: nothing to give back.
     if (!seen || (before ?? null) === null || this.#mustWait(binding)) return undefined;
-    if (recordIn(binding, this.observation.host)?.holders.length === others.length) return undefined;
+    const isHeldByUs = recordIn(binding, this.observation.host)?.holders.length !== others.length;
+    if (others.length > 0 && !isHeldByUs) return undefined;
     if (others.length > 0 && others.every(isInside))
       return { steps: [], refuse: [heldInside(binding, others)] };
     if (others.length > 0) return { steps: [], warnings: leftFor(binding, others) };
@@ -285,7 +292,10 @@ export class Plans {
       .map((binding) => {
         const plan = way === "up" ? this.#plan(binding) : this.#restore(binding);
         for (const text of plan?.warnings ?? []) this.#warnings.add(text);
-        return (plan?.steps ?? []).map((step) => ({ ...step, layer: binding.concern.layer }));
+        const { layer, shared, place } = binding.concern;
+        const isLast = (run: Script): Script =>
+          way === "down" && shared && place === "host" ? unlessHeld(binding.record, run) : run;
+        return (plan?.steps ?? []).map((step) => ({ ...step, run: isLast(step.run), layer }));
       });
   }
 
@@ -307,23 +317,41 @@ export class Plans {
     return holds.length === 0 ? [] : [holdRecords(holds)];
   }
 
-  #giveBackOf(bindings: readonly Binding[]): Step[] {
+  /**
+   * Of what all shares of a machine have: which of them is the last is seen when all have let go. Who has it alone in the
+   * guest has given it back by now.
+   */
+  #leaveShared(): Step[] {
+    const releases = this.bindings.release
+      .filter(({ concern }) => concern.shared === true)
+      .filter((binding) => binding.concern.place === "host" || this.#otherHolders(binding).length > 0)
+      .flatMap((binding) => this.#releaseOf(binding));
+    return releases.length === 0 ? [] : [leaveRecords(releases)];
+  }
+
+  /** Two shares of one thing take turns, for the last one is to give it back. */
+  #forget(bindings: readonly Binding[]): Step[] {
+    const released = bindings.flatMap((binding) =>
+      this.#releaseOf(binding).map((release) => ({ binding, release })),
+    );
+    if (released.length === 0) return [];
+    const turns = released.filter(({ binding }) => binding.concern.shared !== true);
     return [
-      ...this.#steps(bindings, "down", ["hostLast", "hostEnd"]).reverse().flat(),
-      ...bindings.flatMap((binding) => this.#forget(binding)),
+      {
+        ...forgetRecords(released.map(({ release }) => release)),
+        changes: turns.map(({ release }) => placeKey(release.at)),
+      },
     ];
   }
 
-  #forget(binding: Binding): Step[] {
+  /** What cannot be given back, and what is not ours, is not let go of. */
+  #releaseOf(binding: Binding): Release[] {
     const entry = recordIn(binding, this.observation.host);
-    // What cannot be given back is not forgotten.
     if (!entry || this.#mustWait(binding) || (this.#restore(binding)?.refuse ?? []).length > 0) return [];
     const others = this.#otherHolders(binding);
-    const { layer } = binding.concern;
-    if (others.length === entry.holders.length) return [];
-    if (others.length === 0) return [{ ...removeRecord(binding.record), layer }];
     const leaving = entry.holders.filter((holder) => !others.includes(holder));
-    return [{ ...leaveRecord(binding.record, leaving), layer }];
+    if (others.length > 0 && leaving.length === 0) return [];
+    return [{ at: binding.record, leaving }];
   }
 
   #machineName(binding: Binding): string {

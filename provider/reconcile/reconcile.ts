@@ -142,8 +142,7 @@ class Run {
         await this.#cycle(power.kind);
         if (!this.#failed()) await this.#untilSettled(false);
       }
-      if (!this.#failed()) await this.#giveBack((plans) => plans.giveBack());
-      if (!this.#failed()) await this.#giveBack((plans) => plans.giveBackOfHost());
+      if (!this.#failed()) await this.#giveBack();
     } catch (error) {
       // Before the first change nothing needs to be recorded: the plain error is the whole truth.
       if (!this.#changed) throw error;
@@ -222,14 +221,14 @@ class Run {
    * What the host gives back, which is planned anew when a write found that it is out of date: others may
    * have left meanwhile, and what all had in the guest is then ours to give back too.
    */
-  async #giveBack(steps: (plans: Plans) => Step[]): Promise<void> {
+  async #giveBack(): Promise<void> {
     await this.#again(async (first) => {
       if (!first) await this.#lookAgain();
       const stale = await this.#writeTo("guest", (plans) => plans.guestDown());
       // The way there was long: what could be given back at the beginning may not be there any more.
       const [problem, ...more] = this.#plans().problems();
       if (problem && !this.#failed()) throw new ShareError([problem, ...more]);
-      return stale === false && !this.#failed() ? this.#writeTo("host", steps) : stale;
+      return stale === false && !this.#failed() ? this.#writeTo("host", (plans) => plans.giveBack()) : stale;
     });
   }
 

@@ -1,4 +1,7 @@
 import { execFileSync, spawn } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { guestPrelude } from "../../provider/concerns/guest-facts";
 import type { Fact, Step } from "../../provider/engine/concern";
 import type { Script } from "../../provider/formats/shell";
@@ -12,15 +15,20 @@ export function runScript(
   shell = "/bin/sh",
 ): Buffer {
   const [program = "", ...args] = shell.split(" ");
-  return execFileSync(
-    program,
-    [...args, "-c", `set -e\numask 077\n${rewrite(`${guestPrelude.text}\n${script.text}`)}`],
-    {
-      env: { ...process.env, LC_ALL: "C" },
-      stdio: ["ignore", "pipe", "pipe"],
-      maxBuffer: 1 << 26,
-    },
-  );
+  const work = mkdtempSync(join(tmpdir(), "virtio9p-work-"));
+  try {
+    return execFileSync(
+      program,
+      [...args, "-c", `set -e\numask 077\nwork=${work}\n${rewrite(`${guestPrelude.text}\n${script.text}`)}`],
+      {
+        env: { ...process.env, LC_ALL: "C" },
+        stdio: ["ignore", "pipe", "pipe"],
+        maxBuffer: 1 << 26,
+      },
+    );
+  } finally {
+    rmSync(work, { recursive: true });
+  }
 }
 
 /** Looks up one fact. */

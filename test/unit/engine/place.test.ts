@@ -258,17 +258,6 @@ describe("write", () => {
     expect([first.stale, second.stale]).toEqual([false, "deferred"]);
   });
 
-  test("what adds to a thing goes in one script with its like, but not with what takes that thing away behind it", async () => {
-    const seen = await look(machine, set(fileA));
-    const adding = { ...step("add to a", sh`printf + >> "$folder/a"`), addsTo: ["a"] };
-    const removing = { ...step("remove a", sh`rm "$folder/a"`), changes: ["a"] };
-    const written = await Promise.all(
-      [adding, adding, removing].map((one) => write(machine, set(fileA), seen, [one])),
-    );
-    expect(written.map(({ stale }) => stale)).toEqual([false, false, "deferred"]);
-    expect(contents("a")).toBe("one++");
-  });
-
   test("a plan that was made before this process wrote is deferred, and not counted against somebody else", async () => {
     const seen = await look(machine, set(fileA));
     await write(machine, set(fileA), seen, [setA]);
@@ -296,7 +285,7 @@ describe("what several shares do together", () => {
 case $asked in *bad*) echo 'bad is refused' >&2; exit 7;; esac
 printf '%s' "$asked" >> "$folder/all"`,
     undo: sh`echo ${`undo ${asked}`} >> "$folder/undone"`,
-    together: { kind: "common", rank: 1, asked: `${asked}\n` },
+    together: { kind: "common", asked: `${asked}\n` },
     ...more,
   });
   const said = (text: string): Step =>
@@ -352,7 +341,7 @@ printf '%s' "$asked" >> "$folder/all"`,
 
   test("goes by kind in one order for all; a second one of a share, and one out of order, stand where they are", async () => {
     const later = (asked: string): Step =>
-      common(asked, { together: { kind: "later", rank: 2, asked: `later ${asked}\n` } });
+      common(asked, { together: { kind: "later", asked: `later ${asked}\n` } });
     const { written } = await shares([common("a"), later("a"), common("a2")], [later("b"), common("b")]);
     expect(written.map(({ failed }) => failed)).toEqual([undefined, undefined]);
     expect(contents("all")).toBe("a\nlater a\nlater b\na2\nb\n");

@@ -3,11 +3,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import {
   eachIdentity,
+  forgetRecords,
   holdRecords,
-  recordedOnHost,
+  leaveRecords,
   placeKey,
+  recordedOnHost,
   recordsOf,
   type RecordPlace,
+  unlessHeld,
 } from "../../../provider/engine/record";
 import type { Fact } from "../../../provider/engine/concern";
 import { lines, type Script, sh } from "../../../provider/formats/shell";
@@ -141,6 +144,34 @@ ${script ?? sh`:`}
       hold("u/d", [other]).undo,
     );
     expect(holders(other)).toBeUndefined();
+  });
+
+  test("left by all, it stays for who gives the thing back; forgotten, it goes with its last holder, and its folder", () => {
+    const of = (place: RecordPlace, ...leaving: string[]) => [{ at: place, leaving }];
+    run(hold("u/a", [at, inDomain]).run, hold("u/b", [at]).run);
+    run(leaveRecords(of(at, "u/a")).run, leaveRecords(of(other, "u/a")).run);
+    expect([holders(at), holders(other)]).toEqual([[{ by: "u/a" }, "u/b"], undefined]);
+    run(unlessHeld(at, sh`touch "$records/back"`));
+    expect(existsSync(join(records, "back"))).toBe(false);
+    run(leaveRecords(of(at, "u/b")).run, unlessHeld(at, sh`touch "$records/back"`));
+    expect([existsSync(join(records, "back")), holders(at)]).toEqual([true, [{ by: "u/a" }]]);
+    run(hold("u/c", [at]).run, forgetRecords([...of(at), ...of(inDomain, "u/a")]).run);
+    expect([holders(at), existsSync(join(records, "domains/UUID"))]).toEqual([[{ by: "u/a" }, "u/c"], false]);
+    run(forgetRecords([...of(at, "u/c"), ...of(other, "u/c")]).run);
+    expect(existsSync(join(records, "host"))).toBe(false);
+    mkdirSync(join(records, "host"));
+  });
+
+  test("the log of power cycles goes with the domain's last record, and no sooner", () => {
+    const second = { ...inDomain, identity: "/mnt/b" };
+    run(hold("u/a", [inDomain, second]).run);
+    const power = join(records, "domains/UUID/power");
+    mkdirSync(power);
+    for (const name of ["log", "job", "lock", "current"]) writeFileSync(join(power, name), "");
+    run(forgetRecords([{ at: inDomain, leaving: ["u/a"] }]).run);
+    expect([readdirSync(power).length, holders(second)]).toEqual([4, [{ by: "u/a" }, "u/a"]]);
+    run(forgetRecords([{ at: second, leaving: ["u/a"] }]).run);
+    expect(existsSync(join(records, "domains/UUID"))).toBe(false);
   });
 
   test("17 and 300 at once", () => {

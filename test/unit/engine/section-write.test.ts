@@ -97,7 +97,7 @@ sleep 4720`,
   test("what several do together fails for those alone that asked for it", async () => {
     const together = (asked: string): Step => ({
       ...step(`ask for ${asked}`, sh`sleep 4714`),
-      together: { kind: "k", rank: 1, asked: `${asked}\n` },
+      together: { kind: "k", asked: `${asked}\n` },
     });
     const [a, b, c] = await write([
       await plan(factsOf(fact("a", sh`echo a`)), [set("a"), together("a")]),

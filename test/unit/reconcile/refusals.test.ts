@@ -32,6 +32,7 @@ const releasing = (...layers: string[]): Bindings => ({
         concern: { layer, place: "guest", ...(layer === "mount" ? { beforeHost: true } : {}) },
         name: layer,
         record: { scope: "domain", layer, name: layer, identity: "/mnt/a" },
+        records: { key: "records" },
       }) as unknown as Binding,
   ),
 });
