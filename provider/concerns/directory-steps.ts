@@ -10,7 +10,6 @@ import {
   type DirectorySeen,
   type DirectorySeenBack,
   type DirectoryWant,
-  entryOf,
   type Entry,
   type VirtfsAttributes,
 } from "./directory-facts";
@@ -41,7 +40,6 @@ export function create(want: DirectoryWant, owner: Owner): Step[] {
       does: `make ${want.path}`,
       run: sh`mkdir -m ${exactMode(mode)} -- ${want.path}`,
       undo: sh`rmdir -- ${want.path}`,
-      changes: [entryOf(want.path).key],
     },
     ...(want.keepOwners ? [keepStep(made, root)] : []),
     ...chownSteps(made, owner, root),
@@ -83,7 +81,6 @@ export function chownSteps(
       does: does ?? `chown ${path} from ${was} to ${to}`,
       run: inDirectory(path, identity, (at) => sh`chown -h -- ${to} ${at}`),
       undo: inDirectory(path, identity, (at) => sh`chown -h -- ${was} ${at}`),
-      changes: [entryOf(path).key],
     },
   ];
 }
@@ -94,7 +91,6 @@ export function chmodStep({ path, identity }: DirectoryAt, to: number, from: num
     does: `chmod ${path} from ${formatOctalMode(from)} to ${formatOctalMode(to)}`,
     run: inDirectory(path, identity, (at) => sh`chmod -- ${exactMode(to)} ${at}`),
     undo: inDirectory(path, identity, (at) => sh`chmod -- ${exactMode(from)} ${at}`),
-    changes: [entryOf(path).key],
   };
 }
 
@@ -220,7 +216,6 @@ export function giveUpOwn(old: DirectoryWant, seen: DirectorySeenBack, context: 
       {
         does: `remove ${old.path}, which is empty and was made by this share`,
         run: sh`rmdir -- ${old.path}`,
-        changes: [entryOf(old.path).key],
       },
     ],
   };

@@ -102,15 +102,4 @@ export const distribution: Fact<readonly string[]> = {
     }),
 };
 
-/** Tags of the devices that this kernel's 9p over virtio sees; empty until 9pnet_virtio is loaded. */
-export const virtioTags: Fact<readonly string[]> = {
-  key: "virtio 9p tags",
-  place: "guest",
-  does: "list the shares that the kernel sees",
-  script: sh`for file in /sys/bus/virtio/drivers/9pnet_virtio/virtio*/mount_tag; do
-  if [ -e "$file" ]; then tr -d '\000' < "$file"; echo; fi
-done`,
-  parse: (output) => output.split("\n").filter((tag) => tag !== ""),
-};
-
 export const flock: Tool = { program: "flock", packages: ["util-linux", "util-linux"] };

@@ -293,14 +293,11 @@ export const guestMount: Concern<MountWant, MountSeen, MountBefore, typeof resto
       };
     },
 
-    restore(old, before, seen, context) {
+    restore(old, before, seen) {
       const at = mountAt(seen.mounts, old.mountPoint);
       const ours = at !== undefined && (isOurs(at, old) || isFormer(at, old, seen.live) || isAutomount(at));
       const mounted = ours && !before.mounted;
       const inside = mounted ? mountsBelow(seen.mounts, old.mountPoint) : [];
-      if (inside.length > 0 && inside.every(({ mountPoint }) => context?.leaving?.has(mountPoint) === true)) {
-        return { steps: [], waits: true };
-      }
       const users = usersOf(seen, old.mountPoint);
       if (mounted && users.length > 0) {
         return {

@@ -71,7 +71,7 @@ ${withoutMounts(path, lines([without(sh`printf '%s\n' "$mounts"`, path, sh`-prin
  */
 export function mountsAround(path: string): Fact<string> {
   return {
-    key: aroundKey(path),
+    key: `mounts around ${path}`,
     place: "guest",
     does: `see what is mounted around ${path}`,
     guard: true,
@@ -82,16 +82,6 @@ $5 == "/" || $5 == at || index(at, $5 "/") == 1 || index($5, at "/") == 1 {
 }' /proc/self/mountinfo`,
     parse: (output) => output,
   };
-}
-
-/** Keys of {@link mountsAround} of every directory above a path: who has a share on one of them hears of a change here. */
-export function keysAround(path: string): string[] {
-  const above = posix.dirname(path);
-  return above === "/" ? [] : [...keysAround(above), aroundKey(above)];
-}
-
-function aroundKey(path: string): string {
-  return `mounts around ${path}`;
 }
 
 /**

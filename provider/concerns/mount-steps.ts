@@ -1,7 +1,6 @@
 import type { Step } from "../engine/concern";
 import type { Mount } from "../formats/mountinfo";
 import { type Script, sh } from "../formats/shell";
-import { keysAround } from "./mount-facts";
 import { isAutomountAt, isMountedAt, isShareMountedAt } from "./guest-facts";
 import { type Difference, flagsOf, formatFlags, formatMounted, type MountFlags } from "./mount-differences";
 
@@ -43,7 +42,6 @@ export function mountStep(mountPoint: string, tag: string, automount: boolean): 
   return {
     does: `mount ${mountPoint} in the guest`,
     code: "mountFailed",
-    apart: keysAround(mountPoint),
     run: automount ? startAutomount(mountPoint, tag) : mountByFstab(mountPoint, tag),
     undo: unmount(mountPoint, tag),
   };
@@ -93,7 +91,6 @@ export function unmountStep(at: Mount, isAutomounted: boolean): Step {
   const again = isAutomounted ? sh`${start} || ${mountAgain(at)}` : mountAgain(at);
   return {
     does: `unmount ${mountPoint} in the guest`,
-    apart: keysAround(mountPoint),
     run: unmount(mountPoint, source),
     undo: at.type === "autofs" ? start : sh`${isMountedAt(mountPoint)} || ${again}`,
   };

@@ -8,13 +8,11 @@ import {
   earlierLines,
   forgetLedger,
   innerLines,
-  isRemembered,
   keepLedger,
   type Ledger,
   makeLedger,
   openLedger,
 } from "./ledger";
-import { labelsOf } from "./selinux-facts";
 import { without } from "./tree-mounts";
 
 /**
@@ -60,7 +58,6 @@ ${entriesOf(tree)} | xargs -0 -r stat --printf ${`${identityFormat} %C\\n`} -- >
       keepLedger(ledger, lines([earlierLines(ledger), innerLines(ledger, sharesInside)])),
     ]),
     undo: forgetLedger(ledgerOf(tree.path)),
-    changes: [isRemembered(ledgerOf(tree.path)).key],
   };
 }
 
@@ -77,7 +74,6 @@ export function relabel(tree: Tree, undo: boolean): Step {
           ]),
         }
       : {}),
-    changes: [labelsOf(tree.path).key],
   };
 }
 
@@ -127,7 +123,6 @@ ledger=$own
 export ledger larger smaller`,
       withoutLinks(path, tree.guestLinks, back),
     ]),
-    changes: [labelsOf(path).key],
   };
 }
 
@@ -136,7 +131,6 @@ export function forgetLabels(path: string): Step {
   return {
     does: `forget the labels that ${path} had`,
     run: forgetLedger(ledgerOf(path)),
-    changes: [isRemembered(ledgerOf(path)).key],
   };
 }
 

@@ -94,7 +94,6 @@ export function forgetTakenWith(directory: string, taken: readonly TakenWith[]):
         sh`rm -f -- ${listOf(directory)}
 rmdir -- "$records"/owners "$records"/links 2>/dev/null || :`,
       ]),
-      changes: [takenWith(directory).key],
     },
   ];
 }

@@ -137,11 +137,6 @@ const tooLongForMapping = `${"?".repeat(longestLinkName + 1)}*`;
 
 const kinds = { d: "directory", f: "file", l: "link", o: "special" } as const;
 
-/** Of {@link treeIn}, for what changes a tree. */
-export function treeKeys(path: string): readonly string[] {
-  return [treeIn(path).key];
-}
-
 /** Walks the working directory. */
 const counted = sh`exec 5>&2
 # COMMAND... | awk PROGRAM: what it counts, and lines "said ..." of what the command says; 5 has signs of progress

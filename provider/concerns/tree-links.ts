@@ -5,8 +5,7 @@ import { identityFormat } from "../formats/identity";
 import { withoutLinks } from "../formats/without-links";
 import { type Owner, ownerText } from "./directory-owner";
 import { forgetLedger, keepLedger, makeLedger, openLedger } from "./ledger";
-import { linksMapped } from "./links-mapped";
-import { longestLinkName, longestStaged, treeKeys } from "./tree-facts";
+import { longestLinkName, longestStaged } from "./tree-facts";
 import { mountsIn, without } from "./tree-mounts";
 import { ledgerOf, type TreeAt } from "./tree-at";
 import { failures, inMotion, tooFar } from "./tree-failures";
@@ -147,7 +146,6 @@ ${withoutLinks(path, true, map, identity)}`,
     undo: sh`${openLedger(links)}
 ${undo}
 ${cleaning}`,
-    changes: [...treeKeys(tree.outer ?? path), linksMapped(path).key],
     failures,
   };
 }
@@ -164,7 +162,6 @@ export function giveLinksBack(tree: TreeAt): Step {
 trap ${{ text: `'${cleaning.text}'` }} EXIT
 ${linksBack(tree, sh`"$ledger"`)}
 ${forgetLedger(links)}`,
-    changes: [...treeKeys(tree.outer ?? path), linksMapped(path).key],
     failures,
   };
 }
@@ -173,7 +170,6 @@ export function forgetLinks(path: string): Step {
   return {
     does: `forget what the links in ${path} were`,
     run: forgetLedger(ledgerOf("links", { path })),
-    changes: [linksMapped(path).key],
   };
 }
 

@@ -2,17 +2,8 @@ import type { Step } from "../engine/concern";
 import { inSight } from "../engine/machine-lock";
 import { type Script, sh } from "../formats/shell";
 import { withoutLinks } from "../formats/without-links";
-import {
-  earlierLines,
-  forgetLedger,
-  isRemembered,
-  keepLedger,
-  type Ledger,
-  makeLedger,
-  openLedger,
-} from "./ledger";
+import { earlierLines, forgetLedger, keepLedger, type Ledger, makeLedger, openLedger } from "./ledger";
 import { ownerText } from "./directory-owner";
-import { privilegesTaken, treeKeys, viewKept } from "./tree-facts";
 import { begun, ledgerOf, type TreeAt } from "./tree-at";
 import { restored } from "./tree-back";
 import { failures, heldPrivileges } from "./tree-failures";
@@ -76,7 +67,6 @@ in_sight chown -hR ${to} . 2>/dev/null || in_sight chown -hR ${to} . 2>/dev/null
 ${opens ? sh`in_sight chmod -R u+rwX .` : sh`:`}`,
   identity,
 )}`,
-    changes: treeKeys(path),
     failures,
   };
 }
@@ -138,12 +128,6 @@ ${withoutLinks(path, true, take, identity)}`,
 ${undone(tree)}
 ${cleaning}`,
     failures,
-    changes: [
-      ...treeKeys(tree.outer ?? path),
-      isRemembered(owners(tree)).key,
-      viewKept(path).key,
-      privilegesTaken(path).key,
-    ],
   };
 }
 
@@ -156,7 +140,6 @@ export function giveTreeBack(tree: TreeAt): Step {
 [ -e "$ledger" ] || exit 0
 trap ${{ text: `'${cleaning.text}'` }} EXIT
 ${restored(tree, sh`"$ledger"`)}`,
-    changes: treeKeys(tree.outer ?? path),
     failures,
   };
 }
@@ -165,7 +148,6 @@ export function forgetTree(path: string): Step {
   return {
     does: `forget what the entries of ${path} had`,
     run: forgetLedger(owners({ path })),
-    changes: [isRemembered(owners({ path })).key],
   };
 }
 

@@ -45,8 +45,6 @@ export interface Look {
   readonly raw: ReadonlyMap<string, Buffer>;
   /** By key, why a fact that may fail has no value. */
   readonly failures?: ReadonlyMap<string, ShareError>;
-  /** How often this process had written to the machine before. */
-  readonly writes?: number;
 }
 
 /** What one share wants to know of a machine. */
@@ -179,48 +177,6 @@ function isWanted(scoped: readonly Scoped[]): Script {
 /** Milliseconds: the longest that one of them waits for a sign of progress. */
 export function idleOf(asks: readonly LookAsk[]): number {
   return Math.max(...asks.map(({ machine }) => machine.idleMs));
-}
-
-/** Whether a plan rests on what an earlier one of the same script changes. */
-export function isDeferred(asks: readonly WriteAsk[], index: number): boolean {
-  const own = asks[index];
-  if (!own) return false;
-  const guards = guardsOf(own);
-  const changed = new Set(keysOf(own, "changes"));
-  const apart = keysOf(own, "apart");
-  return asks.slice(0, index).some(
-    (earlier) =>
-      keysOf(earlier, "changes").some((key) => guards.has(key)) ||
-      keysOf(earlier, "apart").some((key) => guards.has(key)) ||
-      apart.some((key) => guardsOf(earlier).has(key)) ||
-      // What is done together comes late in the script: its share's later steps come behind these.
-      (earlier.steps.some(({ together }) => together) &&
-        [...changed].some((key) => guardsOf(earlier).has(key))),
-  );
-}
-
-function guardsOf({ facts, machine }: LookAsk): ReadonlySet<string> {
-  const guards = [...facts.values()].filter(({ guard }) => guard === true);
-  return new Set(
-    guards.flatMap((fact) => [
-      keyOf(fact, machine),
-      ...(fact.parts ?? []).map((part) => partOf(part, machine)),
-    ]),
-  );
-}
-
-function partOf(key: string, machine: Machine): string {
-  return key.startsWith("domain ") ? `${machine.scope.key} ${key}` : key;
-}
-
-/** The facts that the steps of a plan change, by keys that tell those of different domains apart. */
-function keysOf({ machine, facts, steps }: WriteAsk, what: "changes" | "apart"): string[] {
-  return steps
-    .flatMap((step) => step[what] ?? [])
-    .map((key) => {
-      const fact = facts.get(key);
-      return fact ? keyOf(fact, machine) : partOf(key, machine);
-    });
 }
 
 /** The guards of several plans, each looked up anew: `$guard_N` is the hash of what it printed. */

@@ -49,8 +49,6 @@ export interface Fact<T> {
   readonly gathers?: Gathering;
   /** Its script uses `$domain` or `$recorded`: another domain is another fact. */
   readonly perDomain?: boolean;
-  /** Keys of what it is made of, where steps change one of those; of a domain's own thing it begins with `domain `. */
-  readonly parts?: readonly string[];
   /** Programs that the script needs. */
   readonly tools?: readonly Tool[];
   /** What a non-zero exit means, where it has a name of its own. */
@@ -104,13 +102,6 @@ export interface Step {
   readonly code?: Problem["code"];
   /** What failures of it are called by what the machine answered: the first whose `answer` stands in it. */
   readonly failures?: readonly StepFailure[];
-  /**
-   * Keys of the facts whose value it changes so that a plan made before it holds no more: a plan of
-   * another share that rests on one of them is not carried out in the same script, but made anew.
-   */
-  readonly changes?: readonly string[];
-  /** Keys of facts: with a share whose plan rests on one of them it never is in one script, whichever comes first. */
-  readonly apart?: readonly string[];
   /** What several shares' steps of one kind do in one go where they are in one script. */
   readonly together?: Together;
   /** Whose step it is; the engine fills it in. */
@@ -143,8 +134,6 @@ export interface Plan {
   readonly refuse?: readonly Refusal[];
   readonly steps: readonly Step[];
   readonly warnings?: readonly string[];
-  /** Nothing is done yet: another share of this process, which is under way, comes first. */
-  readonly waits?: boolean;
 }
 
 /** How a machine differs from what is wanted. */
@@ -179,8 +168,6 @@ export interface Context {
   readonly mountPoints: ReadonlySet<string>;
   /** Shares that this process makes at the same time on the same host, each with its resource's name. */
   readonly others: readonly { readonly name: string | undefined; readonly spec: ShareSpec }[];
-  /** Where other shares of the same domain are mounted that this process takes away at this moment. */
-  readonly leaving?: ReadonlySet<string>;
   /** By layer, what the last operation saw standing, in the concern's own form. */
   readonly stood: Readonly<Record<string, Json>>;
   /** What first contact of another share found of the same thing, where that one holds it alone so far. */

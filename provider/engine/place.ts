@@ -6,7 +6,6 @@ import {
   factsIn,
   gather,
   idleOf,
-  isDeferred,
   type Look,
   type LookAsk,
   lookUp,
@@ -33,11 +32,8 @@ import { sections } from "./sections";
 
 /** How a write ended. */
 export interface Written {
-  /**
-   * Nothing was written: what the plan relied on is `changed` by somebody else, or it is `deferred` behind
-   * what this process itself writes for another share.
-   */
-  readonly stale: false | "changed" | "deferred";
+  /** Nothing was written: what the plan relied on has changed since it was seen. */
+  readonly stale: boolean;
   /** The step that failed; what was done before it is undone, but for what `problem` names. */
   readonly failed: Problem | undefined;
   /** Steps that were carried out and not undone. */
@@ -67,12 +63,11 @@ export async function look(asks: readonly [LookAsk, ...LookAsk[]]): Promise<Answ
  * Carries out the steps of several shares in one script, under the machine's lock, and looks again.
  *
  * First the guards among the facts are looked up anew: where they do not say what a share's look says,
- * nothing is written for it. A plan that rests on what an earlier one in the same script changes is left for the
- * next: it is deferred.
+ * nothing is written for it.
  */
 export async function write(asks: readonly [WriteAsk, ...WriteAsk[]]): Promise<Answer<Written>[]> {
   const [{ machine }] = asks;
-  const parts = asks.map((ask, index) => ({ ask, index, deferred: isDeferred(asks, index) }));
+  const parts = asks.map((ask, index) => ({ ask, index }));
   const guards = [...factsIn(asks)].filter(([, { fact }]) => fact.guard === true);
   const composed = compose(
     machine.prelude,
@@ -88,14 +83,12 @@ export async function write(asks: readonly [WriteAsk, ...WriteAsk[]]): Promise<A
           guards.map(([, scoped]) => scoped),
           asks,
         ),
-        sections(
-          parts.filter(({ deferred }) => !deferred),
-          ({ ask, index }) =>
-            standsAsSeen(
-              ask,
-              index,
-              guards.map(([key]) => key),
-            ),
+        sections(parts, ({ ask, index }) =>
+          standsAsSeen(
+            ask,
+            index,
+            guards.map(([key]) => key),
+          ),
         ),
         closing(machine),
         letGo,
@@ -129,7 +122,7 @@ export async function write(asks: readonly [WriteAsk, ...WriteAsk[]]): Promise<A
   const reports = parseReports(composed.mark, output.stdout, output.stderr);
   if (output.status === lockHeldStatus && reports.size === 0) throw lockHeld(machine);
   const ending = unfinished(composed.mark, output.stdout) ?? printable(output.stderr.toString("utf8"));
-  return parts.map(({ ask, index, deferred }) =>
+  return parts.map(({ ask, index }) =>
     orOwnError(() => {
       const prefix = `${index}-`;
       const unseen = lateGuard(
@@ -138,8 +131,7 @@ export async function write(asks: readonly [WriteAsk, ...WriteAsk[]]): Promise<A
         reports,
       );
       if (unseen) return { stale: false, failed: unseen, kept: 0, look: ask.seen };
-      const stale = deferred ? "deferred" : reports.has(`${prefix}stale`) && "changed";
-      if (stale) return { stale, failed: undefined, kept: 0, look: ask.seen };
+      if (reports.has(`${prefix}stale`)) return { stale: true, failed: undefined, kept: 0, look: ask.seen };
       const { failed, kept, late } = outcome(ask, prefix, reports, ending);
       // Nothing more was asked of what hangs.
       if (late) return { stale: false, failed, kept, look: ask.seen };

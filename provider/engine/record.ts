@@ -79,7 +79,6 @@ export function recordsOf(places: readonly RecordPlace[]): Fact<Records> {
     key: `records ${[...known.keys()].join(" ")}`,
     place: "host",
     perDomain: true,
-    parts: [...known.keys()],
     does: `read the records of ${[...known.values()].map(named).join(", ")}`,
     guard: true,
     script: sh`cd -- "$records" 2>/dev/null || exit 0

@@ -166,20 +166,6 @@ fi`,
   ]);
 }
 
-/**
- * Snippets that change something: the first failure stops the rest, and what was done before it is
- * undone, backwards. Names are `step-0` and up, `undo-0` and up, behind `prefix`, for a script may hold
- * several such lists. Leaves `$failed` empty or not.
- */
-export function untilFailure(steps: readonly Change[], prefix = ""): Script {
-  const progress = progressOf(prefix);
-  return sh`${beginning(progress)}
-${lines(steps.map((step, index) => attempt(step, index, progress)))}
-if [ -n "$failed" ]; then
-${undoing(steps, progress)}
-fi`;
-}
-
 /** What a part prints to standard error between its marks while it goes on: `MARK at 20000`, of what it does; `MARK on`. */
 function withoutSigns(mark: string, bytes: Buffer): Buffer {
   return Buffer.from(

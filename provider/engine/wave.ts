@@ -40,7 +40,6 @@ interface Waiting<Ask, Result> {
  * afterwards sees them.
  */
 class Wave {
-  #writes = 0;
   #looking: Waiting<LookAsk, Look>[] = [];
   #writing: Waiting<WriteAsk, Written>[] = [];
   #gathering: NodeJS.Timeout | undefined;
@@ -65,30 +64,10 @@ class Wave {
     clearTimeout(this.#gathering);
     this.#gathering = setTimeout(() => {
       void exclusively(this.key, async () => {
-        while (this.#writing.length > 0) await serve(take(this.#writing), (asks) => this.#write(asks));
-        while (this.#looking.length > 0) await serve(take(this.#looking), (asks) => this.#look(asks));
+        while (this.#writing.length > 0) await serve(take(this.#writing), writeTogether);
+        while (this.#looking.length > 0) await serve(take(this.#looking), lookTogether);
       });
     }, gathering.ms);
-  }
-
-  async #look(asks: readonly [LookAsk, ...LookAsk[]]): Promise<Answer<Look>[]> {
-    const answers = await lookTogether(asks);
-    return answers.map((answer) => (answer instanceof ShareError ? answer : this.#counted(answer)));
-  }
-
-  async #write(asks: readonly [WriteAsk, ...WriteAsk[]]): Promise<Answer<Written>[]> {
-    const before = this.#writes;
-    this.#writes += 1;
-    const answers = await writeTogether(asks);
-    return answers.map((answer, index) => {
-      if (answer instanceof ShareError) return answer;
-      const ours = answer.stale === "changed" && asks[index]?.seen.writes !== before;
-      return { ...answer, stale: ours ? "deferred" : answer.stale, look: this.#counted(answer.look) };
-    });
-  }
-
-  #counted(look: Look): Look {
-    return { ...look, writes: this.#writes };
   }
 }
 

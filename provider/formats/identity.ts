@@ -7,14 +7,6 @@ import { type Script, sh } from "./shell";
 export const identityFormat = "%i:%.9W";
 
 /**
- * In a shell, whether an entry is the one of then: an earlier release wrote its birth down in whole seconds, which is the
- * same time.
- */
-export function isSameIdentity(now: Script, then: Script | string): Script {
-  return sh`case ${now} in (${then} | ${then}.*) ;; (*) false ;; esac`;
-}
-
-/**
  * Prints what a directory is that another file system begins at: the file system, inode, time of birth. Sample:
  * `3f1c8a6b4d2e9071:256:1763877000.123456789`.
  *

@@ -60,21 +60,6 @@ export function madeHere(host: string, domainUuid: string, tag: string): Claim |
   );
 }
 
-/** Mount points that calls in flight take away, by host and domain. */
-const leaving = new Map<string, Set<readonly string[]>>();
-
-/** What this process takes away in a guest from now on; what it gives must be called when the call ends. */
-export function beginLeaving(host: string, domainUuid: string, mountPoints: readonly string[]): () => void {
-  const key = `${host} ${domainUuid}`;
-  leaving.set(key, (leaving.get(key) ?? new Set()).add(mountPoints));
-  return () => leaving.get(key)?.delete(mountPoints);
-}
-
-/** Where other calls in flight take a share away in the guest of a domain. */
-export function leavingOf(host: string, domainUuid: string): ReadonlySet<string> {
-  return new Set([...(leaving.get(`${host} ${domainUuid}`) ?? [])].flat());
-}
-
 function isSameShare(a: Claim, b: Claim): boolean {
   return a.domainUuid !== undefined && a.domainUuid === b.domainUuid && a.spec.tag === b.spec.tag;
 }

@@ -15,7 +15,6 @@ import {
   holdRecords,
   isInside,
   leaveRecords,
-  placeKey,
   type Release,
   unlessHeld,
 } from "../engine/record";
@@ -60,7 +59,6 @@ export class Plans {
     private readonly observation: Observation,
     before: BeforeCopy,
     private readonly others: Context["others"],
-    private readonly leaving: ReadonlySet<string> = new Set(),
   ) {
     this.before = { ...before, ...this.#found() };
   }
@@ -92,11 +90,6 @@ export class Plans {
       .flatMap((binding) => this.#failures(binding).needed)
       .map((problem) => [`${problem.machine} ${problem.what} ${problem.tried ?? ""}`, problem] as const);
     return [...new Map(found).values()];
-  }
-
-  /** Whether something in the guest can only be taken away when another share of this process is through. */
-  waits(): boolean {
-    return this.bindings.release.some((binding) => this.#restore(binding)?.waits === true);
   }
 
   /** In the guest, what is wanted no more. */
@@ -168,7 +161,6 @@ export class Plans {
       tags: new Set(specs.map(({ tag }) => tag)),
       mountPoints: new Set(specs.flatMap(({ guest }) => guest?.mountPoint ?? [])),
       others: this.others,
-      leaving: this.leaving,
       stood,
       foreign,
     };
@@ -331,17 +323,8 @@ export class Plans {
 
   /** Two shares of one thing take turns, for the last one is to give it back. */
   #forget(bindings: readonly Binding[]): Step[] {
-    const released = bindings.flatMap((binding) =>
-      this.#releaseOf(binding).map((release) => ({ binding, release })),
-    );
-    if (released.length === 0) return [];
-    const turns = released.filter(({ binding }) => binding.concern.shared !== true);
-    return [
-      {
-        ...forgetRecords(released.map(({ release }) => release)),
-        changes: turns.map(({ release }) => placeKey(release.at)),
-      },
-    ];
+    const releases = bindings.flatMap((binding) => this.#releaseOf(binding));
+    return releases.length === 0 ? [] : [forgetRecords(releases)];
   }
 
   /** What cannot be given back, and what is not ours, is not let go of. */

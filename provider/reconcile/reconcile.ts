@@ -18,11 +18,12 @@ import { ShareError } from "../errors";
 import type { Domain } from "../formats/domain-xml";
 import type { ShareSpec } from "../spec";
 import { withDenials } from "./denials";
-import { beginClaim, beginLeaving, type Claim, endClaim, leavingOf, othersInFlight } from "./claims";
+import { beginClaim, type Claim, endClaim, othersInFlight } from "./claims";
 import { type PowerAnswer, type PowerAsk, powerFailure, powerGate } from "./power-cycle";
 import { hostFacts, type Machines, type Observation, observe, observeGuest } from "./observe";
 import { Plans, type Request } from "./plans";
 import { refusals, twins } from "./refusals";
+import { Turn, type Work } from "./turns";
 import { toldWhile } from "./waiting";
 import { leftInGuest, secondCycle, unverifiedKeys, withNextStep } from "./warnings";
 
@@ -67,10 +68,6 @@ export interface Outcome {
 
 /** How often a plan is made anew when somebody else changes what it relied on. */
 const attempts = 6;
-/** The same, when it is deferred behind other shares of this process: each time one of them is through. */
-const turns = 500;
-/** Milliseconds until it is looked whether another share of this process, which comes first, is through. */
-const turnMs = 250;
 
 /**
  * Looks at everything, refuses before the first change if anything is known to fail, then changes only
@@ -89,22 +86,29 @@ export async function reconcile(
   const visit = powerGate.enter(machines.key);
   const { spec } = request;
   const claim = spec && beginClaim(machines.key, request.name, spec);
-  const given = request.olds.flatMap(({ guest }) => guest?.mountPoint ?? []);
-  const endLeaving = beginLeaving(
-    machines.key,
-    machines.knownUuid,
-    given.filter((mountPoint) => mountPoint !== spec?.guest?.mountPoint),
-  );
+  const turn = new Turn(workOf(machines.key, request));
   let made = false;
   try {
-    const outcome = await new Run(machines, request, teller, visit, claim, all).all();
+    const outcome = await new Run(machines, request, teller, visit, turn, claim, all).all();
     made = true;
     return outcome;
   } finally {
     visit.leave();
-    endLeaving();
+    turn.end();
     if (claim) endClaim(machines.key, claim, made);
   }
+}
+
+function workOf(host: string, { spec, olds }: Request): Work {
+  const specs = [...(spec ? [spec] : []), ...olds];
+  const makes = spec?.guest?.mountPoint;
+  return {
+    host,
+    domain: specs[0]?.domain ?? "",
+    sources: specs.map(({ source }) => source),
+    makes,
+    takes: olds.flatMap(({ guest }) => guest?.mountPoint ?? []).filter((mountPoint) => mountPoint !== makes),
+  };
 }
 
 /** The state of one reconcile: the newest observation, and what has been done so far. */
@@ -121,6 +125,7 @@ class Run {
     private readonly request: Request,
     private readonly teller: Teller,
     private readonly visit: Visit<PowerAsk, PowerAnswer>,
+    private readonly turn: Turn,
     private readonly claim: Claim | undefined,
     all: readonly AnyConcern[],
   ) {
@@ -132,6 +137,7 @@ class Run {
     for (const text of unverifiedKeys(this.machines)) this.#warn(text);
     try {
       await this.#untilSettled(true);
+      this.turn.written();
       const power = this.#power();
       if (power.kind === "pending") {
         const { info } = this.#observation;
@@ -182,27 +188,21 @@ class Run {
 
   #plans(): Plans {
     const others = this.claim ? othersInFlight(this.machines.key, this.claim) : [];
-    return new Plans(
-      this.machines,
-      this.request,
-      this.#bindings,
-      this.#observation,
-      this.#before,
-      others,
-      leavingOf(this.machines.key, this.machines.knownUuid),
-    );
+    return new Plans(this.machines, this.request, this.#bindings, this.#observation, this.#before, others);
   }
 
   /** Look, plan, write; again when a write found that the plan is out of date. */
   async #untilSettled(fromHost: boolean): Promise<void> {
     await this.#again(async (first) => {
-      this.#observation =
-        fromHost || !first
-          ? await observe(this.machines, this.#bindings)
-          : await observeGuest(this.machines, this.#bindings, this.#observation.host);
-      const uuid = this.#observation.info?.uuid ?? this.machines.knownUuid;
-      if (this.claim) this.claim.domainUuid = uuid;
-      this.visit.isFor(uuid);
+      do {
+        this.#observation =
+          fromHost || !first
+            ? await observe(this.machines, this.#bindings)
+            : await observeGuest(this.machines, this.#bindings, this.#observation.host);
+        const uuid = this.#observation.info?.uuid ?? this.machines.knownUuid;
+        if (this.claim) this.claim.domainUuid = uuid;
+        this.visit.isFor(uuid);
+      } while (await this.turn.first());
       this.#refuse();
       this.#before = this.#plans().before;
       for (const [place, steps] of [
@@ -210,8 +210,8 @@ class Run {
         ["host", (plans: Plans) => plans.host()],
         ["guest", (plans: Plans) => plans.guestUp()],
       ] as const) {
-        const stale = await this.#writeTo(place, steps);
-        if (stale !== false || this.#failed()) return stale;
+        if (await this.#writeTo(place, steps)) return true;
+        if (this.#failed()) return false;
       }
       return false;
     });
@@ -222,13 +222,16 @@ class Run {
    * have left meanwhile, and what all had in the guest is then ours to give back too.
    */
   async #giveBack(): Promise<void> {
+    // Who comes first may need a power cycle, for which it waits for all that may need one.
+    this.visit.leave();
+    const waited = await this.turn.last();
     await this.#again(async (first) => {
-      if (!first) await this.#lookAgain();
+      if (!first || waited) await this.#lookAgain();
       const stale = await this.#writeTo("guest", (plans) => plans.guestDown());
       // The way there was long: what could be given back at the beginning may not be there any more.
       const [problem, ...more] = this.#plans().problems();
       if (problem && !this.#failed()) throw new ShareError([problem, ...more]);
-      return stale === false && !this.#failed() ? this.#writeTo("host", (plans) => plans.giveBack()) : stale;
+      return stale || this.#failed() ? stale : this.#writeTo("host", (plans) => plans.giveBack());
     });
   }
 
@@ -246,15 +249,12 @@ class Run {
     this.#refuse();
   }
 
-  /** Until a turn is not stale. */
-  async #again(turn: (first: boolean) => Promise<false | "changed" | "deferred">): Promise<void> {
-    const left = { changed: attempts, deferred: turns };
-    for (let first = true; ; first = false) {
-      const stale = await turn(first);
-      if (stale === false) return;
-      left[stale] -= 1;
-      if (left[stale] === 0) throw this.#keepsChanging();
+  /** Until what was done rested on nothing stale. */
+  async #again(work: (first: boolean) => Promise<boolean>): Promise<void> {
+    for (let attempt = 0; attempt < attempts; attempt += 1) {
+      if (!(await work(attempt === 0))) return;
     }
+    throw this.#keepsChanging();
   }
 
   #keepsChanging(): ShareError {
@@ -288,17 +288,14 @@ class Run {
 
   // Carrying out.
 
-  async #writeTo(place: "host" | "guest", steps: (plans: Plans) => Step[]): Promise<Stale> {
+  /** Whether what the plan relied on has changed, so that nothing was written. */
+  async #writeTo(place: "host" | "guest", steps: (plans: Plans) => Step[]): Promise<boolean> {
     const plans = this.#plans();
     const planned = steps(plans);
     plans.warnings.forEach((text) => {
       this.#warn(text);
     });
     const { host, guest, info } = this.#observation;
-    if (place === "guest" && plans.waits()) {
-      await new Promise((resolve) => setTimeout(resolve, turnMs));
-      return "deferred";
-    }
     if (planned.length === 0) return false;
     if (place === "host") {
       return this.#write(this.machines.host, hostFacts(this.#bindings), host, planned, (look) => {
@@ -323,7 +320,7 @@ class Run {
     seen: Look,
     steps: readonly Step[],
     took: (look: Look) => void,
-  ): Promise<Stale> {
+  ): Promise<boolean> {
     // From here on a lost connection leaves open what was done.
     const before = this.#changed;
     this.#changed = true;
@@ -335,7 +332,7 @@ class Run {
     });
     this.#changed = before || written.kept > 0;
     took(written.look);
-    const [unknown, ...more] = written.stale === false ? this.#plans().unknown() : [];
+    const [unknown, ...more] = written.stale ? [] : this.#plans().unknown();
     if (written.failed) this.#failure = new ShareError(written.failed);
     else if (unknown) this.#failure = new ShareError([unknown, ...more]);
     return written.stale;
@@ -385,5 +382,3 @@ class Run {
     this.teller.warn(text);
   }
 }
-
-type Stale = false | "changed" | "deferred";

@@ -14,7 +14,7 @@ import { join } from "node:path";
 import type { DirectoryBefore, DirectoryWant } from "../../../provider/concerns/directory-facts";
 import { hostDirectory } from "../../../provider/concerns/host-directory";
 import { alone, type Fact } from "../../../provider/engine/concern";
-import { untilFailure } from "../../../provider/engine/script";
+import { untilFailure } from "../until-failure";
 import type { Mount } from "../../../provider/formats/mountinfo";
 import { sh } from "../../../provider/formats/shell";
 import { device, domainOf, info, specOf, treeOf, uuid } from "../sample";

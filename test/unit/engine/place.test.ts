@@ -136,7 +136,7 @@ describe("write", () => {
     const seen = await look(machine, set(fileA));
     writeFileSync(join(folder, "a"), "other");
     const written = await write(machine, set(fileA), seen, [setA]);
-    expect(written).toMatchObject({ stale: "changed", failed: undefined, kept: 0 });
+    expect(written).toMatchObject({ stale: true, failed: undefined, kept: 0 });
     expect(contents("a")).toBe("other");
   });
 
@@ -248,20 +248,14 @@ describe("write", () => {
     await holder;
   }, 30_000);
 
-  test("writes at the same time go in one script: a plan that rests on what another changes is deferred", async () => {
+  test("writes at the same time go in one script, and rest on what stood before all of them", async () => {
     const seen = await look(machine, set(fileA));
-    const changing = { ...step("set a", sh`printf two > "$folder/a"`), changes: ["a"] };
-    const [first, second] = await Promise.all([
-      write(machine, set(fileA), seen, [changing]),
-      write(machine, set(fileA), seen, [changing]),
+    const written = await Promise.all([
+      write(machine, set(fileA), seen, [setA]),
+      write(machine, set(fileA), seen, [setA]),
     ]);
-    expect([first.stale, second.stale]).toEqual([false, "deferred"]);
-  });
-
-  test("a plan that was made before this process wrote is deferred, and not counted against somebody else", async () => {
-    const seen = await look(machine, set(fileA));
-    await write(machine, set(fileA), seen, [setA]);
-    expect((await write(machine, set(fileA), seen, [setA])).stale).toBe("deferred");
+    expect(written.map(({ stale }) => stale)).toEqual([false, false]);
+    expect((await write(machine, set(fileA), seen, [setA])).stale).toBe(true);
   });
 
   test("each share's steps fail for themselves", async () => {
@@ -360,14 +354,6 @@ printf '%s' "$asked" >> "$folder/all"`,
     expect(told).toEqual(["a", "ask for a", "ask for a2", "ask for b", "behind"]);
   });
 
-  test("a share that changes what one of them rests on waits, though it comes later", async () => {
-    const { written } = await shares(
-      [common("a"), said("behind")],
-      [{ ...step("set a", sh`printf two > "$folder/a"`), changes: ["a"] }],
-    );
-    expect(written.map(({ stale }) => stale)).toEqual([false, "deferred"]);
-  });
-
   test("who is out of date takes no part", async () => {
     const seen = await look(machine, set(fileA));
     writeFileSync(join(folder, "a"), "other");
@@ -376,7 +362,7 @@ printf '%s' "$asked" >> "$folder/all"`,
       write(machine, set(fileA), seen, [common("bad")]),
       write(machine, set(fileB), await look(machine, set(fileB)), [common("b")]),
     ]);
-    expect([stale.stale, sound.stale, sound.failed]).toEqual(["changed", false, undefined]);
+    expect([stale.stale, sound.stale, sound.failed]).toEqual([true, false, undefined]);
     expect(contents("all")).toBe("b\n");
   });
 });
@@ -464,7 +450,7 @@ describe("what several facts are read out of", () => {
     expect((await write(machine, facts, seen, [setB])).stale).toBe(false);
     const again = await look(machine, facts);
     writeFileSync(join(folder, "lines"), "one d\ntwo c\n");
-    expect((await write(machine, facts, again, [setB])).stale).toBe("changed");
+    expect((await write(machine, facts, again, [setB])).stale).toBe(true);
   });
 });
 

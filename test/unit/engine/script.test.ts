@@ -1,5 +1,6 @@
 import { spawnSync } from "node:child_process";
-import { compose, inTurn, parseReports, untilFailure, unfinished } from "../../../provider/engine/script";
+import { compose, inTurn, parseReports, unfinished } from "../../../provider/engine/script";
+import { untilFailure } from "../until-failure";
 import { type Script, sh } from "../../../provider/formats/shell";
 
 /** Runs a body in a real shell and reads its reports as text. */

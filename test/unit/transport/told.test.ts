@@ -1,4 +1,5 @@
-import { compose, inTurn, untilFailure } from "../../../provider/engine/script";
+import { compose, inTurn } from "../../../provider/engine/script";
+import { untilFailure } from "../until-failure";
 import { lines, sh } from "../../../provider/formats/shell";
 import { localTransport } from "../../../provider/transport/local";
 import { told } from "../../../provider/transport/told";

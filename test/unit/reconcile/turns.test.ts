@@ -1,0 +1,80 @@
+import { Turn, type Work } from "../../../provider/reconcile/turns";
+
+const turns: Turn[] = [];
+const begin = (work: Partial<Work>): Turn => {
+  const all = { host: "kvm1", domain: "web1", sources: [], makes: undefined, takes: [], ...work };
+  const turn = new Turn(all);
+  turns.push(turn);
+  return turn;
+};
+afterEach(() => {
+  for (const turn of turns.splice(0)) turn.end();
+});
+
+/** Whether a wait is over by now, and what it came to. */
+const stateOf = async (wait: Promise<boolean>): Promise<boolean | "waits"> => {
+  await new Promise((resolve) => setTimeout(resolve, 5));
+  return Promise.race([wait, Promise.resolve("waits" as const)]);
+};
+
+test("of two of one directory the second waits until the first has written, and gives back when that is through", async () => {
+  const [a, b] = [begin({ sources: ["/srv/a"] }), begin({ sources: ["/srv/b", "/srv/a"] })];
+  expect(await a.first()).toBe(false);
+  const first = b.first();
+  expect(await stateOf(first)).toBe("waits");
+  a.written();
+  expect([await first, await b.first()]).toEqual([true, false]);
+  b.written();
+  const last = b.last();
+  expect([await a.last(), await stateOf(last)]).toEqual([false, "waits"]);
+  a.end();
+  expect([await last, await b.last()]).toEqual([true, false]);
+});
+
+test.each<[string, Partial<Work>, Partial<Work>]>([
+  ["other directories", { sources: ["/srv/a"] }, { sources: ["/srv/a/b"] }],
+  ["other hosts", { sources: ["/srv/a"] }, { host: "kvm2", sources: ["/srv/a"] }],
+  ["mount points beside each other", { makes: "/mnt/a" }, { makes: "/mnt/ab" }],
+  ["mount points of other domains", { makes: "/mnt/a" }, { domain: "web2", makes: "/mnt/a/b" }],
+  ["one that makes and one that takes away", { makes: "/mnt/a" }, { takes: ["/mnt/a/b"] }],
+])("%s: nobody waits", async (_, one, other) => {
+  const [a, b] = [begin(one), begin(other)];
+  expect([await a.first(), await b.first(), await a.last(), await b.last()]).toEqual(Array(4).fill(false));
+});
+
+test.each<[string, Partial<Work>, Partial<Work>]>([
+  ["the larger is made first", { makes: "/mnt/a" }, { makes: "/mnt/a/b" }],
+  ["the larger is taken away last", { takes: ["/mnt/a/b"] }, { takes: ["/mnt/a"] }],
+  [
+    "of one directory, too",
+    { takes: ["/mnt/a/b"], sources: ["/srv/a"] },
+    { takes: ["/mnt/a"], sources: ["/srv/a"] },
+  ],
+])("of mount points in each other %s, whoever came first", async (_, ahead, behind) => {
+  for (const order of [
+    [ahead, behind],
+    [behind, ahead],
+  ]) {
+    const both = order.map((work) => begin(work));
+    const [a, b] = order[0] === ahead ? both : both.toReversed();
+    expect(await a?.first()).toBe(false);
+    const wait = b?.first() ?? Promise.resolve(false);
+    expect(await stateOf(wait)).toBe("waits");
+    a?.end();
+    expect(await wait).toBe(true);
+    b?.end();
+  }
+});
+
+test("nobody waits for who waits for it: three of one directory, of which two lie in each other", async () => {
+  const sources = ["/srv/a"];
+  const outer = begin({ sources, takes: ["/mnt/a"] });
+  const other = begin({ sources, domain: "web2" });
+  const inner = begin({ sources, takes: ["/mnt/a/b"] });
+  const waits = [outer.first(), other.first(), inner.first()];
+  expect(await Promise.all(waits.map(stateOf))).toEqual(["waits", "waits", false]);
+  inner.written();
+  expect(await waits[0]).toBe(true);
+  outer.written();
+  expect(await waits[1]).toBe(true);
+});
