@@ -12,6 +12,7 @@ import { sh } from "../formats/shell";
 /** Whether libvirt confines the domains of a host with AppArmor: it does when its daemon has a profile itself. */
 export const libvirtUnderApparmor: Fact<boolean> = {
   key: "libvirt under AppArmor",
+  fixed: true,
   place: "host",
   does: "see whether libvirt confines QEMU with AppArmor",
   script: sh`grep -E '^(/usr/sbin/)?(libvirtd|virtqemud) ' /sys/kernel/security/apparmor/profiles 2>/dev/null || :`,

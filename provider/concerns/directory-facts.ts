@@ -1,8 +1,8 @@
 import type { Fact, Facts, Needed, Tool } from "../engine/concern";
-import type { Json } from "../engine/concern";
+import type { Json, Purpose } from "../engine/concern";
 import type { Device9p, Domain } from "../formats/domain-xml";
 import type { Mount } from "../formats/mountinfo";
-import { lines, type Script, sh } from "../formats/shell";
+import { type Script, sh } from "../formats/shell";
 import { identityFormat } from "../formats/identity";
 import { recordsOnHost } from "../engine/record";
 import { dacBaselabels, type DomainInfo, domainInfo, liveDomain, persistentDomain } from "./domain-facts";
@@ -193,7 +193,9 @@ export const directoryRestoreNeeds = {
 export type DirectorySeenBack = Needed<DirectorySeen, typeof directoryRestoreNeeds>;
 
 /** Everything that is asked about a share's directory, and about whom its QEMU runs as. */
-export function directoryFacts(want: DirectoryWant): Facts<DirectorySeen> {
+export function directoryFacts(want: DirectoryWant, purpose: Purpose = "plan"): Facts<DirectorySeen> {
+  const isUndecided = want.recursive === undefined && purpose === "plan";
+  const walks = want.recursive === true || want.links === "map" || isUndecided;
   return {
     entry: entryOf(want.path),
     unreadable: unreadableOf(want.path),
@@ -202,7 +204,10 @@ export function directoryFacts(want: DirectoryWant): Facts<DirectorySeen> {
     records: recordsOnHost("directory") as Fact<readonly DirectoryRecord[]>,
     parents: parentsOf(want.path),
     attributes: attributesOf(want.path),
-    tree: treeIn(want.path, want.recursive === true),
+    tree: treeIn(want.path, {
+      whole: walks && purpose !== "restore",
+      taken: want.recursive === true,
+    }),
     takenWith: takenWith(want.path),
     changedInside: ownersChangedInside(want.path),
     groupRights: groupRightsOf(want),
@@ -242,7 +247,7 @@ function unreadableOf(path: string): Fact<string | undefined> {
     key: `unreadable ${path}`,
     place: "host",
     does: `see whether ${path} can be looked at`,
-    script: sh`said=$(stat -c %i -- ${path} 2>&1) || case $said in
+    script: sh`[ -e ${path} ] || [ -L ${path} ] || said=$(stat -c %i -- ${path} 2>&1) || case $said in
   (*': No such file or directory' | *': Not a directory' | *': Too many levels of symbolic links') ;;
   (*) printf '%s\n' "$said" ;;
 esac`,
@@ -286,6 +291,7 @@ esac`;
 /** With libvirt's session daemon QEMU is this user, too. Sample: `1000 1000 4 27`, the groups last. */
 const connectingUser: Fact<ConnectingUser> = {
   key: "connecting user",
+  fixed: true,
   place: "host",
   does: "see as which user commands run",
   // Effective ids and groups, from proc(5): a process less than each of id(1).
@@ -319,6 +325,7 @@ function parseEntry(line: string): Entry {
 function realPathOf(path: string): Fact<string> {
   return {
     key: `real path ${path}`,
+    fixed: true,
     place: "host",
     does: `follow the links in ${path}`,
     // The dot keeps a final newline of the path itself; -m: it may not be there yet.
@@ -327,32 +334,38 @@ function realPathOf(path: string): Fact<string> {
   };
 }
 
-/** Every directory above, the nearest first; one that is missing is left out. */
+/**
+ * Every directory above, the nearest first; one that is missing is left out. Samples of lines:
+ * `0:0:755:131073:1763877000.123456789:directory:root:root:/srv`, and of those with an access list `# file: /srv`.
+ */
 function parentsOf(path: string): Fact<readonly (Entry & { path: string; acl: boolean })[]> {
   const parts = path.split("/").slice(1, -1);
   const parents = parts.map((_, index) => `/${parts.slice(0, parts.length - index).join("/")}`).concat("/");
   return {
     key: `parents ${path}`,
+    fixed: true,
     place: "host",
     does: `look at the directories above ${path}`,
     tools: [attr],
-    script: lines(
-      parents.map(
-        (parent, index) =>
-          sh`if [ -e ${parent} ]; then
-${accessList(parent)}
-printf '%s %s ' ${index} ${{ text: '"${list:+list}"' }}; stat -c ${entryFormat} -- ${parent}
-fi`,
-      ),
-    ),
-    parse: (output) =>
-      output
-        .split("\n")
-        .filter((line) => line !== "")
+    script: sh`set --
+for at in ${parents}; do [ ! -e "$at" ] || set -- "$@" "$at"; done
+stat -c ${`${entryFormat}:%n`} -- "$@"
+lists=$(getfattr -h --absolute-names -e hex -n system.posix_acl_access -- "$@" 2>&1 |
+  grep -v -e ': No such attribute$' -e ': Operation not supported$' || :)
+case $lists in *': system.posix_acl_access: '*) printf '%s\n' "$lists" >&2; exit 1;; esac
+printf '%s\n' "$lists"`,
+    parse(output) {
+      const all = output.split("\n").filter((line) => line !== "");
+      const listed = new Set(all.map((line) => /^# file: (.*)$/.exec(line)?.[1]).filter(Boolean));
+      const isList = (line: string): boolean => /^(# file: |system\.posix_acl_access=)/.test(line);
+      return all
+        .filter((line) => !isList(line))
         .map((line) => {
-          const [index, acl, ...rest] = line.split(" ");
-          return { ...parseEntry(rest.join(" ")), path: parents[Number(index)] ?? "/", acl: acl === "list" };
-        }),
+          const [, entry, at] = /^((?:[^:]*:){7}[^:]*):(\/.*)$/.exec(line) ?? [];
+          if (entry === undefined || at === undefined) throw new Error(line);
+          return { ...parseEntry(entry), path: at, acl: listed.has(at.replaceAll("\\", "\\134")) };
+        });
+    },
   };
 }
 
@@ -372,9 +385,11 @@ function attributesOf(path: string): Fact<VirtfsAttributes | "unsupported"> {
     tools: [attr],
     script: sh`at=${path}; [ -d "$at" ] || at=${parent}
 [ -d "$at" ] || exit 0
+had=''
+[ "$at" != ${path} ] || had=$(getfattr -h --absolute-names -d -m '^user\.virtfs\.' -e hex -- "$at")
+if [ -n "$had" ]; then printf '%s\n' "$had"; exit; fi
 case $(getfattr -h --absolute-names -n user.virtfs.uid -- "$at" 2>&1 >/dev/null) in
 *'not supported'*) echo unsupported ;;
-*) [ "$at" != ${path} ] || getfattr -h --absolute-names -d -m '^user\.virtfs\.' -e hex -- "$at" ;;
 esac`,
     parse(output) {
       if (output.trim() === "unsupported") return "unsupported";

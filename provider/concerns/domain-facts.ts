@@ -125,6 +125,7 @@ const hasOwnLabel = sh`[ -n "$domain" ] && vsh dumpxml "$domain" |
  */
 export const dacBaselabels: Fact<(domainType: string) => { user: string; group: string } | undefined> = {
   key: "dac baselabels",
+  fixed: true,
   place: "host",
   perDomain: true,
   does: "ask libvirt whom it runs QEMU as",
@@ -150,6 +151,7 @@ const findEmulator = sh`emulator=$(vsh dumpxml --inactive "$domain" | sed -n 's:
  */
 export const emulatorHas9p: Fact<boolean | undefined> = {
   key: "emulator has 9p",
+  fixed: true,
   place: "host",
   perDomain: true,
   does: "ask the domain's emulator for virtio-9p",
@@ -184,6 +186,7 @@ const probeTail =
  */
 export const readOnlyForm: Fact<ReadOnlyForm | undefined> = {
   key: "read-only form",
+  fixed: true,
   place: "host",
   perDomain: true,
   does: "ask the domain's emulator how it takes a read-only share",

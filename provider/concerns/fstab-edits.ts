@@ -40,18 +40,22 @@ function word(text: string): Script {
  * and not where its mount point has another; without TO taken out; FROM that is gone with its mount point is no failure then. Without KEEP a file that has no line left goes.
  *
  * All other bytes stay: lines are compared as bytes (LC_ALL=C) and without their ends. A file without an end of the last
- * line gets one in front of ours, which goes with it; ends are CRLF where all others are. The dot tells awk whether the
- * last line has an end. What was written must be as long as it has to be: a disk may be full. A NUL is refused, for an awk may lose it.
+ * line gets one in front of ours, which goes with it; ends are CRLF where all others are. How many bytes
+ * there are tells awk whether the last line has an end. What was read and written must be as long as it has to be: an awk
+ * may lose a NUL, and a disk may be full.
  */
 export const editLines: Script = sh`edit_lines() {
-  name=$1 file=$(readlink -f -- "$1") || file=$1
+  name=$1 file=$1 old=/dev/null had=0
   shift
+  if [ -L "$file" ]; then file=$(readlink -f -- "$file") || file=$name; fi
   fresh=$file.virtio9p
   trap 'rm -f -- "$fresh"' EXIT
-  if [ -e "$file" ]; then cp -a -- "$file" "$fresh"; old=$file; else ( umask 022; : > "$fresh" ); old=/dev/null; fi
+  if [ -e "$file" ]; then
+    cp -a -- "$file" "$fresh"
+    old=$file had=$(wc -c < "$file")
+  else ( umask 022; : > "$fresh" ); fi
   : > "$fresh"
-  if [ "$(tr -d '\000' < "$old" | wc -c)" -ne "$(wc -c < "$old")" ]; then echo "$name has NUL bytes in it" >&2; return 1; fi
-  grown=$( { cat -- "$old"; echo .; } | from=$1 to=$2 fresh=$fresh awk '
+  grown=$(from=$1 to=$2 fresh=$fresh had=$had awk '
 function point(l, f) {
   sub(/^[ \t]+/, "", l)
   if (l ~ /^#/ || split(l, f, /[ \t]+/) < 3 || f[2] !~ /^\//) return ""
@@ -60,11 +64,12 @@ function point(l, f) {
 }
 function crlf(last, i) { for (i = 1; i <= last; i++) if (line[i] !~ /\r$/) return 0; return last > 0 }
 function bare(l) { sub(/\r$/, "", l); return l }
-{ line[NR] = $0 }
+{ line[NR] = $0; got += length($0) + 1 }
 END {
+  ended = !NR || got == ENVIRON["had"] + 0
+  if (!ended && got != ENVIRON["had"] + 1) { print "it has bytes that this awk does not read" > "/dev/stderr"; exit 3 }
   from = ENVIRON["from"]; to = ENVIRON["to"]
-  n = NR; line[n] = substr(line[n], 1, length(line[n]) - 1)
-  ended = line[n] == ""; if (ended) n--
+  n = NR
   if (from != "") {
     for (at = n; at > 0 && bare(line[at]) != from; at--);
     if (!at) {
@@ -97,8 +102,8 @@ END {
   }
   for (i = 1; i <= n; i++) printf "%s%s", line[i], (i < n || ended ? "\n" : "") > ENVIRON["fresh"]
   print grown + 0
-}' ) || { echo "the line is not in $name any more as it was: it is left as it is" >&2; return 1; }
-  if [ "$(wc -c < "$fresh")" -ne $(( $(wc -c < "$old") + grown )) ]; then
+}' "$old") || { echo "the line is not in $name any more as it was: it is left as it is" >&2; return 1; }
+  if [ "$(wc -c < "$fresh")" -ne $((had + grown)) ]; then
     echo "the new $name could not be written whole: is the disk full?" >&2
     return 1
   fi

@@ -10,6 +10,7 @@ import { sh } from "../formats/shell";
  */
 export const fstabLinks: Fact<ReadonlyMap<string, string>> = {
   key: "fstab links",
+  fixed: true,
   place: "guest",
   does: "see where the mount points in /etc/fstab lead",
   // No process for a line whose path has no link in it: there may be many lines.

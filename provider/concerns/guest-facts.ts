@@ -1,4 +1,4 @@
-import type { Fact, Tool } from "../engine/concern";
+import type { Fact, Gathering, Tool } from "../engine/concern";
 import { mountPointInMountinfo, sourcesInMountinfo } from "../formats/mountinfo";
 import { editLines } from "./fstab-edits";
 import { type Script, sh } from "../formats/shell";
@@ -11,12 +11,16 @@ import { type Script, sh } from "../formats/shell";
  * `seen_at PATH` walks to a path through /proc/self/mountinfo as `mountHolding` of formats/mountinfo.ts does, and
  * prints what one sees mounted there, sample: `45 / 9p foobar` (st_dev, root, type, source); nothing where one sees no mount. Not mountpoint(1):
  * busybox may lack it, and it would look at a mount that may hang. The path goes in by the environment, for awk's -v
- * would undo the kernel's escapes.
+ * would undo the kernel's escapes. A look reads mountinfo once, into `$mountinfo`: a path that does not
+ * stand in it needs no process. A step, which may come behind a mount, has none there.
  *
  * `enter_share` goes into the root of a share and sets an automount off. It fails where that is not the share: known by
  * the number of the device (st_dev), which each mount of 9p has for itself, and by the inode where that is known. What `.` is then, nobody can change.
  */
-export const guestPrelude: Script = sh`seen_at() { # PATH, as mountinfo has it
+export const guestPrelude: Script = sh`mountinfo=''
+is_listed() { case $mountinfo in '' | *" $1"[' /']*) return 0;; esac; return 1; }
+seen_at() { # PATH, as mountinfo has it
+  is_listed "$1" || return 0
   at=$1 awk 'BEGIN { at = ENVIRON["at"] }
 { known[$1] }
 $5 == "/" || $5 == at || index(at, $5 "/") == 1 {
@@ -38,10 +42,11 @@ END {
   if (here && point[here] == at) print shown[here]
 }' /proc/self/mountinfo
 }
-is_mounted_below() { at=$1 awk 'index($5, ENVIRON["at"] "/") == 1 { found = 1 } END { exit !found }' /proc/self/mountinfo; }
-is_mounted() { [ -n "$(seen_at "$1")" ]; }
+is_mounted_below() { is_listed "$1" && at=$1 awk 'index($5, ENVIRON["at"] "/") == 1 { found = 1 } END { exit !found }' /proc/self/mountinfo; }
+is_mounted() { is_listed "$1" && [ -n "$(seen_at "$1")" ]; }
 is_automount() { case $(seen_at "$1") in *' / autofs '*) return 0;; esac; return 1; }
 is_share() { # PATH TAG TAG-OF-OLDER-KERNELS
+  is_listed "$1" || return 1
   case $(seen_at "$1") in *" / 9p $2" | *" / 9p $3") return 0;; esac; return 1
 }
 enter_share() { # DIRECTORY, as is_share, and the inode numbers that it may have; none: any
@@ -53,6 +58,9 @@ enter_share() { # DIRECTORY, as is_share, and the inode numbers that it may have
   return 1
 }
 ${editLines}`;
+
+/** For facts that ask what is mounted. */
+export const mountinfo: Gathering = { variable: "mountinfo", script: sh`cat /proc/self/mountinfo` };
 
 /** A test, for `if` in a guest's script: does one see a mount at this very path? */
 export function isMountedAt(path: string): Script {
@@ -83,6 +91,7 @@ export const isOpenrc = sh`{ ! [ -d /run/systemd/system ] && { [ -d /run/openrc 
 /** The kernel's release, as uname(1) prints it; read by the shell itself. Sample: `6.1.0-40-amd64`. */
 export const kernelRelease: Fact<string> = {
   key: "kernel release",
+  fixed: true,
   place: "guest",
   does: "ask for the kernel's release",
   script: sh`read -r release < /proc/sys/kernel/osrelease && printf '%s\n' "$release"`,
@@ -92,6 +101,7 @@ export const kernelRelease: Fact<string> = {
 /** `ID` and `ID_LIKE` of os-release(5), sample: `["rocky", "rhel", "centos", "fedora"]`. */
 export const distribution: Fact<readonly string[]> = {
   key: "distribution",
+  fixed: true,
   place: "guest",
   does: "ask which distribution this is",
   script: sh`cat /etc/os-release 2>/dev/null || cat /usr/lib/os-release 2>/dev/null || :`,

@@ -1,7 +1,7 @@
 import type { Fact, Refusal } from "../engine/concern";
 import { type Mount, mountHolding } from "../formats/mountinfo";
 import { sh } from "../formats/shell";
-import { isMountedAt } from "./guest-facts";
+import { isMountedAt, mountinfo } from "./guest-facts";
 
 /** What keeps a file in the guest from being replaced by another one. */
 export interface Obstacle {
@@ -19,10 +19,12 @@ export interface Obstacle {
 export function obstacleTo(file: string, isFile = true): Fact<Obstacle> {
   return {
     key: `what keeps ${file} as it is`,
+    fixed: true,
     place: "guest",
     does: `see whether ${file} can be written`,
     // What is mounted is not looked into, for it may hang.
-    script: sh`${isFile ? sh`:` : sh`if ${isMountedAt(file)}; then printf 'none %s\n' ${file}; exit; fi`}
+    ...(isFile ? {} : { gathers: mountinfo }),
+    script: sh`${isFile ? sh`:` : sh`if ${isMountedAt(file)} || [ -d ${file} ]; then printf 'none %s\n' ${file}; exit; fi`}
 flagged() { # lsattr(1) prints its flags first: \`----ia--------e------- /etc\`
   flags=$(lsattr -d -- "$1" 2>/dev/null) || return
   case $${{ text: "{flags%% *}" }} in *[ia]*) ;; *) false;; esac

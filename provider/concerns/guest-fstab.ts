@@ -56,6 +56,7 @@ const fstab: Fact<string | undefined> = {
 /** Of OpenRC 0.45: `localmount` leaves out what has `_netdev` (init.d/localmount.in), and `netmount` mounts it. */
 const lacksNetmount: Fact<boolean> = {
   key: "lacks netmount",
+  fixed: true,
   place: "guest",
   does: "see whether OpenRC mounts what has _netdev",
   script: sh`${isOpenrc} || exit 0

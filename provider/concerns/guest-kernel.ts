@@ -68,6 +68,7 @@ type KernelBefore = {
  */
 const nineP: Fact<NineP> = {
   key: "9p in the kernel",
+  fixed: true,
   place: "guest",
   does: "ask the kernel for 9p over virtio",
   guard: true,

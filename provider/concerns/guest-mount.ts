@@ -19,7 +19,7 @@ import { liveDomain } from "./domain-facts";
 import { kernelRelease } from "./guest-facts";
 import { type Difference, flagsOf, mountDifferences, wantedFlags } from "./mount-differences";
 import { notReplaceable, type Obstacle, obstacleTo } from "./guest-files";
-import { type Holder, holdersOf, type MountPoint, mountPointOf, mountsAround } from "./mount-facts";
+import { type Holder, holdersOf, type MountPoint, mountPointOf } from "./mount-facts";
 import { otherRoot, rootInodeOf, type RootSeen, shutRoot } from "./mounted-root";
 import { guestMounts, hostMounts } from "./mounts";
 import { mountAgainStep, mountStep, removeMade, remountStep, unmountStep } from "./mount-steps";
@@ -36,8 +36,6 @@ interface MountWant {
 
 interface MountSeen extends RootSeen {
   readonly mounts: readonly Mount[];
-  /** Only compared: what is planned here rests on it. */
-  readonly around?: string;
   readonly mountPoint: MountPoint;
   readonly holders: readonly Holder[];
   readonly release: string;
@@ -50,7 +48,6 @@ interface MountSeen extends RootSeen {
 
 const restoreNeeds = {
   mounts: "must",
-  around: "must",
   mountPoint: "must",
   holders: "must",
   live: "must",
@@ -106,7 +103,6 @@ export const guestMount: Concern<MountWant, MountSeen, MountBefore, typeof resto
     identity: (want) => want.mountPoint,
     facts: (want): Facts<MountSeen> => ({
       mounts: guestMounts,
-      around: mountsAround(want.mountPoint),
       mountPoint: mountPointOf(want.mountPoint),
       obstacle: obstacleTo(want.mountPoint, false),
       holders: holdersOf(want.mountPoint),

@@ -5,7 +5,7 @@ import { type Mount, mountAt } from "../formats/mountinfo";
 import type { Domain } from "../formats/domain-xml";
 import { entryOf } from "./directory-facts";
 import { liveDomain } from "./domain-facts";
-import { enterShare, isShareMountedAt } from "./guest-facts";
+import { enterShare, isShareMountedAt, mountinfo } from "./guest-facts";
 import { inodesInGuest, otherRoot, rootInodeOf, type RootSeen } from "./mounted-root";
 import { guestMounts, hostMounts } from "./mounts";
 import { type Principals, principalsOf } from "./principals";
@@ -194,6 +194,7 @@ function rootOf(path: string, tag: string): Fact<Root | string | undefined> {
     key: `root of ${path} of ${tag}`,
     place: "guest",
     does: `look at the owner of ${path}`,
+    gathers: mountinfo,
     script: sh`if ${isShareMountedAt(path, tag)}; then stat -c '%u:%g:%a:%U:%G' -- ${path} 2>&1 || :; fi`,
     parse: (output) => {
       const text = output.trim();

@@ -57,11 +57,10 @@ export function rememberedOnSameFileSystem(
       // Where it is not there, by where it would be.
       sh`for at in ${[path, ...directories]}; do [ ! -d "$at" ] || break; done
 # What else lies above is a directory of the system, in which no share has a ledger.
-[ -d "$at" ] || exit 0
-device=$(stat -c %d -- "$at")`,
+[ -d "$at" ] || exit 0`,
       ...directories.map(
         (one, index) =>
-          sh`if [ -e ${file({ of, path: one })} ] && [ "$(stat -c %d -- ${one})" = "$device" ]; then echo ${index}; fi`,
+          sh`if [ -e ${file({ of, path: one })} ] && [ "$(stat -c %d -- ${one})" = "$(stat -c %d -- "$at")" ]; then echo ${index}; fi`,
       ),
     ]),
     parse: (output) =>

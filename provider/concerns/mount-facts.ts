@@ -2,7 +2,7 @@ import { posix } from "node:path";
 import type { Fact } from "../engine/concern";
 import { lines, type Script, sh } from "../formats/shell";
 import { mountPointInMountinfo } from "../formats/mountinfo";
-import { isMountedAt } from "./guest-facts";
+import { isMountedAt, mountinfo } from "./guest-facts";
 import { without, withoutMounts } from "./tree-mounts";
 
 /** What stands at a mount point in the guest, and who uses it. */
@@ -35,6 +35,7 @@ export function mountPointOf(path: string): Fact<MountPoint> {
     key: `mount point ${path}`,
     place: "guest",
     does: `look at ${path}`,
+    gathers: mountinfo,
     // A mount may hang, or be shut on the host: only what is not mounted is looked into.
     script: sh`if ${isMountedAt(path)}; then printf '%s\n' 'directory empty' ${path} ${path}; exit; fi
 at=${path} missing='' full=''
@@ -66,25 +67,6 @@ ${withoutMounts(path, lines([without(sh`printf '%s\n' "$mounts"`, path, sh`-prin
 }
 
 /**
- * Every mount at a path, above it and below it, sample: `36 1 0:45 /mnt/a 9p foobar`: who mounts there, or takes
- * something away, changes what the others there can do.
- */
-export function mountsAround(path: string): Fact<string> {
-  return {
-    key: `mounts around ${path}`,
-    place: "guest",
-    does: `see what is mounted around ${path}`,
-    guard: true,
-    script: sh`at=${mountPointInMountinfo(path)} awk 'BEGIN { at = ENVIRON["at"] }
-$5 == "/" || $5 == at || index(at, $5 "/") == 1 || index($5, at "/") == 1 {
-  for (i = 7; i <= NF && $i != "-"; i++);
-  print $1, $2, $3, $5, $(i + 1), $(i + 2)
-}' /proc/self/mountinfo`,
-    parse: (output) => output,
-  };
-}
-
-/**
  * Who has something open below a path: working directory, root, program, open files; and who has what is
  * mounted there at another place too, by a bind mount or in a mount namespace of its own (a container).
  *
@@ -97,6 +79,7 @@ export function holdersOf(path: string): Fact<readonly Holder[]> {
     key: `holders of ${path}`,
     place: "guest",
     does: `see who uses ${path}`,
+    gathers: mountinfo,
     script: sh`${isMountedAt(path)} || is_mounted_below ${mountPointInMountinfo(path)} || exit 0
 for file in /proc/[0-9]*/cwd /proc/[0-9]*/root /proc/[0-9]*/exe /proc/[0-9]*/fd/*; do printf '%s\n' "$file"; done |
   xargs ls -l 2>/dev/null | grep -F -- ${` -> ${path}`} |

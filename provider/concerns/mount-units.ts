@@ -22,6 +22,7 @@ export function unitsOf(mountPoint: string): Fact<readonly string[]> {
   const name = unitNameOf(mountPoint);
   return {
     key: `units of ${mountPoint}`,
+    fixed: true,
     place: "guest",
     does: `see whether systemd has a unit for ${mountPoint}`,
     guard: true,

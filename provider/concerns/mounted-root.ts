@@ -4,7 +4,7 @@ import { type Mount, mountHolding } from "../formats/mountinfo";
 import { sh } from "../formats/shell";
 import type { Entry } from "./directory-facts";
 import { isLasting } from "./directory-identity";
-import { isShareMountedAt } from "./guest-facts";
+import { isShareMountedAt, mountinfo } from "./guest-facts";
 
 /** Whether the root that a guest has mounted is the directory of the host, told by their inode numbers. */
 
@@ -17,6 +17,7 @@ export function rootInodeOf(path: string, tag: string): Fact<string | undefined>
     key: `inode of ${path} of ${tag}`,
     place: "guest",
     does: `look at the inode of ${path}`,
+    gathers: mountinfo,
     script: sh`if ${isShareMountedAt(path, tag)}; then stat -c %i -- ${path} 2>&1 || :; fi`,
     parse: (output) => (output.trim() === "" ? undefined : output.trim().replace(/^.*: /s, "")),
   };

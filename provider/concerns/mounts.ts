@@ -12,6 +12,7 @@ function mountsOf(place: Place): Fact<readonly Mount[]> {
   return {
     key: `mountinfo of the ${place}`,
     place,
+    ...(place === "host" ? { fixed: true } : {}),
     does: `read the ${place}'s mounts`,
     script: sh`cat /proc/self/mountinfo`,
     parse: parseMountinfo,

@@ -15,6 +15,7 @@ export function principalsOf(place: Place, names: readonly (string | undefined)[
   );
   return {
     key: `principals ${wanted.join(" ")}`,
+    fixed: true,
     place,
     does: "look up users and groups",
     script: lines(

@@ -113,6 +113,7 @@ printf '%s\n' "$documents" "$mark names" "$names"`,
 /** All of them: whether two are one directory is told by the host's mounts. */
 export const hostExports: Fact<HostExports> = {
   key: "exports of all domains",
+  fixed: true,
   place: "host",
   does: "see what other domains export",
   gathers: exportsOfAll,
@@ -178,6 +179,7 @@ export const hostExportsOnSelinux: Fact<HostExports> = {
 export function exportsNear(path: string): Fact<string> {
   return {
     key: `exports near ${path}`,
+    fixed: true,
     place: "host",
     does: `see what other domains export of ${path}`,
     gathers: exportsOfAll,
@@ -277,6 +279,7 @@ export function unknownWriters(
 export function otherSpellings(source: string): Fact<readonly string[]> {
   return {
     key: `other spellings of ${source}`,
+    fixed: true,
     place: "host",
     perDomain: true,
     does: `see how the domain's definition spells ${source}`,

@@ -51,6 +51,7 @@ export interface SelinuxState {
 /** Samples of lines: `ranges=1`, `missing=semanage`, `ID="rocky"`. */
 export const selinuxState: Fact<SelinuxState> = {
   key: "selinux",
+  fixed: true,
   place: "host",
   does: "see whether SELinux is enabled",
   script: onSelinux(sh`echo enabled
@@ -96,6 +97,7 @@ export interface Equivalences {
 
 export const equivalences: Fact<Equivalences> = {
   key: "file context equivalences",
+  fixed: true,
   place: "host",
   does: "read which paths are labelled as others",
   script: onSelinux(sh`${selinuxPolicy}
@@ -251,6 +253,7 @@ export type Booleans = Readonly<Record<string, boolean>>;
 /** Source: SELinux Project, refpolicy virt.te; the file holds the current and the pending value: `1 1`. */
 export const virtBooleans: Fact<Booleans> = {
   key: "booleans of virt",
+  fixed: true,
   place: "host",
   does: "read the host's SELinux booleans for virtualization",
   script: onSelinux(sh`for name in virt_use_nfs virt_use_fusefs virt_use_samba; do
@@ -282,6 +285,7 @@ export const rangeOfNewFiles: Fact<string> = {
 export function typeKnown(type: string): Fact<boolean> {
   return {
     key: `type ${type}`,
+    fixed: true,
     place: "host",
     does: `see whether the policy knows the type ${type}`,
     script: onSelinux(sh`range=''

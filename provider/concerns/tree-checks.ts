@@ -140,7 +140,7 @@ export function untakeable(want: DirectoryWant, seen: DirectorySeen): Refusal[] 
 /** Links that were made on the host, which a guest of a mapped share cannot read: how many. */
 export function unreadableLinks(want: DirectoryWant, { tree }: DirectorySeen): string[] {
   const links = tree.entries.filter(({ kind }) => kind === "link").reduce((sum, { count }) => sum + count, 0);
-  if (!want.mapped || want.links === "map" || links === 0) return [];
+  if (!want.mapped || want.links === "map" || want.recursive === false || links === 0) return [];
   return [
     `${links === 1 ? "1 symbolic link" : `${links} symbolic links`} in ${want.path} ${links === 1 ? "was" : "were"} made on the host: with accessMode mapped a guest sees ${links === 1 ? "it" : "them"}, and can neither read nor follow ${links === 1 ? "it" : "them"} (directory.links: map changes that)`,
   ];

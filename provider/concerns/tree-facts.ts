@@ -159,12 +159,12 @@ walked() {
 shut=''
 program=${counting}
 ${without(sh`printf '%s\n' "$mounts"`, ".", sh`-printf 'd 755 0 0 1 mount %d\n'`)}
-walked find . -xdev "$@" '(' -type f -printf 'f %m %U %G %n %D %d\n' -o -type l -name ${tooLongForMapping} -printf 'o %m %U %G 1 %D %d\n' -o -printf '%y %m %U %G 1 %D %d\n' ')'
+walked find . -xdev $depth "$@" '(' -type f -printf 'f %m %U %G %n %D %d\n' -o -type l -name ${tooLongForMapping} -printf 'o %m %U %G 1 %D %d\n' -o -printf '%y %m %U %G 1 %D %d\n' ')'
 sums=$counted counted=''
 case $sums in (*named*)
   program=${naming}
   ${without(sh`printf '%s\n' "$mounts"`, ".", sh`-printf 'd 755 1 %i mount %P\0'`)}
-  walked find . -xdev "$@" '(' -type f -o -type d ')' -printf '%y %m %n %i %D %P\0';;
+  walked find . -xdev $depth "$@" '(' -type f -o -type d ')' -printf '%y %m %n %i %D %P\0';;
 esac
 printf '%s\n' "$sums" "$counted" | sed '/^user /d; /^said /d; /^named/d; /^!$/d'
 if [ -n "$shut" ]; then
@@ -178,19 +178,21 @@ done
 
 /**
  * One walk, counted on the spot: what it prints does not grow with the tree. A second one for names, where there are any
- * to be told.
+ * to be told. Not `whole`: no deeper than what stands in the directory itself.
  *
  * Samples: `12 f 0 0 open`, `privileged 2`, `privileged: bin/a\134b`, `user 0 root`. In a name a backslash and a line
  * end stand as three octal digits.
  */
-export function treeIn(path: string, taken = false): Fact<TreeSeen> {
+export function treeIn(path: string, { whole = true, taken = false } = {}): Fact<TreeSeen> {
   return {
-    key: `tree ${path}`,
+    key: `${whole ? "tree" : "top of the tree"} ${path}`,
     place: "host",
     does: `count what is in ${path}`,
     tools: [findutils, awk, ...(taken ? takingOver : [])],
     script: sh`[ -d ${path} ] || exit 0
 if ! ( cd -P -- ${path} 2>/dev/null ); then printf '%s\n' 'unreadable 1' ${`unreadable: '.': Permission denied`}; exit 0; fi
+[ -n "$(ls -AU -- ${path} 2>&1 | head -n 1)" ] || exit 0
+export depth=${whole ? "" : "-maxdepth 1"}
 ${withoutMounts(path, counted)}`,
     parse(output) {
       const lines = output.split("\n");

@@ -179,6 +179,13 @@ export function idleOf(asks: readonly LookAsk[]): number {
   return Math.max(...asks.map(({ machine }) => machine.idleMs));
 }
 
+/** What a plan rests on, and has to be as it was seen. */
+export function guardsOf({ facts, seen }: Pick<WriteAsk, "facts" | "seen">): FactSet {
+  const isCompared = ({ guard, fixed, key }: Fact<unknown>): boolean =>
+    guard === true && (fixed !== true || seen.raw.has(key));
+  return new Map([...facts].filter(([, fact]) => isCompared(fact)));
+}
+
 /** The guards of several plans, each looked up anew: `$guard_N` is the hash of what it printed. */
 export function lookUpGuards(guards: readonly Scoped[], asks: readonly LookAsk[]): Script {
   if (guards.length === 0) return { text: ":" };
@@ -205,8 +212,8 @@ export function standsAsSeen(
   index: number,
   guards: readonly string[],
 ): Script {
-  const tests = [...facts.values()]
-    .filter(({ guard, key }) => guard === true && seen.failures?.has(key) !== true)
+  const tests = [...guardsOf({ facts, seen }).values()]
+    .filter(({ key }) => seen.failures?.has(key) !== true)
     .map(
       (fact) => `[ "$guard_${guards.indexOf(keyOf(fact, machine))}" = ${digest(seen.raw.get(fact.key))} ]`,
     );

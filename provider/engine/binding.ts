@@ -1,6 +1,6 @@
 import type { Problem } from "../errors";
 import type { ShareSpec } from "../spec";
-import type { AnyConcern, Fact, Json, Needs } from "./concern";
+import type { AnyConcern, Fact, Json, Needs, Purpose } from "./concern";
 import type { FactSet, Look } from "./asks";
 import { placeKey, type RecordEntry, type RecordPlace, type Records, recordsOf } from "./record";
 
@@ -35,7 +35,7 @@ export function bind(
   concerns: readonly AnyConcern[],
   spec: ShareSpec | undefined,
   olds: readonly ShareSpec[],
-  purpose: "plan" | "drift" = "plan",
+  purpose: Exclude<Purpose, "restore"> = "plan",
 ): Bindings {
   const ensure = spec ? bindAll(concerns, spec, purpose) : [];
   const taken = new Set(ensure.map((binding) => keyOf(binding.record)));
@@ -117,8 +117,6 @@ export function wantsOf(concern: AnyConcern, spec: ShareSpec): readonly unknown[
 /** A binding before all of them are known. */
 type Unread = Omit<Binding, "records">;
 
-type Purpose = "plan" | "drift" | "restore";
-
 function bindAll(concerns: readonly AnyConcern[], spec: ShareSpec, purpose: Purpose): Unread[] {
   return concerns.flatMap((concern) =>
     wantsOf(concern, spec).map((want) => {
@@ -130,7 +128,7 @@ function bindAll(concerns: readonly AnyConcern[], spec: ShareSpec, purpose: Purp
 
 /** The facts that a concern asks for: to make something all of them, else those that it says it needs for that. */
 function asked(concern: AnyConcern, want: unknown, purpose: Purpose): Pick<Binding, "facts" | "spared"> {
-  const facts = concern.facts(want) as Record<string, Fact<unknown>>;
+  const facts = concern.facts(want, purpose) as Record<string, Fact<unknown>>;
   if (purpose === "plan" || !concern.needs) return { facts, spared: new Set() };
   const needs = concern.needs[purpose] as Needs<Record<string, unknown>>;
   return {

@@ -45,6 +45,8 @@ export interface Fact<T> {
   readonly parse: (output: string, bytes: Buffer) => T;
   /** Plans rest on it: it is looked up again, under the lock, just before a write. */
   readonly guard?: boolean;
+  /** Nothing that a share does changes it: it is not asked for again behind a write, nor compared before the next one. */
+  readonly fixed?: true;
   /** Its script uses a shell variable that several facts are read out of. */
   readonly gathers?: Gathering;
   /** Its script uses `$domain` or `$recorded`: another domain is another fact. */
@@ -90,6 +92,9 @@ type Asked<K, N, How> = K extends keyof N ? (N[K] extends How ? K : never) : nev
 
 /** A concern that needs all its facts for everything. */
 export type NeedsAll<Seen> = { readonly [K in keyof Seen]-?: "must" };
+
+/** What facts are looked up for: to make something, to compare what there is, or to give it back. */
+export type Purpose = "plan" | "drift" | "restore";
 
 /** A change, as data: it prints, it compares. */
 export interface Step {
@@ -219,8 +224,8 @@ export interface Concern<
   want(spec: ShareSpec): Want | undefined;
   /** When this changes, the old one is restored and a new one ensured. */
   identity(want: Want): string;
-  /** What the way up asks for, all of which it must have. */
-  facts(want: Want): Facts<Seen>;
+  /** What the way up asks for, all of which it must have; for another purpose one that costs much may see less. */
+  facts(want: Want, purpose?: Purpose): Facts<Seen>;
   /** What the way down and the refresh ask for; left out: the same as the way up. */
   readonly needs?: { readonly restore: RestoreNeeds; readonly drift: DriftNeeds };
   /** `known`: the state says that this share had this very identity before, so what is there is ours to repair. */

@@ -3,7 +3,9 @@ import { countOf } from "../formats/count";
 import { comment, lines, type Script, sh } from "../formats/shell";
 import type { Limits } from "../transport/transport";
 import {
+  type FactSet,
   factsIn,
+  guardsOf,
   gather,
   idleOf,
   type Look,
@@ -68,7 +70,8 @@ export async function look(asks: readonly [LookAsk, ...LookAsk[]]): Promise<Answ
 export async function write(asks: readonly [WriteAsk, ...WriteAsk[]]): Promise<Answer<Written>[]> {
   const [{ machine }] = asks;
   const parts = asks.map((ask, index) => ({ ask, index }));
-  const guards = [...factsIn(asks)].filter(([, { fact }]) => fact.guard === true);
+  const after = asks.map((ask) => ({ ...ask, facts: notFixed(ask) }));
+  const guards = [...factsIn(asks.map((ask) => ({ ...ask, facts: guardsOf(ask) })))];
   const composed = compose(
     machine.prelude,
     () =>
@@ -92,7 +95,7 @@ export async function write(asks: readonly [WriteAsk, ...WriteAsk[]]): Promise<A
         ),
         closing(machine),
         letGo,
-        lookUp(asks),
+        lookUp(after),
       ]),
     { idleMs: idleOf(asks), first: serving(asks) },
   );
@@ -135,9 +138,33 @@ export async function write(asks: readonly [WriteAsk, ...WriteAsk[]]): Promise<A
       const { failed, kept, late } = outcome(ask, prefix, reports, ending);
       // Nothing more was asked of what hangs.
       if (late) return { stale: false, failed, kept, look: ask.seen };
-      return { stale: false, failed, kept, look: readFacts(ask, asks, reports, ending) };
+      const look = readFacts({ ...ask, facts: notFixed(ask) }, after, reports, ending);
+      return { stale: false, failed, kept, look: withFixed(look, ask) };
     }),
   );
+}
+
+/** What is looked up again behind a write. */
+function notFixed({ facts, seen }: WriteAsk): FactSet {
+  return new Map([...facts].filter(([key, { fixed }]) => fixed !== true || !isKnown(seen, key)));
+}
+
+/** What was looked up before a write, and is as it was then. */
+function withFixed(look: Look, { facts, seen }: WriteAsk): Look {
+  const keys = [...facts]
+    .filter(([key, { fixed }]) => fixed === true && isKnown(seen, key))
+    .map(([key]) => key);
+  const of = <T>(all: ReadonlyMap<string, T> = new Map()) =>
+    keys.flatMap((key) => (all.has(key) ? [[key, all.get(key) as T] as const] : []));
+  return {
+    values: new Map([...look.values, ...of(seen.values)]),
+    raw: look.raw,
+    failures: new Map([...(look.failures ?? []), ...of(seen.failures)]),
+  };
+}
+
+function isKnown(seen: Look, key: string): boolean {
+  return seen.values.has(key) || seen.failures?.has(key) === true;
 }
 
 /** Runs one script that is neither a look nor a list of steps, and looks up facts after it. */

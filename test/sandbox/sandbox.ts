@@ -181,6 +181,7 @@ records=${this.path("records")} listed=0 listing=''`,
         idleMs: 20_000,
         prelude: lines([guestPrelude, this.#guestTools()]),
         lock,
+        closing: sh`read_anew`,
         programs: ["sha256sum"],
       }),
     };
