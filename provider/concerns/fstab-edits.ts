@@ -110,6 +110,7 @@ END {
   if [ -z "$3" ] && ! [ -s "$fresh" ]; then rm -f -- "$file"
   else ${putInPlace(sh`"$fresh"`, sh`"$file"`, sh`"$${{ text: "{file%/*}" }}/"`)}
   fi
+  trap - EXIT
   : > "$work/reload"
 }
 # systemd reads fstab anew, once for all that was written: it takes seconds

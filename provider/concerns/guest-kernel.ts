@@ -287,8 +287,10 @@ function notEditable({
   return notReplaceable(listFile, { obstacle: listObstacle, mounts });
 }
 
+/** Each share sees to it: what it says already is not written again. */
 function write(text: string) {
-  return sh`mkdir -p -m 0755 -- /etc/modules-load.d
+  return sh`[ "$(cat -- ${bootFile} 2>/dev/null; echo .)" != ${`${text}.`} ] || exit 0
+mkdir -p -m 0755 -- /etc/modules-load.d
 printf %s ${text} > ${`${bootFile}.new`}
 chmod 0644 -- ${`${bootFile}.new`}
 ${putInPlace(sh`${`${bootFile}.new`}`, sh`${bootFile}`, sh`/etc/modules-load.d`)}`;

@@ -11,7 +11,7 @@ jest.mock("../../provider/transport/local", () => {
     const t = actual.localTransport(e);
     return { ...t, machine: t.machine, run: async (script: string, limits: never) => {
       const begun = Date.now(); const p = forks();
-      writeFileSync(`/tmp/script-${n}.sh`, script); const out = await t.run(n < 20 ? `exec strace -f -qq -s 200 -o /tmp/tr-${n} -e trace=execve,vfork,clone,clone3,fork,write /bin/sh /tmp/script-${n++}.sh` : script, limits);
+      writeFileSync(`/tmp/script-${n}.sh`, script); const out = await t.run(n < 99 ? `exec strace -f -qq -s 200 -o /tmp/tr-${n} -e trace=execve,vfork,clone,clone3,fork,write /bin/sh /tmp/script-${n++}.sh` : script, limits);
       scripts.push(`${script.includes("seen_at()") ? "guest" : "host"} ${/step-/.test(script) ? "write" : "look"} ${script.length} bytes ${Date.now() - begun} ms ${forks() - p} forks`);  void (``);
       return out;
     } };
