@@ -1,0 +1,170 @@
+/**
+ * Measures what one share and ten shares of one systemd guest cost, beside an idle `pulumi up`, the same done by hand, and
+ * Ansible, in one run. Prints markdown; the decision that rests on it is docs/decisions/0016-many-shares.md.
+ *
+ *   npm run build && sudo node -r ./test/bench/with-typescript test/bench/many-shares.ts [SHARES [ROUNDS]]
+ *
+ * 10 shares, 1 round: some 5 minutes. It makes the guest v9p-bench and /srv/v9p-bench-* and removes them.
+ * ansible-playbook is measured too where it is on the PATH (pip install ansible-core); its playbook is many-shares.yml.
+ */
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { CountedShell } from "../e2e/support/counted-shell";
+import { Guest } from "../e2e/support/lab";
+import { output } from "../e2e/support/run";
+import { freePort } from "../e2e/support/ssh-server";
+import { Stack } from "../e2e/support/stack";
+import { type ConnectionArgs, letInto } from "../e2e/support/via";
+
+const many = Number(process.argv[2] ?? 10);
+const rounds = Number(process.argv[3] ?? 1);
+const base = "/srv/v9p-bench";
+const guest = new Guest("bench", "systemd");
+const stack = new Stack();
+const shell = new CountedShell();
+const hasAnsible = spawnSync("ansible-playbook", ["--version"]).status === 0;
+
+const shares = (count: number): Record<string, object> =>
+  Object.fromEntries(
+    Array.from({ length: count }, (_, index) => [
+      `s${index}`,
+      { source: `${base}-${index}`, domain: guest.domain, guest: { mountPoint: `/mnt/s${index}` } },
+    ]),
+  );
+
+interface Measured {
+  readonly seconds: number[];
+  readonly scripts: number[];
+}
+
+const measured = new Map<string, Measured>();
+
+async function time(name: string, work: () => Promise<unknown>): Promise<void> {
+  shell.reset();
+  const began = performance.now();
+  await work();
+  const { seconds, scripts } = measured.get(name) ?? { seconds: [], scripts: [] };
+  measured.set(name, {
+    seconds: [...seconds, (performance.now() - began) / 1000],
+    scripts: [...scripts, shell.count()],
+  });
+}
+
+const median = (values: readonly number[]): number =>
+  [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
+
+/** `pulumi COMMAND`, with what it sends to the machines counted. */
+const pulumi = (command: string, ...args: string[]): Promise<unknown> =>
+  stack.must(command, args, { path: shell.folder });
+
+async function life(count: number, parallel: string, ...args: string[]): Promise<void> {
+  const name = (what: string): string => `${count === 1 ? "1 share" : `${count} shares`}${parallel}: ${what}`;
+  stack.declare(shares(count));
+  await time(name("create"), () => pulumi("up", ...args));
+  await time(name("refresh"), () => pulumi("refresh", "--expect-no-changes", ...args));
+  stack.declare({});
+  await time(name("destroy"), () => pulumi("up", ...args));
+}
+
+/** The same layers by hand: one script on the host, and one in the guest. Nothing is kept of what was there. */
+async function byHand(count: number): Promise<void> {
+  const all = Object.entries(shares(count)) as [string, { source: string; guest: { mountPoint: string } }][];
+  const device = (tag: string, source: string): string =>
+    `<filesystem type='mount' accessmode='mapped'><source dir='${source}'/><target dir='${tag}'/></filesystem>`;
+  const onHost = all.map(
+    ([tag, { source }]) => `mkdir -p ${source}; chown -R 64055:64055 ${source}
+echo "${device(tag, source)}" | virsh -q -c qemu:///system attach-device ${guest.domain} /dev/stdin --config`,
+  );
+  const line = (tag: string, { guest: { mountPoint } }: { guest: { mountPoint: string } }): string =>
+    `${tag} ${mountPoint} 9p trans=virtio,version=9p2000.L,_netdev,nofail 0 0`;
+  const inGuest = all.map(([tag, share]) => `echo '${line(tag, share)}' >> /etc/fstab`);
+  await time(`${count === 1 ? "1 share" : `${count} shares`} by hand`, async () => {
+    await output("sh", ["-ec", onHost.join("\n")]);
+    await guest.sh(
+      [
+        "printf '9pnet_virtio\\n9p\\n' > /etc/modules-load.d/hand.conf",
+        ...inGuest,
+        "systemctl daemon-reload",
+      ].join("\n"),
+    );
+  });
+  const back = all.map(
+    ([tag, { source }]) =>
+      `echo "${device(tag, source)}" | virsh -q -c qemu:///system detach-device ${guest.domain} /dev/stdin --config; rmdir ${source}`,
+  );
+  await output("sh", ["-ec", back.join("\n")]);
+  await guest.sh("rm /etc/modules-load.d/hand.conf; sed -i '/^s[0-9]/d' /etc/fstab; systemctl daemon-reload");
+}
+
+/** The same layers by Ansible, over SSH into the guest. Nothing is kept of what was there. */
+async function byAnsible(count: number, door: ConnectionArgs): Promise<void> {
+  const folder = mkdtempSync(join(tmpdir(), "virtio9p-ansible-"));
+  try {
+    writeFileSync(join(folder, "key"), door.privateKey, { mode: 0o600 });
+    writeFileSync(join(folder, "known_hosts"), `[${door.host}]:${door.port} ${door.hostKey}\n`);
+    const names = Array.from({ length: count }, (_, index) => `s${index}`);
+    const inventory = {
+      all: {
+        hosts: {
+          kvm: { ansible_connection: "local" },
+          guest: {
+            ansible_host: door.host,
+            ansible_port: door.port,
+            ansible_user: door.user,
+            ansible_ssh_private_key_file: join(folder, "key"),
+            ansible_ssh_common_args: `-o UserKnownHostsFile=${join(folder, "known_hosts")}`,
+          },
+        },
+        vars: { base, names, domain: guest.domain, ansible_pipelining: true },
+      },
+    };
+    writeFileSync(join(folder, "inventory.json"), JSON.stringify(inventory));
+    const play = (wanted: string): Promise<string> =>
+      output(
+        "ansible-playbook",
+        ["-i", join(folder, "inventory.json"), "-e", `wanted=${wanted}`, join(__dirname, "many-shares.yml")],
+        { env: { ...process.env, LC_ALL: "C.UTF-8" }, timeoutMs: 900_000 },
+      );
+    await time(`${count} shares by Ansible: create`, () => play("present"));
+    await time(`${count} shares by Ansible: nothing to do`, () => play("present"));
+    await play("absent");
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+async function main(): Promise<void> {
+  const port = await freePort();
+  await Promise.all([stack.open(), guest.define("--ssh", String(port)).then(() => guest.bootDefined())]);
+  const door = hasAnsible ? await letInto(port, (script) => guest.sh(script)) : undefined;
+  try {
+    await stack.must("up");
+    for (let round = 0; round < rounds; round += 1) {
+      await time("idle `pulumi up`", () => pulumi("up"));
+      await byHand(1);
+      await life(1, "");
+      await byHand(many);
+      await life(many, "", "--parallel", "64");
+      await life(many, ", Pulumi's own parallelism");
+      if (door) await byAnsible(many, door);
+    }
+    const idle = median(measured.get("idle `pulumi up`")?.seconds ?? []);
+    console.log("| what | scripts | seconds | times an idle up |\n|---|---|---|---|");
+    for (const [name, { seconds, scripts }] of measured) {
+      const took = median(seconds);
+      console.log(
+        `| ${name} | ${median(scripts) || ""} | ${took.toFixed(1)} | ${(took / idle).toFixed(1)} |`,
+      );
+    }
+  } finally {
+    stack.declare({});
+    await stack.pulumi("up");
+    await guest.remove();
+    stack.close();
+    shell.remove();
+  }
+}
+
+void main();
