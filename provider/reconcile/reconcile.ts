@@ -94,7 +94,7 @@ export async function reconcile(
     return outcome;
   } finally {
     visit.leave();
-    turn.end();
+    turn.reach("ended");
     if (claim) endClaim(machines.key, claim, made);
   }
 }
@@ -136,8 +136,8 @@ class Run {
   async all(): Promise<Outcome> {
     for (const text of unverifiedKeys(this.machines)) this.#warn(text);
     try {
-      await this.#untilSettled(true);
-      this.turn.written();
+      await this.#untilSettled("written");
+      this.turn.reach("written");
       const power = this.#power();
       if (power.kind === "pending") {
         const { info } = this.#observation;
@@ -146,8 +146,9 @@ class Run {
       }
       if (power.kind !== "none" && power.kind !== "pending" && !this.#failed()) {
         await this.#cycle(power.kind);
-        if (!this.#failed()) await this.#untilSettled(false);
+        if (!this.#failed()) await this.#untilSettled("settled");
       }
+      this.turn.reach("settled");
       if (!this.#failed()) await this.#giveBack();
     } catch (error) {
       // Before the first change nothing needs to be recorded: the plain error is the whole truth.
@@ -192,23 +193,24 @@ class Run {
   }
 
   /** Look, plan, write; again when a write found that the plan is out of date. */
-  async #untilSettled(fromHost: boolean): Promise<void> {
+  async #untilSettled(stage: "written" | "settled"): Promise<void> {
     await this.#again(async (first) => {
       do {
         this.#observation =
-          fromHost || !first
+          stage === "written" || !first
             ? await observe(this.machines, this.#bindings)
             : await observeGuest(this.machines, this.#bindings, this.#observation.host);
         const uuid = this.#observation.info?.uuid ?? this.machines.knownUuid;
         if (this.claim) this.claim.domainUuid = uuid;
         this.visit.isFor(uuid);
-      } while (await this.turn.first());
+      } while (await this.turn.follow(stage));
       this.#refuse();
       this.#before = this.#plans().before;
       for (const [place, steps] of [
         ["guest", (plans: Plans) => plans.guestDown()],
         ["host", (plans: Plans) => plans.host()],
-        ["guest", (plans: Plans) => plans.guestUp()],
+        // What all shares of the guest have, and now nobody holds, goes with it.
+        ["guest", (plans: Plans) => [...plans.guestDown(), ...plans.guestUp()]],
       ] as const) {
         if (await this.#writeTo(place, steps)) return true;
         if (this.#failed()) return false;
@@ -224,7 +226,7 @@ class Run {
   async #giveBack(): Promise<void> {
     // Who comes first may need a power cycle, for which it waits for all that may need one.
     this.visit.leave();
-    const waited = await this.turn.last();
+    const waited = await this.turn.follow("ended");
     await this.#again(async (first) => {
       if (!first || waited) await this.#lookAgain();
       const stale = await this.#writeTo("guest", (plans) => plans.guestDown());

@@ -19,47 +19,42 @@ export interface Work {
   readonly takes: readonly string[];
 }
 
+/**
+ * How far a call is: it has `written` what comes before a power cycle, has `settled` what comes behind one, and has only to
+ * give back; has `ended`.
+ */
+export const stages = ["written", "settled", "ended"] as const;
+export type Stage = (typeof stages)[number];
+
 /** One call's part in it. */
 export class Turn {
   readonly #earlier: ReadonlySet<Turn>;
-  readonly #written = Promise.withResolvers<undefined>();
-  readonly #ended = Promise.withResolvers<undefined>();
+  readonly #reached = stages.map((stage) => ({ stage, ...Promise.withResolvers<undefined>() }));
   #waitsFor: readonly Turn[] = [];
-  #hasWritten = false;
+  #count = 0;
 
-  /** Begins a call; `end` must be called at its end, however it ends. */
+  /** Begins a call; it must reach `ended`, however it ends. */
   constructor(private readonly work: Work) {
     const others = calls.get(work.host) ?? new Set();
     this.#earlier = new Set(others);
     calls.set(work.host, others.add(this));
   }
 
-  /** Waits for those that come first, until they have only to give back; false: there were none, and what was seen holds. */
-  async first(): Promise<boolean> {
-    const ahead = this.#ahead().filter((other) => !other.#hasWritten);
-    return this.#wait(ahead, (other) => other.#written.promise);
+  /** Says how far this call is; what comes before it is reached, too. */
+  reach(stage: Stage): void {
+    this.#count = Math.max(this.#count, stages.indexOf(stage) + 1);
+    for (const { resolve } of this.#reached.slice(0, this.#count)) resolve(undefined);
+    if (stage === "ended") calls.get(this.work.host)?.delete(this);
   }
 
-  /** This call has only to give back. */
-  written(): void {
-    this.#hasWritten = true;
-    this.#written.resolve(undefined);
-  }
-
-  /** Waits for those that come first, until they are through; false: there were none. */
-  async last(): Promise<boolean> {
-    return this.#wait(this.#ahead(), (other) => other.#ended.promise);
-  }
-
-  end(): void {
-    this.written();
-    calls.get(this.work.host)?.delete(this);
-    this.#ended.resolve(undefined);
-  }
-
-  async #wait(ahead: readonly Turn[], until: (other: Turn) => Promise<undefined>): Promise<boolean> {
+  /** Waits until those that come first are so far; false: they were, and what was seen before still holds. */
+  async follow(stage: Stage): Promise<boolean> {
+    const at = stages.indexOf(stage);
+    const ahead = this.#ahead().filter((other) => other.#count <= at);
     this.#waitsFor = ahead;
-    await Promise.all(ahead.map(until));
+    await Promise.all(
+      ahead.flatMap((other) => other.#reached.slice(at, at + 1).map(({ promise }) => promise)),
+    );
     this.#waitsFor = [];
     return ahead.length > 0;
   }

@@ -8,7 +8,7 @@ const begin = (work: Partial<Work>): Turn => {
   return turn;
 };
 afterEach(() => {
-  for (const turn of turns.splice(0)) turn.end();
+  for (const turn of turns.splice(0)) turn.reach("ended");
 });
 
 /** Whether a wait is over by now, and what it came to. */
@@ -19,16 +19,16 @@ const stateOf = async (wait: Promise<boolean>): Promise<boolean | "waits"> => {
 
 test("of two of one directory the second waits until the first has written, and gives back when that is through", async () => {
   const [a, b] = [begin({ sources: ["/srv/a"] }), begin({ sources: ["/srv/b", "/srv/a"] })];
-  expect(await a.first()).toBe(false);
-  const first = b.first();
+  expect(await a.follow("written")).toBe(false);
+  const first = b.follow("written");
   expect(await stateOf(first)).toBe("waits");
-  a.written();
-  expect([await first, await b.first()]).toEqual([true, false]);
-  b.written();
-  const last = b.last();
-  expect([await a.last(), await stateOf(last)]).toEqual([false, "waits"]);
-  a.end();
-  expect([await last, await b.last()]).toEqual([true, false]);
+  a.reach("written");
+  expect([await first, await b.follow("written")]).toEqual([true, false]);
+  b.reach("written");
+  const last = b.follow("ended");
+  expect([await a.follow("ended"), await stateOf(last)]).toEqual([false, "waits"]);
+  a.reach("ended");
+  expect([await last, await b.follow("ended")]).toEqual([true, false]);
 });
 
 test.each<[string, Partial<Work>, Partial<Work>]>([
@@ -39,7 +39,12 @@ test.each<[string, Partial<Work>, Partial<Work>]>([
   ["one that makes and one that takes away", { makes: "/mnt/a" }, { takes: ["/mnt/a/b"] }],
 ])("%s: nobody waits", async (_, one, other) => {
   const [a, b] = [begin(one), begin(other)];
-  expect([await a.first(), await b.first(), await a.last(), await b.last()]).toEqual(Array(4).fill(false));
+  expect([
+    await a.follow("written"),
+    await b.follow("written"),
+    await a.follow("ended"),
+    await b.follow("ended"),
+  ]).toEqual(Array(4).fill(false));
 });
 
 test.each<[string, Partial<Work>, Partial<Work>]>([
@@ -57,12 +62,12 @@ test.each<[string, Partial<Work>, Partial<Work>]>([
   ]) {
     const both = order.map((work) => begin(work));
     const [a, b] = order[0] === ahead ? both : both.toReversed();
-    expect(await a?.first()).toBe(false);
-    const wait = b?.first() ?? Promise.resolve(false);
+    expect(await a?.follow("written")).toBe(false);
+    const wait = b?.follow("written") ?? Promise.resolve(false);
     expect(await stateOf(wait)).toBe("waits");
-    a?.end();
+    a?.reach("ended");
     expect(await wait).toBe(true);
-    b?.end();
+    b?.reach("ended");
   }
 });
 
@@ -71,10 +76,10 @@ test("nobody waits for who waits for it: three of one directory, of which two li
   const outer = begin({ sources, takes: ["/mnt/a"] });
   const other = begin({ sources, domain: "web2" });
   const inner = begin({ sources, takes: ["/mnt/a/b"] });
-  const waits = [outer.first(), other.first(), inner.first()];
+  const waits = [outer.follow("written"), other.follow("written"), inner.follow("written")];
   expect(await Promise.all(waits.map(stateOf))).toEqual(["waits", "waits", false]);
-  inner.written();
+  inner.reach("written");
   expect(await waits[0]).toBe(true);
-  outer.written();
+  outer.reach("written");
   expect(await waits[1]).toBe(true);
 });
