@@ -1,6 +1,6 @@
 /**
  * Measures what one share and ten shares of one systemd guest cost, beside an idle `pulumi up`, the same done by hand, and
- * Ansible, in one run. Prints markdown; the decision that rests on it is docs/decisions/0016-many-shares.md.
+ * Ansible, in one run. Prints markdown; the decision that rests on it is docs/decisions/0009-waves.md.
  *
  *   npm run build && sudo node -r ./test/bench/with-typescript test/bench/many-shares.ts [SHARES [ROUNDS]]
  *
