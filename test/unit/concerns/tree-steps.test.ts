@@ -268,7 +268,10 @@ unlinkSync("link")`;
     }
   };
   while (swapping.exitCode === null) {
-    const { privileged, linkedOut, otherFileSystems, tooDeep } = runFact(treeIn(tree(), { taken: true }), records);
+    const { privileged, linkedOut, otherFileSystems, tooDeep } = runFact(
+      treeIn(tree(), { taken: true }),
+      records,
+    );
     expect([privileged, linkedOut, otherFileSystems, tooDeep].map(({ count }) => count)).toEqual([
       0, 0, 0, 0,
     ]);
