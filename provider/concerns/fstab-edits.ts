@@ -55,7 +55,7 @@ export const editLines: Script = sh`edit_lines() {
     old=$file had=$(wc -c < "$file")
   else ( umask 022; : > "$fresh" ); fi
   : > "$fresh"
-  grown=$(from=$1 to=$2 fresh=$fresh had=$had awk '
+  from=$1 to=$2 fresh=$fresh had=$had awk '
 function point(l, f) {
   sub(/^[ \t]+/, "", l)
   if (l ~ /^#/ || split(l, f, /[ \t]+/) < 3 || f[2] !~ /^\//) return ""
@@ -67,7 +67,7 @@ function bare(l) { sub(/\r$/, "", l); return l }
 { line[NR] = $0; got += length($0) + 1 }
 END {
   ended = !NR || got == ENVIRON["had"] + 0
-  if (!ended && got != ENVIRON["had"] + 1) { print "it has bytes that this awk does not read" > "/dev/stderr"; exit 3 }
+  if (!ended && got != ENVIRON["had"] + 1) { print "it has bytes that this awk does not read" > "/dev/stderr"; exit 5 }
   from = ENVIRON["from"]; to = ENVIRON["to"]
   n = NR
   if (from != "") {
@@ -101,21 +101,28 @@ END {
     else { line[n] = line[n] end; line[++n] = to }
   }
   for (i = 1; i <= n; i++) printf "%s%s", line[i], (i < n || ended ? "\n" : "") > ENVIRON["fresh"]
-  print grown + 0
-}' "$old") || { echo "the line is not in $name any more as it was: it is left as it is" >&2; return 1; }
-  if [ "$(wc -c < "$fresh")" -ne $((had + grown)) ]; then
-    echo "the new $name could not be written whole: is the disk full?" >&2
+  close(ENVIRON["fresh"])
+  while ((getline l < ENVIRON["fresh"]) > 0) back += length(l) + 1
+  if (back != ENVIRON["had"] + grown + !(ended || !n)) exit 4
+}' "$old" || {
+    case $? in
+    3) echo "the line is not in $name any more as it was: it is left as it is" >&2 ;;
+    5) ;;
+    *) echo "the new $name could not be written whole: is the disk full?" >&2 ;;
+    esac
     return 1
-  fi
+  }
   if [ -z "$3" ] && ! [ -s "$fresh" ]; then rm -f -- "$file"
-  else ${putInPlace(sh`"$fresh"`, sh`"$file"`, sh`"$${{ text: "{file%/*}" }}/"`)}
+  else ${putInPlace(sh`"$fresh"`, sh`"$file"`)}
   fi
   trap - EXIT
-  : > "$work/reload"
+  echo > "$work/reload"
 }
-# systemd reads fstab anew, once for all that was written: it takes seconds
+# systemd reads fstab anew, once for all that was written. It takes seconds, for which nobody waits: mount(8) reads the
+# file itself, and so does the next boot. (systemctl of systemd 252 waits for it with --no-block, too.)
 read_anew() {
-  [ -e "$work/reload" ] || return 0
-  rm -f -- "$work/reload"
-  [ ! -d /run/systemd/system ] || systemctl daemon-reload || echo 'systemd did not read fstab anew' >&2
+  [ -s "$work/reload" ] && [ -d /run/systemd/system ] || return 0
+  : > "$work/reload"
+  ( exec </dev/null >/dev/null 2>&1 9>&-
+  systemctl daemon-reload ) &
 }`;

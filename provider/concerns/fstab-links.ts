@@ -2,6 +2,7 @@ import { posix } from "node:path";
 import type { Fact } from "../engine/concern";
 import { decodeField, decodeUtf8 } from "../formats/fstab";
 import { sh } from "../formats/shell";
+import { mountinfo } from "./guest-facts";
 
 /**
  * Mount points through links, sample: `/mnt/link/a\040b /mnt/real/a b`. Both readers follow them: mount(8) of
@@ -13,11 +14,13 @@ export const fstabLinks: Fact<ReadonlyMap<string, string>> = {
   fixed: true,
   place: "guest",
   does: "see where the mount points in /etc/fstab lead",
+  gathers: mountinfo,
   // No process for a line whose path has no link in it: there may be many lines.
   script: sh`[ -e /etc/fstab ] || exit 0
-mounted=$(awk '{ print $5 }' /proc/self/mountinfo)
-awk '$1 !~ /^#/ && $2 ~ /^\// { print $2 }' /etc/fstab | sort -u | while IFS= read -r field; do
-  case ${"\n"}$mounted${"\n"} in *${"\n"}"$field"${"\n"}*) continue;; esac
+while read -r source field _ || [ -n "$source" ]; do
+  case $source in '#'*) continue;; esac
+  case $field in /*) ;; *) continue;; esac
+  case $mountinfo in *" $field "*) continue;; esac
   path=$field
   case $field in *[\\%]*) path=$(printf "$(printf %s "$field" | sed 's/%/%%/g').") && path=$${{ text: "{path%.}" }};; esac
   at=$path
@@ -30,7 +33,7 @@ awk '$1 !~ /^#/ && $2 ~ /^\// { print $2 }' /etc/fstab | sort -u | while IFS= re
   done
   real=$(readlink -f -- "$at") || continue
   [ "$real$rest" = "$path" ] || printf '%s %s\n' "$field" "$real$rest"
-done`,
+done < /etc/fstab`,
   parse: (_output, bytes) =>
     new Map(
       bytes

@@ -104,7 +104,11 @@ export const distribution: Fact<readonly string[]> = {
   fixed: true,
   place: "guest",
   does: "ask which distribution this is",
-  script: sh`cat /etc/os-release 2>/dev/null || cat /usr/lib/os-release 2>/dev/null || :`,
+  script: sh`for file in /etc/os-release /usr/lib/os-release; do
+  [ -r "$file" ] || continue
+  while IFS= read -r line || [ -n "$line" ]; do case $line in ID=* | ID_LIKE=*) printf '%s\n' "$line";; esac; done < "$file"
+  break
+done`,
   parse: (output) =>
     ["ID", "ID_LIKE"].flatMap((name) => {
       const value = new RegExp(`^${name}=["']?([^"'\\n]*)`, "m").exec(output)?.[1] ?? "";

@@ -26,15 +26,16 @@ export function obstacleTo(file: string, isFile = true): Fact<Obstacle> {
     ...(isFile ? {} : { gathers: mountinfo }),
     script: sh`${isFile ? sh`:` : sh`if ${isMountedAt(file)} || [ -d ${file} ]; then printf 'none %s\n' ${file}; exit; fi`}
 flagged() { # lsattr(1) prints its flags first: \`----ia--------e------- /etc\`
-  flags=$(lsattr -d -- "$1" 2>/dev/null) || return
-  case $${{ text: "{flags%% *}" }} in *[ia]*) ;; *) false;; esac
+  lsattr -d -- "$@" 2>/dev/null | while read -r flags _; do case $flags in *[ia]*) echo flagged;; esac; done
 }
-path=$(readlink -f -- ${file}) || path=${file}
+path=${file}
+if [ -L "$path" ]; then path=$(readlink -f -- "$path") || path=${file}; fi
 while ! [ -e "$path" ]; do path=$${{ text: "{path%/*}" }}; [ -n "$path" ] || path=/; done
 folder=$${{ text: "{path%/*}" }}/
 kind=none
 if ! [ -d "$path" ] && is_mounted "$path"; then kind=mount
-elif flagged "$path" || { ! [ -d "$path" ] && flagged "$folder"; }; then kind=immutable
+elif [ -d "$path" ] && [ -n "$(flagged "$path")" ]; then kind=immutable
+elif ! [ -d "$path" ] && [ -n "$(flagged "$path" "$folder")" ]; then kind=immutable
 elif ! [ -w "$path" ] || { ! [ -d "$path" ] && ! [ -w "$folder" ]; }; then kind=denied
 fi
 printf '%s %s\n' "$kind" "$path"`,

@@ -60,6 +60,9 @@ type KernelBefore = {
   readonly list?: { readonly file: boolean; readonly lines: readonly string[] };
 };
 
+/** A test: the kernel has 9p in use. The shell reads it by itself. */
+const has9p = sh`( while read -r nodev name; do [ "$nodev $name" != 'nodev 9p' ] || exit 0; done < /proc/filesystems; exit 1 )`;
+
 /**
  * What the kernel offers: both modules built in, both in use, both to be had, or not.
  *
@@ -71,11 +74,10 @@ const nineP: Fact<NineP> = {
   fixed: true,
   place: "guest",
   does: "ask the kernel for 9p over virtio",
-  guard: true,
   script: sh`read -r release < /proc/sys/kernel/osrelease
 builtin=/lib/modules/$release/modules.builtin
 if grep -q '/9p\.ko' "$builtin" 2>/dev/null && grep -q '/9pnet_virtio\.ko' "$builtin"; then echo builtIn
-elif grep -qw 9p /proc/filesystems && [ -d /sys/bus/virtio/drivers/9pnet_virtio ]; then echo loaded
+elif ${has9p} && [ -d /sys/bus/virtio/drivers/9pnet_virtio ]; then echo loaded
 elif modprobe -q -D 9p >/dev/null 2>&1 && modprobe -q -D 9pnet_virtio >/dev/null 2>&1; then echo available
 elif ! [ -d "/lib/modules/$release" ]; then echo noModules
 else echo absent
@@ -180,7 +182,7 @@ export const guestKernel: Concern<
                 does: "load 9pnet_virtio and 9p",
                 run: sh`modprobe 9pnet_virtio
 modprobe 9p
-if ! grep -qw 9p /proc/filesystems; then
+if ! ${has9p}; then
   echo 'modprobe loaded no 9p, and said nothing: see modprobe -c for "install" and "blacklist" lines of 9p' >&2
   exit 1
 fi`,
@@ -289,11 +291,16 @@ function notEditable({
 
 /** Each share sees to it: what it says already is not written again. */
 function write(text: string) {
-  return sh`[ "$(cat -- ${bootFile} 2>/dev/null; echo .)" != ${`${text}.`} ] || exit 0
-mkdir -p -m 0755 -- /etc/modules-load.d
+  return sh`said=''
+if [ -e ${bootFile} ]; then
+  while IFS= read -r line || [ -n "$line" ]; do said="$said$line
+"; done < ${bootFile}
+  [ "$said" != ${text} ] || exit 0
+fi
+umask 022
+[ -d /etc/modules-load.d ] || mkdir -p -- /etc/modules-load.d
 printf %s ${text} > ${`${bootFile}.new`}
-chmod 0644 -- ${`${bootFile}.new`}
-${putInPlace(sh`${`${bootFile}.new`}`, sh`${bootFile}`, sh`/etc/modules-load.d`)}`;
+${putInPlace(sh`${`${bootFile}.new`}`, sh`${bootFile}`)}`;
 }
 
 function lacks9p(seen: Needed<KernelSeen, typeof driftNeeds>): Refusal {

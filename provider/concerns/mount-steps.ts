@@ -70,8 +70,12 @@ fi`;
 }
 
 function startAutomount(mountPoint: string, tag: string): Script {
-  return sh`read_anew
-error=$(systemctl restart "${automountUnit(mountPoint)}" 2>&1) || { printf '%s\n' "$error" >&2; exit 1; }
+  return sh`unit="${automountUnit(mountPoint)}"
+if [ -s "$work/reload" ] || ! systemctl cat "$unit" >/dev/null 2>&1; then
+  : > "$work/reload"
+  systemctl daemon-reload
+fi
+error=$(systemctl restart "$unit" 2>&1) || { printf '%s\n' "$error" >&2; exit 1; }
 if ! ${isAutomountAt(mountPoint)} && ! ${isShareMountedAt(mountPoint, tag)}; then
   ${saysNotMounted(mountPoint, tag)}
   exit 1

@@ -1,6 +1,7 @@
 import type { Fact, Place } from "../engine/concern";
 import { type Mount, parseMountinfo } from "../formats/mountinfo";
 import { sh } from "../formats/shell";
+import { mountinfo } from "./guest-facts";
 
 /** `/proc/self/mountinfo`, proc(5), of either machine. */
 
@@ -9,12 +10,13 @@ export const hostMounts = mountsOf("host");
 export const guestMounts = mountsOf("guest");
 
 function mountsOf(place: Place): Fact<readonly Mount[]> {
+  const isGuest = place === "guest";
   return {
     key: `mountinfo of the ${place}`,
     place,
-    ...(place === "host" ? { fixed: true } : {}),
+    ...(isGuest ? { gathers: mountinfo } : { fixed: true }),
     does: `read the ${place}'s mounts`,
-    script: sh`cat /proc/self/mountinfo`,
+    script: isGuest ? sh`printf '%s\n' "$mountinfo"` : mountinfo.script,
     parse: parseMountinfo,
   };
 }

@@ -59,7 +59,7 @@ function agentCommand(script: string): string {
 }
 
 /**
- * The host's part. A wait of 20 ms that grows to 0.5 s: most scripts end within a tenth of a second. A guest that is
+ * The host's part. A wait of 20 ms that grows to 0.2 s: most scripts end within a tenth of a second. A guest that is
  * too busy for its agent to answer within libvirt's 5 s ("not available for now") is asked again, and so is one that
  * refuses what it has just allowed: it was frozen meanwhile, and goes on when it is thawed.
  */
@@ -89,7 +89,7 @@ while :; do
     exit ${exits.hung}
   fi
   sleep $wait
-  case $wait in 0.02) wait=0.05;; 0.05) wait=0.1;; 0.1) wait=0.2;; *) wait=0.5;; esac
+  case $wait in 0.02) wait=0.05;; 0.05) wait=0.1;; *) wait=0.2;; esac
 done
 }
 main </dev/null

@@ -214,7 +214,11 @@ describe("what cannot be written leaves nothing behind", () => {
 
   test.each([
     ["a rename that fails", "mv() { echo 'mv: Device or resource busy' >&2; return 1; }", /busy/],
-    ["a disk that is full", 'awk() { command awk "$@"; printf %s "# a" > "$fresh"; }', /written whole/],
+    [
+      "a disk that is full",
+      `awk() { command awk "$(printf %s "$1" | sed 's/printf "%s%s", line/printf "%.1s%s", line/')" "$2"; }`,
+      /written whole/,
+    ],
     ["a copy that fails", "cp() { return 1; }", /./],
   ])("%s", (_, more, error) => {
     write("# a comment\n");
@@ -235,6 +239,10 @@ test("systemd reads fstab anew once after all edits, the one that takes out the 
   const log = join(folder, "log");
   const systemctl = `systemctl() { echo "$*" >> ${log}; }`;
   const step = addLine("add", ours, false);
-  run(lines([sh`read_anew`, step.run, undo(step), sh`read_anew`, sh`read_anew`]), "dash", systemctl);
+  run(
+    lines([sh`read_anew`, step.run, undo(step), sh`read_anew`, sh`read_anew`, sh`wait`]),
+    "dash",
+    systemctl,
+  );
   expect([existsSync(file()), readFileSync(log, "utf8")]).toEqual([false, "daemon-reload\n"]);
 });
