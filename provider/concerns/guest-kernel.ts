@@ -63,6 +63,8 @@ type KernelBefore = {
 /** A test: the kernel has 9p in use. The shell reads it by itself. */
 const has9p = sh`( while read -r nodev name; do [ "$nodev $name" != 'nodev 9p' ] || exit 0; done < /proc/filesystems; exit 1 )`;
 
+const isLoaded = sh`{ ${has9p} && [ -d /sys/bus/virtio/drivers/9pnet_virtio ]; }`;
+
 /**
  * What the kernel offers: both modules built in, both in use, both to be had, or not.
  *
@@ -77,7 +79,7 @@ const nineP: Fact<NineP> = {
   script: sh`read -r release < /proc/sys/kernel/osrelease
 builtin=/lib/modules/$release/modules.builtin
 if grep -q '/9p\.ko' "$builtin" 2>/dev/null && grep -q '/9pnet_virtio\.ko' "$builtin"; then echo builtIn
-elif ${has9p} && [ -d /sys/bus/virtio/drivers/9pnet_virtio ]; then echo loaded
+elif ${isLoaded}; then echo loaded
 elif modprobe -q -D 9p >/dev/null 2>&1 && modprobe -q -D 9pnet_virtio >/dev/null 2>&1; then echo available
 elif ! [ -d "/lib/modules/$release" ]; then echo noModules
 else echo absent
@@ -180,8 +182,10 @@ export const guestKernel: Concern<
           : [
               {
                 does: "load 9pnet_virtio and 9p",
-                run: sh`modprobe 9pnet_virtio
+                run: sh`${isLoaded} || {
+modprobe 9pnet_virtio
 modprobe 9p
+}
 if ! ${has9p}; then
   echo 'modprobe loaded no 9p, and said nothing: see modprobe -c for "install" and "blacklist" lines of 9p' >&2
   exit 1
@@ -211,7 +215,7 @@ fi`,
     if (refusal) return { refuse: [refusal], steps: [] };
     const back: Step =
       before.bootFile === null
-        ? { does: `remove ${bootFile}`, run: sh`rm -f -- ${bootFile}` }
+        ? { does: `remove ${bootFile}`, run: sh`[ ! -e ${bootFile} ] || rm -f -- ${bootFile}` }
         : { does: `give ${bootFile} back`, run: write(before.bootFile) };
     return {
       steps: [
