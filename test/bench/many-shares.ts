@@ -99,12 +99,25 @@ echo "${device(tag, source)}" | virsh -q -c qemu:///system attach-device ${guest
   await guest.sh("rm /etc/modules-load.d/hand.conf; sed -i '/^s[0-9]/d' /etc/fstab; systemctl daemon-reload");
 }
 
+/** Ansible's modules are Python, which the guest has not: it gets this machine's, for both are of one Debian. */
+async function bringPython(door: ConnectionArgs, ssh: string): Promise<void> {
+  const script = `set -e
+python=$(readlink -f /usr/bin/python3)
+libraries=$(ldd "$python" | sed -n 's/.* => \\(\\/[^ ]*\\).*/\\1/p' | xargs readlink -f; ldd "$python" | sed -n 's/.* => \\(\\/[^ ]*\\).*/\\1/p')
+tar -C / --exclude=test --exclude=__pycache__ --exclude=dist-packages --exclude='config-3*' --exclude=ensurepip --exclude=idlelib \
+  -czhf - "usr/bin/python3" "usr/lib/$(basename "$python")" $(printf '%s\n' $libraries | grep -E 'expat|libz' | sed 's|^/||') |
+  ${ssh} -p ${door.port} ${door.user}@${door.host} 'sudo tar -xzf - -C / --keep-directory-symlink && python3 -c "import json, zipfile, platform"'`;
+  await output("sh", ["-ec", script], { timeoutMs: 900_000 });
+}
+
 /** The same layers by Ansible, over SSH into the guest. Nothing is kept of what was there. */
 async function byAnsible(count: number, door: ConnectionArgs): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), "virtio9p-ansible-"));
   try {
     writeFileSync(join(folder, "key"), door.privateKey, { mode: 0o600 });
     writeFileSync(join(folder, "known_hosts"), `[${door.host}]:${door.port} ${door.hostKey}\n`);
+    const knownHosts = `-o UserKnownHostsFile=${join(folder, "known_hosts")}`;
+    await bringPython(door, `ssh -i ${join(folder, "key")} ${knownHosts}`);
     const names = Array.from({ length: count }, (_, index) => `s${index}`);
     const inventory = {
       all: {
@@ -115,7 +128,8 @@ async function byAnsible(count: number, door: ConnectionArgs): Promise<void> {
             ansible_port: door.port,
             ansible_user: door.user,
             ansible_ssh_private_key_file: join(folder, "key"),
-            ansible_ssh_common_args: `-o UserKnownHostsFile=${join(folder, "known_hosts")}`,
+            ansible_ssh_common_args: knownHosts,
+            ansible_python_interpreter: "/usr/bin/python3",
           },
         },
         vars: { base, names, domain: guest.domain, ansible_pipelining: true },
