@@ -45,7 +45,8 @@ export class Sandbox {
   readonly warnings: string[] = [];
   readonly steps: string[] = [];
   /** The next script that has this step, on the host or in the guest, is killed before it, once. */
-  killBefore: { readonly place: "host" | "guest"; readonly step: number } | undefined;
+  killBefore:
+    { readonly place: "host" | "guest"; readonly step: number; readonly write?: number } | undefined;
   /** Looks whose description this matches end with an error. */
   failing: RegExp | undefined;
   #silentAt: readonly number[] = [];
@@ -225,7 +226,10 @@ records=${this.path("records")} listed=0 listing=''`,
       this.failing?.test(does) === true ? `${found}echo 'it is broken' >&2; exit 7\n` : found,
     );
     const begin = `mark begin '0-step-${this.killBefore?.step ?? ""}'`;
-    if (this.killBefore?.place !== place || !script.includes(begin)) return script;
+    if (this.killBefore?.place !== place || !script.includes("mark begin '0-step-")) return script;
+    const { write = 0 } = this.killBefore;
+    if (write > 0) this.killBefore = { ...this.killBefore, write: write - 1 };
+    if (write > 0 || !script.includes(begin)) return script;
     this.killBefore = undefined;
     return script.replace(begin, () => `kill -9 $$\n${begin}`);
   }
