@@ -130,10 +130,16 @@ export const dacBaselabels: Fact<(domainType: string) => { user: string; group: 
   perDomain: true,
   does: "ask libvirt whom it runs QEMU as",
   tools: [virsh],
-  gathers: { variable: "capabilities", when: sh`! { ${hasOwnLabel}; }`, script: sh`vsh capabilities` },
-  script: sh`if ${hasOwnLabel}; then exit 0; fi
-[ -n "$capabilities" ] || { echo 'virsh capabilities says nothing' >&2; exit 1; }
-printf '%s\n' "$capabilities"`,
+  gathers: {
+    variable: "capabilities",
+    when: sh`! { ${hasOwnLabel}; }`,
+    script: sh`vsh capabilities || echo 'virsh capabilities says nothing'`,
+  },
+  script: sh`case $capabilities in
+'') ;;
+'virsh capabilities says nothing') printf '%s\n' "$capabilities" >&2; exit 1 ;;
+*) printf '%s\n' "$capabilities" ;;
+esac`,
   parse: (output) => (domainType) => (output === "" ? undefined : parseDacBaselabel(output, domainType)),
 };
 

@@ -41,16 +41,17 @@ export interface PowerSeen {
   readonly info: DomainInfo | undefined;
   readonly persistent: Domain | undefined;
   readonly live: Domain | undefined;
-  readonly job: boolean;
+  /** Asked where the domain may be restarted. */
+  readonly job: boolean | undefined;
 }
 
 /** The facts that {@link planPower} rests on. */
-export const powerFacts: { readonly [K in keyof PowerSeen]: Fact<PowerSeen[K]> } = {
+export const powerFacts = {
   info: domainInfo,
   persistent: persistentDomain,
   live: liveDomain,
   job: domainJob,
-};
+} satisfies { readonly [K in keyof PowerSeen]: Fact<PowerSeen[K]> };
 
 /**
  * Whether the domain has to be started or restarted for one tag, and whether it may.
@@ -117,7 +118,7 @@ function obstacle(seen: PowerSeen, says: string): PowerPlan | undefined {
   const because = (reason: PowerReason, why: string): PowerPlan =>
     pending(reason, `${says}; it was not restarted, for ${why}`);
   if (info.state !== "running") return because("domainPaused", `it is ${info.state}`);
-  if (seen.job) return because("jobActive", "libvirt does a job on it (virsh domjobinfo)");
+  if (seen.job === true) return because("jobActive", "libvirt does a job on it (virsh domjobinfo)");
   if (live.hasBlockJob) return because("blockJob", "a block job runs on one of its disks");
   const lost = liveOnlyDevices(live, persistent);
   if (lost.length > 0)

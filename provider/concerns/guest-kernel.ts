@@ -68,8 +68,8 @@ const isLoaded = sh`{ ${has9p} && [ -d /sys/bus/virtio/drivers/9pnet_virtio ]; }
 /**
  * What the kernel offers: both modules built in, both in use, both to be had, or not.
  *
- * `/proc/filesystems` names 9p once it is usable; 9pnet_virtio is seen in sysfs. `modprobe -D`, which busybox has
- * too, resolves without loading.
+ * `/proc/filesystems` names 9p once it is usable; 9pnet_virtio is seen in sysfs. Where /lib/modules does not list them
+ * (NixOS has them elsewhere), `modprobe -D`, which busybox has too, resolves without loading.
  */
 const nineP: Fact<NineP> = {
   key: "9p in the kernel",
@@ -77,9 +77,18 @@ const nineP: Fact<NineP> = {
   place: "guest",
   does: "ask the kernel for 9p over virtio",
   script: sh`read -r release < /proc/sys/kernel/osrelease
-builtin=/lib/modules/$release/modules.builtin
-if grep -q '/9p\.ko' "$builtin" 2>/dev/null && grep -q '/9pnet_virtio\.ko' "$builtin"; then echo builtIn
+# Of modules.builtin no line ends in a colon, in modules.dep each module's own name does.
+found=$(grep -hoE '/(9p|9pnet_virtio)\.ko[^ :]*:?' "/lib/modules/$release/modules.builtin" "/lib/modules/$release/modules.dep" 2>/dev/null)
+found="
+$found
+"
+has_built_in() { case $found in *"
+/$1.ko
+"*) ;; *) return 1;; esac; }
+has() { case $found in *"/$1.ko"*) ;; *) return 1;; esac; }
+if has_built_in 9p && has_built_in 9pnet_virtio; then echo builtIn
 elif ${isLoaded}; then echo loaded
+elif has 9p && has 9pnet_virtio; then echo available
 elif modprobe -q -D 9p >/dev/null 2>&1 && modprobe -q -D 9pnet_virtio >/dev/null 2>&1; then echo available
 elif ! [ -d "/lib/modules/$release" ]; then echo noModules
 else echo absent

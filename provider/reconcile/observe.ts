@@ -78,7 +78,12 @@ function infoIn(host: Look): DomainInfo | undefined {
 
 /** Every fact of the host that a share needs, its domain's and libvirt's included. */
 export function hostFacts(bindings: Bindings) {
-  return factsOf(bindings, "host", [libvirt, ...Object.values(powerFacts)]);
+  const { job, ...others } = powerFacts;
+  // What else libvirt does with the domain counts only for who may restart it.
+  const mayRestart = [...bindings.ensure, ...bindings.release].some(
+    ({ spec: { power } }) => power === "restart" || power === "force",
+  );
+  return factsOf(bindings, "host", [libvirt, ...Object.values(others), ...(mayRestart ? [job] : [])]);
 }
 
 function reach(

@@ -1,3 +1,6 @@
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { guestKernel, remedyFor } from "../../../provider/concerns/guest-kernel";
 import { distribution } from "../../../provider/concerns/guest-facts";
 import { specOf } from "../sample";
@@ -66,6 +69,37 @@ test("names a kernel that was booted from the host without its modules in the gu
   );
   expect(found).toBe("noModules");
 });
+
+test.each<[string, string, string, string]>([
+  ["kernel/net/9p/9pnet_virtio.ko\nkernel/fs/9p/9p.ko\n", "", "", "builtIn"],
+  [
+    "",
+    "kernel/fs/9p/9p.ko.xz: kernel/net/9p/9pnet.ko.xz\nkernel/net/9p/9pnet_virtio.ko.xz:\n",
+    "",
+    "available",
+  ],
+  ["kernel/fs/9p/9p.ko\n", "kernel/net/9p/9pnet_virtio.ko: kernel/net/9p/9pnet.ko\n", "", "available"],
+  ["kernel/fs/9p/9p.ko\n", "kernel/net/9p/9pnet.ko:\n", "", "absent"],
+  ["", "kernel/fs/x9p.ko:\nkernel/net/a9pnet_virtio.ko:\n", "", "absent"],
+  ["", "", "modprobe() { :; }\n", "available"],
+])(
+  "9p by what is built in (%j), what depends (%j), and modprobe (%j): %s",
+  (builtin, dep, modprobe, found) => {
+    const folder = mkdtempSync(join(tmpdir(), "virtio9p-modules-"));
+    const release = readFileSync("/proc/sys/kernel/osrelease", "utf8").trim();
+    mkdirSync(join(folder, release));
+    writeFileSync(join(folder, release, "modules.builtin"), builtin);
+    writeFileSync(join(folder, release, "modules.dep"), dep);
+    const { nineP } = guestKernel.facts({});
+    const rewrite = (text: string): string =>
+      `${modprobe || "modprobe() { return 1; }\n"}${text.replaceAll("/proc/filesystems", "/dev/null").replaceAll("/lib/modules/", `${folder}/`)}`;
+    try {
+      expect(runFact(nineP, rewrite)).toBe(found);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  },
+);
 
 test("a modprobe that loads nothing and says nothing has failed", () => {
   const [load] = guestKernel.plan({}, seenOf(), undefined, false).steps;
