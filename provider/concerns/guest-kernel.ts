@@ -78,7 +78,7 @@ const nineP: Fact<NineP> = {
   does: "ask the kernel for 9p over virtio",
   script: sh`read -r release < /proc/sys/kernel/osrelease
 # Of modules.builtin no line ends in a colon, in modules.dep each module's own name does.
-found=$(grep -hoE '/(9p|9pnet_virtio)\.ko[^ :]*:?' "/lib/modules/$release/modules.builtin" "/lib/modules/$release/modules.dep" 2>/dev/null)
+found=$(grep -hoE '/(9p|9pnet_virtio)\.ko[^ :]*:?' "/lib/modules/$release/modules.builtin" "/lib/modules/$release/modules.dep" 2>/dev/null) || :
 found="
 $found
 "
