@@ -44,7 +44,8 @@ function word(text: string): Script {
  * there are tells awk whether the last line has an end. What was read and written must be as long as it has to be: an awk
  * may lose a NUL, and a disk may be full.
  */
-export const editLines: Script = sh`edit_lines() {
+export const editLines: Script = sh`again=''
+edit_lines() {
   name=$1 file=$1 old=/dev/null had=0
   shift
   if [ -L "$file" ]; then file=$(readlink -f -- "$file") || file=$name; fi
@@ -112,6 +113,9 @@ END {
     esac
     return 1
   }
+  # Somebody without the lock has written to it meanwhile: once more, on what stands there now.
+  if [ "$old" -nt "$fresh" ] && [ "$again" != aaaa ]; then again=a$again; edit_lines "$name" "$@"; return; fi
+  again=''
   if [ -z "$3" ] && ! [ -s "$fresh" ]; then rm -f -- "$file"
   else ${putInPlace(sh`"$fresh"`, sh`"$file"`)}
   fi

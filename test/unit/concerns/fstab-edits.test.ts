@@ -203,6 +203,13 @@ test("one that is a link stays one", () => {
   expect(readdirSync(folder).sort()).toEqual(["fstab", "real"]);
 });
 
+test("a line that another writer appends, without the lock, while the file is edited is there behind it", () => {
+  write("# a\n");
+  const beside = `awk() { command awk "$@"; [ -e ${folder}/once ] || { : > ${folder}/once; sleep 0.02; echo '# beside' >> ${file()}; }; }`;
+  run(add.run, "dash", beside);
+  expect(read()).toBe(`# a\n# beside\n${ours}\n`);
+});
+
 describe("what cannot be written leaves nothing behind", () => {
   test("an immutable file", () => {
     write("# a\n");
