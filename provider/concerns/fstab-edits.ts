@@ -56,6 +56,7 @@ edit_lines() {
     old=$file had=$(wc -c < "$file")
   else ( umask 022; : > "$fresh" ); fi
   : > "$fresh"
+  ended=0
   from=$1 to=$2 fresh=$fresh had=$had awk '
 function point(l, f) {
   sub(/^[ \t]+/, "", l)
@@ -68,7 +69,7 @@ function bare(l) { sub(/\r$/, "", l); return l }
 { line[NR] = $0; got += length($0) + 1 }
 END {
   ended = !NR || got == ENVIRON["had"] + 0
-  if (!ended && got != ENVIRON["had"] + 1) { print "it has bytes that this awk does not read" > "/dev/stderr"; exit 5 }
+  if (!ended && got != ENVIRON["had"] + 1) exit 5
   from = ENVIRON["from"]; to = ENVIRON["to"]
   n = NR
   if (from != "") {
@@ -105,17 +106,20 @@ END {
   close(ENVIRON["fresh"])
   while ((getline l < ENVIRON["fresh"]) > 0) back += length(l) + 1
   if (back != ENVIRON["had"] + grown + !(ended || !n)) exit 4
-}' "$old" || {
-    case $? in
-    3) echo "the line is not in $name any more as it was: it is left as it is" >&2 ;;
-    5) ;;
-    *) echo "the new $name could not be written whole: is the disk full?" >&2 ;;
-    esac
-    return 1
-  }
+}' "$old" || ended=$?
   # Somebody without the lock has written to it meanwhile: once more, on what stands there now.
-  if [ "$old" -nt "$fresh" ] && [ "$again" != aaaa ]; then again=a$again; edit_lines "$name" "$@"; return; fi
+  if { [ $ended -eq 5 ] || [ "$old" -nt "$fresh" ]; } && [ "$again" != aaaa ]; then
+    again=a$again
+    edit_lines "$name" "$@"
+    return
+  fi
   again=''
+  case $ended in
+  0) ;;
+  3) echo "the line is not in $name any more as it was: it is left as it is" >&2; return 1 ;;
+  5) echo "$name is written to all the time, or has bytes that this awk does not read" >&2; return 1 ;;
+  *) echo "the new $name could not be written whole: is the disk full?" >&2; return 1 ;;
+  esac
   if [ -z "$3" ] && ! [ -s "$fresh" ]; then rm -f -- "$file"
   else ${putInPlace(sh`"$fresh"`, sh`"$file"`)}
   fi
