@@ -56,6 +56,7 @@ edit_lines() {
     old=$file had=$(wc -c < "$file")
   else ( umask 022; : > "$fresh" ); fi
   : > "$fresh"
+  exec 6<"$old"
   ended=0
   from=$1 to=$2 fresh=$fresh had=$had awk '
 function point(l, f) {
@@ -106,7 +107,7 @@ END {
   close(ENVIRON["fresh"])
   while ((getline l < ENVIRON["fresh"]) > 0) back += length(l) + 1
   if (back != ENVIRON["had"] + grown + !(ended || !n)) exit 4
-}' "$old" || ended=$?
+}' <&6 || ended=$?
   # Somebody without the lock has written to it meanwhile: once more, on what stands there now.
   if { [ $ended -eq 5 ] || [ "$old" -nt "$fresh" ]; } && [ "$again" != aaaa ]; then
     again=a$again
@@ -123,6 +124,9 @@ END {
   if [ -z "$3" ] && ! [ -s "$fresh" ]; then rm -f -- "$file"
   else ${putInPlace(sh`"$fresh"`, sh`"$file"`)}
   fi
+  # What somebody has appended to the former file meanwhile, without the lock.
+  while IFS= read -r line <&6 || [ -n "$line" ]; do printf '%s\n' "$line" >> "$file"; done
+  exec 6<&-
   trap - EXIT
   echo > "$work/reload"
 }

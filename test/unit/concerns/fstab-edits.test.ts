@@ -210,6 +210,15 @@ test("a line that another writer appends, without the lock, while the file is ed
   expect(read()).toBe(`# a\n# beside\n${ours}\n`);
 });
 
+test("one that is appended while the fresh file is put in place is there behind it, too", () => {
+  write("# a\n");
+  const beside = `mv() { echo '# beside' >> ${file()}; command mv "$@"; }`;
+  run(add.run, "dash", beside);
+  expect(read()).toBe(`# a\n${ours}\n# beside\n`);
+  run(take.run, "bash", beside);
+  expect(read()).toBe("# a\n# beside\n# beside\n");
+});
+
 describe("what cannot be written leaves nothing behind", () => {
   test("an immutable file", () => {
     write("# a\n");
