@@ -232,7 +232,7 @@ describe("what cannot be written leaves nothing behind", () => {
     ["a rename that fails", "mv() { echo 'mv: Device or resource busy' >&2; return 1; }", /busy/],
     [
       "a disk that is full",
-      `awk() { command awk "$(printf %s "$1" | sed 's/printf "%s%s", line/printf "%.1s%s", line/')" "$2"; }`,
+      `awk() { command awk "$(printf %s "$1" | sed 's/printf "%s%s", line/printf "%.1s%s", line/')"; }`,
       /written whole/,
     ],
     ["a copy that fails", "cp() { return 1; }", /./],
@@ -244,7 +244,7 @@ describe("what cannot be written leaves nothing behind", () => {
 
   test("NULs that an awk loses", () => {
     write("# a\0b\n");
-    const losing = `awk() { tr -d '\\000' < "$2" | command awk "$1"; }`;
+    const losing = `awk() { tr -d '\\000' | command awk "$1"; }`;
     expect(() => run(add.run, "dash", losing)).toThrow(/does not read/);
     expect([read(), readdirSync(folder)]).toEqual(["# a\0b\n", ["fstab"]]);
   });
