@@ -1,4 +1,4 @@
-import type { Fact, Refusal } from "../engine/concern";
+import { type Fact, type Refusal, refuse } from "../engine/concern";
 import { sh } from "../formats/shell";
 
 /**
@@ -38,17 +38,13 @@ export function apparmorRefusals({ source, readOnly }: Exported, confined: boole
   const beginning = beginnings.find((one) => source.startsWith(one));
   const character = /["[\]{}\\]/.exec(source)?.[0];
   if (beginning === undefined && character === undefined) return [];
-  return [
-    {
-      code: "appArmorForbids",
-      what:
-        beginning === undefined
-          ? `libvirt's AppArmor profile of the domain cannot name ${source}, for the ${character ?? ""} in it: the domain would not start`
-          : `under AppArmor libvirt gives no domain a directory whose path begins with ${beginning}: with ${source} it would not start`,
-      remedy:
-        "share a directory of another name, or bind-mount this one to a place of another name and share that",
-    },
-  ];
+  return refuse(
+    "appArmorForbids",
+    beginning === undefined
+      ? `libvirt's AppArmor profile of the domain cannot name ${source}, for the ${character ?? ""} in it: the domain would not start`
+      : `under AppArmor libvirt gives no domain a directory whose path begins with ${beginning}: with ${source} it would not start`,
+    "share a directory of another name, or bind-mount this one to a place of another name and share that",
+  );
 }
 
 /** A profile that allows more than the share: AppArmor takes these characters for patterns, which match themselves too. */

@@ -1,4 +1,4 @@
-import type { Refusal, Step } from "../engine/concern";
+import { type Refusal, type Step, refuse } from "../engine/concern";
 import { DirectoryTrees } from "../formats/directory-tree";
 import { type Mount, mountHolding } from "../formats/mountinfo";
 import { formatOctalMode, parseOctalMode } from "../formats/octal-mode";
@@ -28,55 +28,42 @@ export function standing(
   const recorded = before ?? foreign?.before;
   const holders = foreign ? ` of ${foreign.holders.join(", ")}` : "";
   if (realPath !== want.path) {
-    return [
-      {
-        code: "sourceIsLink",
-        what: `${want.path} leads through a link to ${realPath}`,
-        remedy: `give source as "${realPath}"`,
-      },
-    ];
+    return refuse(
+      "sourceIsLink",
+      `${want.path} leads through a link to ${realPath}`,
+      `give source as "${realPath}"`,
+    );
   }
   if (seen.unreadable !== undefined) return [unreadableSource(want, seen, seen.unreadable)];
   if (!entry) {
     if (stood ?? (recorded && !recorded.created)) {
-      return [
-        {
-          code: "sourceVanished",
-          what: `${want.path} was there ${stood ? "after the last operation" : `at first contact${holders}`} and is not now`,
-          remedy:
-            "mount its file system, or put the directory back; it is not made anew, for that would hide the loss (if it was meant: pulumi up --replace)",
-        },
-      ];
+      return refuse(
+        "sourceVanished",
+        `${want.path} was there ${stood ? "after the last operation" : `at first contact${holders}`} and is not now`,
+        "mount its file system, or put the directory back; it is not made anew, for that would hide the loss (if it was meant: pulumi up --replace)",
+      );
     }
     const parent = seen.parents[0];
     const above = want.path.slice(0, want.path.lastIndexOf("/")) || "/";
     if (want.create && parent?.path === above && parent.kind === "directory") return [];
-    return [
-      {
-        code: "sourceMissing",
-        what: `${want.path} is not there${want.create ? ", nor the directory that it is in" : ""}`,
-        remedy: want.create
-          ? "make its parent: only the last component is made"
-          : "make it, or set directory.create",
-      },
-    ];
+    return refuse(
+      "sourceMissing",
+      `${want.path} is not there${want.create ? ", nor the directory that it is in" : ""}`,
+      want.create ? "make its parent: only the last component is made" : "make it, or set directory.create",
+    );
   }
   if (entry.kind !== "directory") {
-    return [
-      { code: "sourceNotDirectory", what: `${want.path} is not a directory`, remedy: "share a directory" },
-    ];
+    return refuse("sourceNotDirectory", `${want.path} is not a directory`, "share a directory");
   }
   const then = recorded && !recorded.created ? recorded : stood;
   if (then && !isSame(want.path, entry, seen, then)) {
-    return [
-      {
-        code: "sourceMoved",
-        what: `${want.path} is not the directory that it was: ${identityText(entry, fileSystemOf(seen, want.path).fileSystem)}, it was ${identityText(then, then.fileSystem)}${holders && ` at first contact${holders}`}`,
-        remedy: foreign
-          ? "mount the file system that it was on; if the change was meant, destroy those shares, and where nothing is left of them to destroy remove the record that names it in /var/lib/virtio9p/host"
-          : "mount the file system that it was on; if the change was meant, destroy the share and create it again",
-      },
-    ];
+    return refuse(
+      "sourceMoved",
+      `${want.path} is not the directory that it was: ${identityText(entry, fileSystemOf(seen, want.path).fileSystem)}, it was ${identityText(then, then.fileSystem)}${holders && ` at first contact${holders}`}`,
+      foreign
+        ? "mount the file system that it was on; if the change was meant, destroy those shares, and where nothing is left of them to destroy remove the record that names it in /var/lib/virtio9p/host"
+        : "mount the file system that it was on; if the change was meant, destroy the share and create it again",
+    );
   }
   return [];
 }
@@ -170,13 +157,11 @@ export function aliases(
     (path) => path !== want.path && trees.isSame(path, want.path),
   );
   if (other === undefined) return [];
-  return [
-    {
-      code: "sourceIsLink",
-      what: `${want.path} is ${other} by another path, through a mount, and a share has it under that one`,
-      remedy: `give source as "${other}" here too`,
-    },
-  ];
+  return refuse(
+    "sourceIsLink",
+    `${want.path} is ${other} by another path, through a mount, and a share has it under that one`,
+    `give source as "${other}" here too`,
+  );
 }
 
 /** Whether a share changes whose its directory and what is in it are. */
@@ -193,13 +178,11 @@ export function takenAround(seen: Pick<DirectorySeen, "takenAround" | "records">
 export function inTaken(want: DirectoryWant, seen: DirectorySeen): Refusal[] {
   const outer = takenAround(seen);
   if (outer === undefined || !changesOwners(want)) return [];
-  return [
-    {
-      code: "treeOfOthers",
-      what: `${want.path} lies in ${outer}, which another share has taken over with all in it; this share would change its owners`,
-      remedy: `write readOnly: true, and no directory.owner, group or mode; or share a directory outside of ${outer}`,
-    },
-  ];
+  return refuse(
+    "treeOfOthers",
+    `${want.path} lies in ${outer}, which another share has taken over with all in it; this share would change its owners`,
+    `write readOnly: true, and no directory.owner, group or mode; or share a directory outside of ${outer}`,
+  );
 }
 
 /** The same, seen from the larger one. */
@@ -208,13 +191,11 @@ export function sharesInside(
   { changedInside, treeRemembered }: DirectorySeen,
 ): Refusal[] {
   if (treeRemembered || changedInside.length === 0) return [];
-  return [
-    {
-      code: "treeOfOthers",
-      what: `${want.path} holds ${changedInside.slice(0, 5).join(", ")}${changedInside.length > 5 ? ", ..." : ""}, of which other shares have changed the owners; this share would take them from those`,
-      remedy: `destroy those shares, or write directory.recursive: false`,
-    },
-  ];
+  return refuse(
+    "treeOfOthers",
+    `${want.path} holds ${changedInside.slice(0, 5).join(", ")}${changedInside.length > 5 ? ", ..." : ""}, of which other shares have changed the owners; this share would take them from those`,
+    `destroy those shares, or write directory.recursive: false`,
+  );
 }
 
 /** The paths of all directories that shares have. */
@@ -332,13 +313,11 @@ function unwritable({ path }: DirectoryWant, { mounts }: Pick<DirectorySeen, "mo
   const mount = mountHolding(mounts, path);
   const isReadOnly = [...(mount?.mountOptions ?? []), ...(mount?.superOptions ?? [])].includes("ro");
   if (!mount || !isReadOnly) return [];
-  return [
-    {
-      code: "fileSystemReadOnly",
-      what: `${path} has to be changed, and ${mount.mountPoint}, which it is on, is mounted read-only`,
-      remedy: `mount -o remount,rw ${mount.mountPoint}, or write the owner and the mode that ${path} has into the program`,
-    },
-  ];
+  return refuse(
+    "fileSystemReadOnly",
+    `${path} has to be changed, and ${mount.mountPoint}, which it is on, is mounted read-only`,
+    `mount -o remount,rw ${mount.mountPoint}, or write the owner and the mode that ${path} has into the program`,
+  );
 }
 
 /**

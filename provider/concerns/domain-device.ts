@@ -7,6 +7,8 @@ import {
   type Needed,
   type Refusal,
   type Step,
+  refused,
+  refuse,
 } from "../engine/concern";
 import { type Script, sh } from "../formats/shell";
 import {
@@ -138,16 +140,11 @@ export const domainDevice: Concern<
     const stranger = known ? undefined : same.find((device) => device.source !== want.device.source);
     if (other ?? stranger) {
       const who = other ? describe(other) : (stranger?.source ?? "");
-      return {
-        refuse: [
-          {
-            code: "tagTaken",
-            what: `the tag ${want.device.tag} is taken in ${seen.info?.name ?? want.domain} by ${who}; this share would give it to ${want.device.source}`,
-            remedy: "choose another tag, or remove that device",
-          },
-        ],
-        steps: [],
-      };
+      return refused(
+        "tagTaken",
+        `the tag ${want.device.tag} is taken in ${seen.info?.name ?? want.domain} by ${who}; this share would give it to ${want.device.source}`,
+        "choose another tag, or remove that device",
+      );
     }
     const [first] = same;
     const warnings = unknownWriters(want.device.source, seen.exports, seen.info?.uuid);
@@ -296,40 +293,32 @@ function otherWriters(
 
 function domainProblems(want: DeviceWant, seen: DeviceSeen): Refusal[] {
   if (!seen.info) {
-    return [
-      {
-        code: "unknownDomain",
-        what: `libvirt has no domain ${want.domain}`,
-        remedy: "give domain by its exact name or UUID, as `virsh list --all --uuid --name` shows them",
-      },
-    ];
+    return refuse(
+      "unknownDomain",
+      `libvirt has no domain ${want.domain}`,
+      "give domain by its exact name or UUID, as `virsh list --all --uuid --name` shows them",
+    );
   }
   if (seen.info.namesake !== undefined) {
-    return [
-      {
-        code: "domainRenamed",
-        what: `the domain that has this share is called ${seen.info.name} now (${seen.info.uuid}), and ${want.domain} is another one (${seen.info.namesake})`,
-        remedy: `give domain as "${seen.info.name}", or as its UUID; to move the share to the new ${want.domain}, run pulumi up --replace`,
-      },
-    ];
+    return refuse(
+      "domainRenamed",
+      `the domain that has this share is called ${seen.info.name} now (${seen.info.uuid}), and ${want.domain} is another one (${seen.info.namesake})`,
+      `give domain as "${seen.info.name}", or as its UUID; to move the share to the new ${want.domain}, run pulumi up --replace`,
+    );
   }
   if (!seen.info.persistent) {
-    return [
-      {
-        code: "transientDomain",
-        what: `${seen.info.name} is transient: it has no definition that a share could be written to`,
-        remedy: "define it (virsh define) and start it from there",
-      },
-    ];
+    return refuse(
+      "transientDomain",
+      `${seen.info.name} is transient: it has no definition that a share could be written to`,
+      "define it (virsh define) and start it from there",
+    );
   }
   if (seen.has9p === false) {
-    return [
-      {
-        code: "qemuWithoutVirtio9p",
-        what: `the emulator of ${seen.info.name}, ${seen.persistent?.emulator ?? "QEMU"}, has no virtio-9p`,
-        remedy: "RHEL and its kin build QEMU without it: use another build of QEMU for this domain",
-      },
-    ];
+    return refuse(
+      "qemuWithoutVirtio9p",
+      `the emulator of ${seen.info.name}, ${seen.persistent?.emulator ?? "QEMU"}, has no virtio-9p`,
+      "RHEL and its kin build QEMU without it: use another build of QEMU for this domain",
+    );
   }
   return [];
 }

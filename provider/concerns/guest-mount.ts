@@ -7,6 +7,7 @@ import {
   type Needed,
   type Plan,
   type Step,
+  refused,
 } from "../engine/concern";
 import { sh } from "../formats/shell";
 import type { Domain } from "../formats/domain-xml";
@@ -121,83 +122,53 @@ export const guestMount: Concern<MountWant, MountSeen, MountBefore, typeof resto
       // Known: what is mounted there under another tag is this share under its former one.
       const former = at?.type === "9p" && known;
       if (at && !mounted && !former && !isAutomount(at)) {
-        return {
-          refuse: [
-            {
-              code: "mountPointTaken",
-              what: `${at.source} (${at.type}) is mounted on ${want.mountPoint}; this share would mount ${want.tag} there`,
-              remedy: "unmount it, or choose another mount point",
-            },
-          ],
-          steps: [],
-        };
+        return refused(
+          "mountPointTaken",
+          `${at.source} (${at.type}) is mounted on ${want.mountPoint}; this share would mount ${want.tag} there`,
+          "unmount it, or choose another mount point",
+        );
       }
       if (!at && seen.mountPoint.realPath !== want.mountPoint) {
-        return {
-          refuse: [
-            {
-              code: "mountPointIsLink",
-              what: `${want.mountPoint} leads through a link to ${seen.mountPoint.realPath} in the guest, and that is what the kernel would call it`,
-              remedy: `give guest.mountPoint as "${seen.mountPoint.realPath}"`,
-            },
-          ],
-          steps: [],
-        };
+        return refused(
+          "mountPointIsLink",
+          `${want.mountPoint} leads through a link to ${seen.mountPoint.realPath} in the guest, and that is what the kernel would call it`,
+          `give guest.mountPoint as "${seen.mountPoint.realPath}"`,
+        );
       }
       const hider = hiddenAt(want, seen.mounts);
       if (hider !== undefined && want.now) {
-        return {
-          refuse: [
-            {
-              code: "mountBusy",
-              what: `${want.tag} is mounted on ${want.mountPoint} in the guest, hidden by ${hider}`,
-              remedy: "unmount that, or choose another mount point",
-            },
-          ],
-          steps: [],
-        };
+        return refused(
+          "mountBusy",
+          `${want.tag} is mounted on ${want.mountPoint} in the guest, hidden by ${hider}`,
+          "unmount that, or choose another mount point",
+        );
       }
       const elsewhere = seen.mounts.find(
         (one) =>
           one.type === "9p" && one.source === want.tag && !context?.mountPoints.has(one.mountPoint) && !at,
       );
       if (elsewhere && isLive(want, seen.live) && want.now) {
-        return {
-          refuse: [
-            {
-              code: "mountBusy",
-              what: `${want.tag} is mounted on ${elsewhere.mountPoint} in the guest already, and a kernel mounts a virtio device once`,
-              remedy: `unmount it, or give guest.mountPoint as "${elsewhere.mountPoint}"`,
-            },
-          ],
-          steps: [],
-        };
+        return refused(
+          "mountBusy",
+          `${want.tag} is mounted on ${elsewhere.mountPoint} in the guest already, and a kernel mounts a virtio device once`,
+          `unmount it, or give guest.mountPoint as "${elsewhere.mountPoint}"`,
+        );
       }
       if (!at && seen.mountPoint.kind === "other") {
-        return {
-          refuse: [
-            {
-              code: "mountPointTaken",
-              what: `${want.mountPoint} is not a directory`,
-              remedy: "choose another mount point",
-            },
-          ],
-          steps: [],
-        };
+        return refused(
+          "mountPointTaken",
+          `${want.mountPoint} is not a directory`,
+          "choose another mount point",
+        );
       }
       const inside = at ? [] : mountsBelow(seen.mounts, want.mountPoint);
       const stranger = inside.find((one) => !canBeMountedAgain(one, seen.mounts));
       if (stranger && want.now) {
-        return {
-          refuse: [
-            {
-              code: "mountPointTaken",
-              what: `${stranger.source} (${stranger.type}) is mounted on ${stranger.mountPoint} in the guest, which ${want.tag} on ${want.mountPoint} would hide`,
-              remedy: "unmount it, or choose another mount point",
-            },
-          ],
-          steps: [],
-        };
+        return refused(
+          "mountPointTaken",
+          `${stranger.source} (${stranger.type}) is mounted on ${stranger.mountPoint} in the guest, which ${want.tag} on ${want.mountPoint} would hide`,
+          "unmount it, or choose another mount point",
+        );
       }
       const isOnTheWay = (entry: string): boolean =>
         inside.some(({ mountPoint }) => isAtOrBelow(mountPoint, entry));
@@ -205,19 +176,13 @@ export const guestMount: Concern<MountWant, MountSeen, MountBefore, typeof resto
       const isEmpty =
         empty || (inside.length > 0 && seen.mountPoint.entries?.every((entry) => isOnTheWay(entry)) === true);
       if (!at && !isEmpty && before === undefined) {
-        return {
-          refuse: [
-            {
-              code: "mountPointNotEmpty",
-              what:
-                unreadable === undefined
-                  ? `${want.mountPoint} has files in it, which the share would hide`
-                  : `${want.mountPoint} cannot be listed in the guest: ${unreadable}; what is in it the share would hide`,
-              remedy: "move them away, or choose another mount point",
-            },
-          ],
-          steps: [],
-        };
+        return refused(
+          "mountPointNotEmpty",
+          unreadable === undefined
+            ? `${want.mountPoint} has files in it, which the share would hide`
+            : `${want.mountPoint} cannot be listed in the guest: ${unreadable}; what is in it the share would hide`,
+          "move them away, or choose another mount point",
+        );
       }
       const obstacle =
         !at && want.now && seen.mountPoint.kind === "missing"
@@ -228,16 +193,11 @@ export const guestMount: Concern<MountWant, MountSeen, MountBefore, typeof resto
       if (want.automount && at && isAutomount(at)) return { steps: [] };
       const users = usersOf(seen, want.mountPoint);
       if (inside.length > 0 && seen.holders.length > 0) {
-        return {
-          refuse: [
-            {
-              code: "mountBusy",
-              what: `${inside.map(({ mountPoint }) => mountPoint).join(", ")} in the guest would be hidden by ${want.tag} on ${want.mountPoint} and has to be mounted anew, but is in use by ${users.join(", ")}`,
-              remedy: "stop them, and try again",
-            },
-          ],
-          steps: [],
-        };
+        return refused(
+          "mountBusy",
+          `${inside.map(({ mountPoint }) => mountPoint).join(", ")} in the guest would be hidden by ${want.tag} on ${want.mountPoint} and has to be mounted anew, but is in use by ${users.join(", ")}`,
+          "stop them, and try again",
+        );
       }
       // Mounted anew it is the same one.
       const other = mounted ? otherRoot(want, want.mountPoint, seen) : undefined;
@@ -296,32 +256,21 @@ export const guestMount: Concern<MountWant, MountSeen, MountBefore, typeof resto
       const inside = mounted ? mountsBelow(seen.mounts, old.mountPoint) : [];
       const users = usersOf(seen, old.mountPoint);
       if (mounted && users.length > 0) {
-        return {
-          refuse: [
-            {
-              code: "mountBusy",
-              what: `${old.mountPoint} is in use in the guest by ${users.join(", ")}`,
-              remedy:
-                inside.length > 0
-                  ? "destroy the share that is mounted in it first, or both in one operation; or unmount it"
-                  : "stop them, and try again: a share is never unmounted lazily or by force",
-            },
-          ],
-          steps: [],
-        };
+        return refused(
+          "mountBusy",
+          `${old.mountPoint} is in use in the guest by ${users.join(", ")}`,
+          inside.length > 0
+            ? "destroy the share that is mounted in it first, or both in one operation; or unmount it"
+            : "stop them, and try again: a share is never unmounted lazily or by force",
+        );
       }
       const hider = hiddenAt(old, seen.mounts);
       if (hider !== undefined && !before.mounted) {
-        return {
-          refuse: [
-            {
-              code: "mountBusy",
-              what: `${old.tag} is mounted on ${old.mountPoint} in the guest, and cannot be unmounted there: it is hidden by ${hider}`,
-              remedy: "unmount that, and try again",
-            },
-          ],
-          steps: [],
-        };
+        return refused(
+          "mountBusy",
+          `${old.tag} is mounted on ${old.mountPoint} in the guest, and cannot be unmounted there: it is hidden by ${hider}`,
+          "unmount that, and try again",
+        );
       }
       const made = before.firstMissing;
       return {

@@ -1,4 +1,4 @@
-import type { Context, Fact, Gathering, Refusal, Tool } from "../engine/concern";
+import { type Context, type Fact, type Gathering, type Refusal, type Tool, refuse } from "../engine/concern";
 import { DirectoryTrees } from "../formats/directory-tree";
 import { type DomainExport, parseDomainExports } from "../formats/domain-exports";
 import { type Domain, plainPath } from "../formats/domain-xml";
@@ -239,14 +239,11 @@ export function secondWriters(
     .map((one) => ({ ...one, how: relation(trees, own.source, one.path) }))
     .find(({ how }) => how !== undefined);
   if (!found) return [];
-  return [
-    {
-      code: "secondWriter",
-      what: `${own.source} would be written to by ${own.domain} (${own.tag}) and by ${found.who}: ${found.how ?? ""}`,
-      remedy:
-        "give one of the two readOnly: true, or share another directory; otherWriters: allow lets both write. A resource that was renamed keeps its tag, or needs an alias",
-    },
-  ];
+  return refuse(
+    "secondWriter",
+    `${own.source} would be written to by ${own.domain} (${own.tag}) and by ${found.who}: ${found.how ?? ""}`,
+    "give one of the two readOnly: true, or share another directory; otherWriters: allow lets both write. A resource that was renamed keeps its tag, or needs an alias",
+  );
 }
 
 /** A device that the running QEMU still has, and that the domain's definition has no more: the next power cycle takes it. */

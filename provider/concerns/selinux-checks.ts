@@ -1,4 +1,4 @@
-import type { Context, Needed, Refusal } from "../engine/concern";
+import { type Context, type Needed, type Refusal, refuse } from "../engine/concern";
 import { countOf } from "../formats/count";
 import { DirectoryTrees } from "../formats/directory-tree";
 import type { Domain } from "../formats/domain-xml";
@@ -257,13 +257,11 @@ export function refusals(
 ): Refusal[] {
   const { missing, distribution } = seen.state;
   if (missing.length > 0) {
-    return [
-      {
-        code: "toolMissing",
-        what: `SELinux is enabled, and ${missing.join(", ")} ${missing.length === 1 ? "is" : "are"} not installed`,
-        remedy: `install ${missing.map((program) => `${program}: ${packageOf(program, distribution)}`).join("; ")}`,
-      },
-    ];
+    return refuse(
+      "toolMissing",
+      `SELinux is enabled, and ${missing.join(", ")} ${missing.length === 1 ? "is" : "are"} not installed`,
+      `install ${missing.map((program) => `${program}: ${packageOf(program, distribution)}`).join("; ")}`,
+    );
   }
   const labelling = labellingOf(want.path, seen.mounts);
   if (labelling.kind !== "entries") return unlabelled(want, seen, labelling, context);
@@ -297,26 +295,21 @@ function unlabelled(
     const type = wantedType(want, seen, context.others);
     const has = parseContext(labelling.context).type;
     if (has === type || (type === readable && has === writable)) return [];
-    return [
-      {
-        code: "notRelabelable",
-        what: `${mount.mountPoint} is mounted with context=${labelling.context}, which QEMU may not use, and nothing in it can have another label`,
-        remedy: `mount it with context=${contextOf(type, seen)}, or without context=`,
-      },
-    ];
+    return refuse(
+      "notRelabelable",
+      `${mount.mountPoint} is mounted with context=${labelling.context}, which QEMU may not use, and nothing in it can have another label`,
+      `mount it with context=${contextOf(type, seen)}, or without context=`,
+    );
   }
   const { boolean } = labelling;
   if (boolean !== undefined && seen.booleans[boolean] === true) return [];
-  return [
-    {
-      code: "notRelabelable",
-      what: `${want.path} is on ${mount.type} (${mount.mountPoint}), whose files cannot be labelled`,
-      remedy:
-        boolean === undefined
-          ? `mount it with context=${contextOf(wantedType(want, seen, context.others), seen)}, or share from a file system that has labels`
-          : `setsebool -P ${boolean} on lets every guest of this host use what is on ${mount.type}; or share from a file system that has labels`,
-    },
-  ];
+  return refuse(
+    "notRelabelable",
+    `${want.path} is on ${mount.type} (${mount.mountPoint}), whose files cannot be labelled`,
+    boolean === undefined
+      ? `mount it with context=${contextOf(wantedType(want, seen, context.others), seen)}, or share from a file system that has labels`
+      : `setsebool -P ${boolean} on lets every guest of this host use what is on ${mount.type}; or share from a file system that has labels`,
+  );
 }
 
 /** Rules of the host that hold against the tree's, or against which it would: neither is changed. */
@@ -346,13 +339,11 @@ function overruled(want: SelinuxWant, seen: SelinuxSeenNow, type: string, adopte
   const rule = rules[place.at];
   const larger = rules[place.behind];
   if (rule && larger && place.at < place.behind && adopted) {
-    return [
-      {
-        code,
-        what: `the rule ${shown(larger)} stands behind ${shown(rule)} and holds for ${path} in its place; the order of the host's own rules is left as it is`,
-        remedy: `take ${rule.pattern} out, if it is not needed: semanage fcontext -d '${rule.pattern}'`,
-      },
-    ];
+    return refuse(
+      code,
+      `the rule ${shown(larger)} stands behind ${shown(rule)} and holds for ${path} in its place; the order of the host's own rules is left as it is`,
+      `take ${rule.pattern} out, if it is not needed: semanage fcontext -d '${rule.pattern}'`,
+    );
   }
   const losing = new Set(
     (place.at < place.behind ? (labels?.inside ?? []) : []).flatMap(({ ruled }) =>
@@ -384,16 +375,13 @@ function unwritable(want: SelinuxWant, seen: SelinuxSeenNow, { at, inside }: Rul
     const why = under
       ? `takes no rule under the equivalence ${under.from} ${under.to}`
       : "takes no double quotes";
-    return [
-      {
-        code: "labelOverruled",
-        what: `the rule ${rule.pattern} would have to be written, and semanage ${why}`,
-        remedy:
-          rule === own
-            ? "share the directory under the path that it is labelled as"
-            : `take that rule out, or write it otherwise: semanage fcontext -d ${letterOf(rule)}'${rule.pattern}'`,
-      },
-    ];
+    return refuse(
+      "labelOverruled",
+      `the rule ${rule.pattern} would have to be written, and semanage ${why}`,
+      rule === own
+        ? "share the directory under the path that it is labelled as"
+        : `take that rule out, or write it otherwise: semanage fcontext -d ${letterOf(rule)}'${rule.pattern}'`,
+    );
   });
 }
 
@@ -442,14 +430,11 @@ function others(want: SelinuxWant, seen: SelinuxSeenNow, type: string): Refusal[
     ({ own, context }) => !own && parseContext(context).type !== type,
   );
   if (wrong.length === 0) return [];
-  return [
-    {
-      code: "treeOfOthers",
-      what: `${want.path} holds entries with other labels: ${counted(wrong)}`,
-      remedy:
-        "write directory.recursive: true to label all of them (destroy gives each its own back), or false to label only the directory itself",
-    },
-  ];
+  return refuse(
+    "treeOfOthers",
+    `${want.path} holds entries with other labels: ${counted(wrong)}`,
+    "write directory.recursive: true to label all of them (destroy gives each its own back), or false to label only the directory itself",
+  );
 }
 
 /** Sample: `12 of system_u:object_r:var_t:s0, 1 of unconfined_u:object_r:user_home_t:s0`. */
@@ -475,13 +460,11 @@ function typeOfOthers(want: SelinuxWant, seen: SelinuxSeenNow, type: string, con
   const other = coming
     ? `the share ${coming.name ?? coming.spec.tag} of this program (${String(coming.spec.selinux.type)})`
     : `${context.foreign?.holders.join(", ") ?? ""} (${has ?? ""})`;
-  return [
-    {
-      code: "seLinuxTypeTaken",
-      what: `${want.path} would be labelled ${type} for this share, and otherwise for ${other}`,
-      remedy: "give both the same selinux.type",
-    },
-  ];
+  return refuse(
+    "seLinuxTypeTaken",
+    `${want.path} would be labelled ${type} for this share, and otherwise for ${other}`,
+    "give both the same selinux.type",
+  );
 }
 
 /** Files that the guest makes and cannot use after the next start of its QEMU. */
@@ -489,12 +472,9 @@ function newFiles(want: SelinuxWant, seen: SelinuxSeenNow): Refusal[] {
   if (want.newFiles !== "auto" || want.readOnly || inherits(seen)) return [];
   const label = (seen.persistent ?? seen.live)?.selinuxLabel;
   if (label?.type === "static" || label?.type === "none") return [];
-  return [
-    {
-      code: "newFilesUnusable",
-      what: "under this host's policy, files that the guest makes carry the categories of its running QEMU; its next start has others, and could not use them",
-      remedy:
-        'set selinux.newFiles to "inherit" to load a policy module by which they get the directory\'s range (it holds for this whole host, and the last share takes it out), or give the domain a static label: <seclabel type="static" model="selinux" relabel="yes"><label>system_u:system_r:svirt_t:s0:c1,c2</label></seclabel>',
-    },
-  ];
+  return refuse(
+    "newFilesUnusable",
+    "under this host's policy, files that the guest makes carry the categories of its running QEMU; its next start has others, and could not use them",
+    'set selinux.newFiles to "inherit" to load a policy module by which they get the directory\'s range (it holds for this whole host, and the last share takes it out), or give the domain a static label: <seclabel type="static" model="selinux" relabel="yes"><label>system_u:system_r:svirt_t:s0:c1,c2</label></seclabel>',
+  );
 }

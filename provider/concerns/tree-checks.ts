@@ -1,4 +1,4 @@
-import type { Refusal } from "../engine/concern";
+import { type Refusal, refuse } from "../engine/concern";
 import { mountHolding } from "../formats/mountinfo";
 import { isLasting } from "./directory-identity";
 import type { DirectorySeen, DirectoryWant } from "./directory-facts";
@@ -33,13 +33,11 @@ export function isToBeMapped(want: DirectoryWant, { tree }: Pick<DirectorySeen, 
 export function undecided(want: DirectoryWant, seen: DirectorySeen, { uid }: Owner): Refusal[] {
   const others = strangers(want, seen, uid);
   if (want.recursive !== undefined || others === undefined) return [];
-  return [
-    {
-      code: "treeOfOthers",
-      what: `${want.path} holds entries of other owners: ${others}`,
-      remedy: `write directory.recursive: true to take all of it over${want.keepOwners ? ", whose owners the guest goes on seeing, and which destroy gives back" : ""}; or false to take only the directory itself`,
-    },
-  ];
+  return refuse(
+    "treeOfOthers",
+    `${want.path} holds entries of other owners: ${others}`,
+    `write directory.recursive: true to take all of it over${want.keepOwners ? ", whose owners the guest goes on seeing, and which destroy gives back" : ""}; or false to take only the directory itself`,
+  );
 }
 
 /** Of a takeover for good, for which nobody could ask later whose the entries were. */

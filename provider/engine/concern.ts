@@ -134,11 +134,21 @@ export interface Together {
 /** What is wrong, without the layer and machine that the engine knows. */
 export type Refusal = Omit<Problem, "layer" | "machine">;
 
+/** One thing that is wrong. */
+export function refuse(code: Refusal["code"], what: string, remedy: string): [Refusal] {
+  return [{ code, what, remedy }];
+}
+
 /** What to do, or why it cannot be done. With a refusal nothing at all is done. */
 export interface Plan {
   readonly refuse?: readonly Refusal[];
   readonly steps: readonly Step[];
   readonly warnings?: readonly string[];
+}
+
+/** Nothing is done, for one thing that is wrong. */
+export function refused(...[code, what, remedy]: Parameters<typeof refuse>): Plan {
+  return { refuse: refuse(code, what, remedy), steps: [] };
 }
 
 /** How a machine differs from what is wanted. */
