@@ -4,6 +4,7 @@
  *
  * Source: @pulumi/pulumi 3.259, cmd/dynamic-provider/index.js.
  */
+import { inCall } from "./engine/wave";
 import { engineLog } from "./engine-log";
 import { printable } from "./errors";
 import * as lifecycle from "./lifecycle";
@@ -77,7 +78,7 @@ function shownFailure({ property, reason }: Failure) {
 async function told<T>(share: Properties, work: (progress: Progress) => Promise<T>): Promise<T> {
   const progress = new Progress(urnIn(share), display);
   try {
-    return await work(progress);
+    return await inCall(() => work(progress));
   } finally {
     await progress.delivered();
   }

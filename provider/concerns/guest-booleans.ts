@@ -126,13 +126,11 @@ function cannot(want: string, policy: GuestPolicy | undefined): Refusal | undefi
 
 /** All of one script in one transaction: each costs seconds. */
 function set(name: string, on: boolean): Step {
-  const value = on ? "1" : "0";
-  const run = sh`set -f
-${whenStoreIsFree(sh`setsebool -P $asked`)}`;
   return {
     does: `set ${name} ${on ? "on" : "off"} in the guest`,
-    run,
+    queued: `${name}=${on ? "1" : "0"}\n`,
+    run: sh`set -f
+${whenStoreIsFree(sh`setsebool -P $queued`)}`,
     undo: whenStoreIsFree(sh`setsebool -P ${`${name}=${on ? "0" : "1"}`}`),
-    together: { kind: `set booleans ${value}`, asked: `${name}=${value}\n` },
   };
 }

@@ -23,17 +23,19 @@ const rules = ["file", "dir", "lnk_file", "fifo_file", "sock_file"]
   .map((kind) => `(defaultrange ${kind} target low)\n`)
   .join("");
 
-/** Looked for where semodule keeps it, for `semodule -l` takes seconds. */
+/** Prints `loaded`, or nothing. Looked for where semodule keeps it, for `semodule -l` takes seconds. */
+const loaded = sh`${selinuxPolicy}
+for folder in /var/lib/selinux/"$policy"/active/modules /etc/selinux/"$policy"/active/modules; do
+  for found in "$folder"/*/${moduleName}; do [ ! -e "$found" ] || echo loaded; done
+done`;
+
 const moduleLoaded: Fact<boolean> = {
   key: `policy module ${moduleName}`,
   place: "host",
   does: `see whether the policy module ${moduleName} is loaded`,
   guard: true,
   script: sh`[ -e /sys/fs/selinux/enforce ] || exit 0
-${selinuxPolicy}
-for folder in /var/lib/selinux/"$policy"/active/modules /etc/selinux/"$policy"/active/modules; do
-  for found in "$folder"/*/${moduleName}; do [ ! -e "$found" ] || echo loaded; done
-done`,
+${loaded}`,
   parse: (output) => output !== "",
 };
 
@@ -79,24 +81,22 @@ function isNeeded({ state, newRange, loaded }: PolicySeen): boolean {
   return state.enabled && state.missing.length === 0 && state.ranges && newRange.includes(":") && !loaded;
 }
 
-const remove = whenStoreIsFree(sh`semodule -r ${moduleName}`);
+const remove = sh`[ -z "$(${loaded})" ] || {
+${whenStoreIsFree(sh`semodule -r ${moduleName}`)}
+}`;
 
 /**
- * semodule takes the module's name from its file's, and is itself confined: it may not read our records, but what
- * its caller has in /tmp (refpolicy selinuxutil.te).
+ * Of shares in one script the first loads it. semodule takes the module's name from its file's, and is itself confined: it
+ * may not read our records, but what its caller has in /tmp (refpolicy selinuxutil.te).
  */
 const load: Step = {
   does: `load the policy module ${moduleName}: new files get their directory's range, on the whole host`,
-  run: sh`folder=$(mktemp -d)
+  run: sh`[ -z "$(${loaded})" ] || exit 0
+folder=$(mktemp -d)
 trap 'rm -rf -- "$folder"' EXIT
 printf %s ${rules} > "$folder/"${moduleName}.cil
 ${whenStoreIsFree(sh`semodule -i "$folder/"${moduleName}.cil`)}`,
   undo: remove,
-  together: { kind: "load the policy module", asked: "load\n" },
 };
 
-const unload: Step = {
-  does: `unload the policy module ${moduleName}`,
-  run: remove,
-  together: { kind: "unload the policy module", asked: "unload\n" },
-};
+const unload: Step = { does: `unload the policy module ${moduleName}`, run: remove };

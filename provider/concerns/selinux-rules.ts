@@ -31,20 +31,20 @@ export function setRule(
   const pattern = now?.pattern ?? treePattern(path);
   const undo: Item = now ? ["set", now.pattern, now.context] : ["remove", pattern];
   return {
-    ...transaction("set", [
+    ...transaction([
       ...(now && !placed ? [["remove", pattern]] : []),
       ["add", pattern, context, treePattern(path).slice(0, -"(/.*)?".length)],
       ...inside.flatMap((one) => rules[one] ?? []).map((rule) => ["behind", rule.pattern, rule.kind]),
     ]),
     does: `label ${path} and all in it as ${context} (the rule ${pattern})`,
-    undo: lines([sh`asked=${textOf([undo])}`, carryOut]),
+    undo: lines([sh`queued=${textOf([undo])}`, carryOut]),
   };
 }
 
 /** The rule that was made is gone. */
 export function removeRule(rule: FileContextRule): Step {
   return {
-    ...transaction("remove", [["remove", rule.pattern]]),
+    ...transaction([["remove", rule.pattern]]),
     does: `take the rule ${rule.pattern} out`,
   };
 }
@@ -52,18 +52,15 @@ export function removeRule(rule: FileContextRule): Step {
 /** The rule that stood there gets its former context back, in its place. */
 export function giveRuleBack(rule: FileContextRule, context: string): Step {
   return {
-    ...transaction("remove", [["set", rule.pattern, context]]),
+    ...transaction([["set", rule.pattern, context]]),
     does: `give the rule ${rule.pattern} its context ${context} back`,
   };
 }
 
 type Item = readonly string[];
 
-function transaction(what: "set" | "remove", items: readonly Item[]): Omit<Step, "does"> {
-  return {
-    run: carryOut,
-    together: { kind: `${what} file-context rules`, asked: textOf(items) },
-  };
+function transaction(items: readonly Item[]): Omit<Step, "does"> {
+  return { run: carryOut, queued: textOf(items) };
 }
 
 function textOf(items: readonly Item[]): string {
@@ -112,7 +109,7 @@ function quoted(text) {
 }
 END {
   before = count
-  items = split(ENVIRON["asked"], item, "\\n")
+  items = split(ENVIRON["queued"], item, "\\n")
   for (i = 1; i <= items; i++) {
     fields = split(item[i], field, "\\t")
     if (field[1] == "set" || field[1] == "add") {
@@ -140,7 +137,7 @@ END {
 }`;
 
 const carryOut = sh`${selinuxPolicy}
-export asked
+export queued
 rules=$(cat ${contextFiles}/file_contexts.local 2>/dev/null || :)
 todo=$(printf '%s\n' "$rules" | awk ${plan})
 if [ -n "$todo" ]; then

@@ -107,8 +107,12 @@ export interface Step {
   readonly code?: Problem["code"];
   /** What failures of it are called by what the machine answered: the first whose `answer` stands in it. */
   readonly failures?: readonly StepFailure[];
-  /** What several shares' steps of one kind do in one go where they are in one script. */
-  readonly together?: Together;
+  /**
+   * Of a step that costs as much for many shares as for one, such as a transaction of SELinux: what this one asks for, in
+   * whole lines. Queued steps of one script are of one kind: `run` is the same text for all, does all that stands in
+   * `$queued` or nothing, and is run once.
+   */
+  readonly queued?: string;
   /** Whose step it is; the engine fills it in. */
   readonly layer?: Layer;
 }
@@ -117,18 +121,6 @@ export interface Step {
 export interface StepFailure extends Pick<Problem, "code" | "what" | "remedy"> {
   /** Part of what comes back, as it is: `No space left on device`. */
   readonly answer: string;
-}
-
-/**
- * A step that many shares have and that costs as much for one as for all, such as a transaction.
- *
- * `run` of the step is the same text for all of a kind, and reads what is asked for out of `$asked`: this
- * share's own where it is alone, else that of all, one behind the other. It does all of it or nothing.
- */
-export interface Together {
-  readonly kind: string;
-  /** Whole lines. */
-  readonly asked: string;
 }
 
 /** What is wrong, without the layer and machine that the engine knows. */

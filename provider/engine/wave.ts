@@ -5,11 +5,27 @@ import type { Look, LookAsk, WriteAsk } from "./asks";
 import { look as lookTogether, write as writeTogether, type Written } from "./place";
 
 /**
- * Milliseconds for which an ask waits for others of the same machine. Pulumi hands in a wave of calls
- * within some 90 ms (measured, 3.259, 8 calls); each that comes starts the wait anew. Where all calls come at once, as
- * in a test, less will do.
+ * Milliseconds for which an ask waits for others of the same machine; each that comes starts the wait anew. Where all calls
+ * come at once, as in a test, less will do.
  */
 export const gathering = { ms: 40 };
+
+/** Milliseconds within which Pulumi hands in the calls that it makes at one time (measured: 90, 3.259, 8 calls). */
+const handingInMs = 100;
+
+/** Calls of Pulumi that go on in this process, and when the last one came. */
+const calls = { count: 0, lastMs: 0 };
+
+/** Works on one call of Pulumi: where all of them wait already, none has to wait for the others. */
+export async function inCall<T>(work: () => Promise<T>): Promise<T> {
+  calls.count += 1;
+  calls.lastMs = performance.now();
+  try {
+    return await work();
+  } finally {
+    calls.count -= 1;
+  }
+}
 
 /** Looks at a machine, in one script with all shares that ask meanwhile. */
 export function look(ask: LookAsk): Promise<Look> {
@@ -62,13 +78,23 @@ class Wave {
 
   #gather(): void {
     clearTimeout(this.#gathering);
+    const ms = allWait() ? 0 : gathering.ms;
     this.#gathering = setTimeout(() => {
       void exclusively(this.key, async () => {
         while (this.#writing.length > 0) await serve(take(this.#writing), writeTogether);
         while (this.#looking.length > 0) await serve(take(this.#looking), lookTogether);
       });
-    }, gathering.ms);
+    }, ms);
   }
+
+  get waiting(): number {
+    return this.#looking.length + this.#writing.length;
+  }
+}
+
+function allWait(): boolean {
+  const waiting = [...waves.values()].reduce((sum, wave) => sum + wave.waiting, 0);
+  return waiting === calls.count && performance.now() - calls.lastMs > handingInMs;
 }
 
 /** As many as one script may serve, taken out. */

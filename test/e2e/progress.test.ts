@@ -97,7 +97,7 @@ sed -u -e 's|qemu:///system|qemu+unix:///system?socket=/nowhere|g' -e '/^exit$/q
     expect([...new Set(staying.map((event) => `${event?.severity} ${event?.urn}`))]).toEqual([
       "warning the share's",
     ]);
-    // The first is of this libvirt and this QEMU.
+    // The first warning is of this libvirt and this QEMU.
     expect(staying.map((event) => event?.message)).toEqual([
       expect.stringContaining("complains of what this libvirt writes for a read-only share"),
       `${off}\n`,

@@ -194,7 +194,7 @@ compared("in libselinux's judgement", () => {
         placed: isInPlace(place, false),
       });
       runScript(
-        sh`asked=${step.together?.asked ?? ""}
+        sh`queued=${step.queued ?? ""}
 ${step.run}`,
         inFolder,
       );
@@ -221,7 +221,7 @@ ${step.run}`,
       if (place.at >= 0) continue;
       const out = removeRule({ pattern: treePattern(ruled), kind: "", context: "" });
       runScript(
-        sh`asked=${out.together?.asked ?? ""}
+        sh`queued=${out.queued ?? ""}
 ${out.run}`,
         inFolder,
       );
@@ -296,7 +296,7 @@ compared("a tree with labels", () => {
     ]);
     const set = first.steps.find(({ does: text }) => text.includes("the rule"));
     runScript(
-      sh`asked=${set?.together?.asked ?? ""}
+      sh`queued=${set?.queued ?? ""}
 ${set?.run ?? sh`:`}`,
       inFolder,
     );

@@ -55,8 +55,8 @@ const setRule = (path: string, context: string, seen: readonly FileContextRule[]
 const run = (script: Script): string => runScript(script, rewrite).toString();
 /** As the engine carries out what is done together. */
 const together = (...steps: Step[]): void => {
-  const asked = steps.map(({ together: common }) => common?.asked ?? "").join("");
-  run(sh`asked=${asked}
+  const asked = steps.map(({ queued }) => queued ?? "").join("");
+  run(sh`queued=${asked}
 ${steps[0]?.run ?? sh`:`}`);
 };
 

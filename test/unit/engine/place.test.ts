@@ -271,16 +271,15 @@ describe("write", () => {
   });
 });
 
-describe("what several shares do together", () => {
+describe("what several shares queue", () => {
   /** Appends all that is asked for in one go, unless one asks for `bad`. */
-  const common = (asked: string, more: Partial<Step> = {}): Step => ({
+  const common = (asked: string): Step => ({
     does: `ask for ${asked}`,
     run: sh`echo run >> "$folder/runs"
-case $asked in *bad*) echo 'bad is refused' >&2; exit 7;; esac
-printf '%s' "$asked" >> "$folder/all"`,
+case $queued in *bad*) echo 'bad is refused' >&2; exit 7;; esac
+printf '%s' "$queued" >> "$folder/all"`,
     undo: sh`echo ${`undo ${asked}`} >> "$folder/undone"`,
-    together: { kind: "common", asked: `${asked}\n` },
-    ...more,
+    queued: `${asked}\n`,
   });
   const said = (text: string): Step =>
     step(text, sh`echo ${text} >> "$folder/said"`, sh`echo ${`not ${text}`} >> "$folder/said"`);
@@ -306,8 +305,8 @@ printf '%s' "$asked" >> "$folder/all"`,
     ]);
     expect(contents("runs")).toBe("run\n");
     expect(contents("all")).toBe("a\nb\n");
-    expect(contents("said")).toBe("alone\nbefore a\nbefore b\nbehind a\nbehind b\n");
-    expect(told).toEqual(["alone", "before a", "before b", "ask for a", "ask for b", "behind a", "behind b"]);
+    expect(contents("said")).toBe("before a\nalone\nbefore b\nbehind a\nbehind b\n");
+    expect(told).toEqual(["before a", "alone", "before b", "ask for a", "ask for b", "behind a", "behind b"]);
   });
 
   test("fails for all that ask for it, and each undoes what it did before", async () => {
@@ -333,12 +332,10 @@ printf '%s' "$asked" >> "$folder/all"`,
     expect(contents("undone")).toBe("undo a\n");
   });
 
-  test("goes by kind in one order for all; a second one of a share, and one out of order, stand where they are", async () => {
-    const later = (asked: string): Step =>
-      common(asked, { together: { kind: "later", asked: `later ${asked}\n` } });
-    const { written } = await shares([common("a"), later("a"), common("a2")], [later("b"), common("b")]);
+  test("a second time by one share is done where it stands", async () => {
+    const { written } = await shares([common("a"), said("between"), common("a2")], [common("b")]);
     expect(written.map(({ failed }) => failed)).toEqual([undefined, undefined]);
-    expect(contents("all")).toBe("a\nlater a\nlater b\na2\nb\n");
+    expect([contents("runs"), contents("all")]).toEqual(["run\nrun\n", "a\nb\na2\n"]);
   });
 
   test("is asked for by one share several times, one behind the other", async () => {

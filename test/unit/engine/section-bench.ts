@@ -44,13 +44,13 @@ export const step = (does: string, run: Script, undo?: Script): Step => ({
   run,
   ...(undo ? { undo } : {}),
 });
-/** What is left running of a script, by a word of its command line. */
+/** What is left of a script: each `sleep` with this word for its seconds. */
 export const running = (word: string): string[] =>
   readdirSync("/proc")
     .filter((name) => /^\d+$/.test(name))
     .filter((pid) => {
       try {
-        return readFileSync(`/proc/${pid}/cmdline`, "latin1").split("\0").includes(word);
+        return readFileSync(`/proc/${pid}/cmdline`, "latin1").includes(`sleep\0${word}\0`);
       } catch {
         return false;
       }

@@ -94,14 +94,14 @@ sleep 4720`,
     expect(contents()).toEqual(["a", "good"]);
   }, 60_000);
 
-  test("what several do together fails for those alone that asked for it", async () => {
-    const together = (asked: string): Step => ({
+  test("what several queue fails for those alone that asked for it", async () => {
+    const queued = (asked: string): Step => ({
       ...step(`ask for ${asked}`, sh`sleep 4714`),
-      together: { kind: "k", asked: `${asked}\n` },
+      queued: `${asked}\n`,
     });
     const [a, b, c] = await write([
-      await plan(factsOf(fact("a", sh`echo a`)), [set("a"), together("a")]),
-      await plan(factsOf(fact("b", sh`echo b`)), [set("b"), together("b")]),
+      await plan(factsOf(fact("a", sh`echo a`)), [set("a"), queued("a")]),
+      await plan(factsOf(fact("b", sh`echo b`)), [set("b"), queued("b")]),
       await plan(factsOf(fact("c", sh`echo c`)), [set("c")]),
     ]);
     expect([a, b]).toMatchObject([{ failed: timedOut("ask for a") }, { failed: timedOut("ask for b") }]);
