@@ -13,7 +13,7 @@ import type { Domain } from "./formats/domain-xml";
 import { formatFstabEntry } from "./formats/fstab";
 import { claimedTwice } from "./program";
 import { Progress } from "./progress";
-import { madeHere } from "./reconcile/claims";
+import { madeHere } from "./reconcile/calls";
 import { machinesOf } from "./reconcile/machines";
 import { observe, type Observation } from "./reconcile/observe";
 import { type Outcome, powerOf, reconcile } from "./reconcile/reconcile";
@@ -238,7 +238,7 @@ export async function remove(stored: Properties, progress = new Progress()): Pro
   const former = fromState(outputs);
   const wayOut = withWayOut(urnIn(outputs));
   // Within one up Pulumi creates before it deletes.
-  const renamed = madeHere(machines.key, uuidIn(outputs), spec.tag);
+  const renamed = madeHere(machines.key, uuidIn(outputs), spec.tag)?.work;
   if (renamed) {
     says.warn(
       `${spec.tag} of ${spec.domain} was created under another name in this same operation, as ${renamed.name ?? renamed.spec.tag}: only what that one does not want is given back`,

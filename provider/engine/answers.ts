@@ -104,16 +104,18 @@ export function readFacts(
   const raw = new Map<string, Buffer>();
   const failures = new Map<string, ShareError>();
   const keys = [...factsIn(asks).keys()];
+  const section = (key: string): string => `fact-${keys.indexOf(key)}`;
   const missing = missingTools(ask, reports.get("tools"));
   if (missing && neededBy(ask).some((program) => missing.programs.has(program))) throw missing.error;
-  const late = lateIn(ask, keys, reports);
+  const late = lateIn(ask, section, reports);
   if (late) throw new ShareError(late);
   for (const fact of facts.values()) {
-    const report = reports.get(`fact-${keys.indexOf(keyOf(fact, machine))}`);
+    const own = section(keyOf(fact, machine));
+    const report = reports.get(own);
     const lacks = fact.tools?.some(({ program }) => missing?.programs.has(program)) === true;
     const value = orOwnError(() => {
       if (missing && lacks) throw missing.error;
-      const hung = lateOf(fact, machine, keys, reports);
+      const hung = lateOf(fact, machine, own, reports);
       if (hung) throw new ShareError(hung);
       if (!report) throw lostReport(machine, fact.does, last);
       raw.set(fact.key, report.stdout);
@@ -149,52 +151,37 @@ function valueOf(fact: Fact<unknown>, machine: Machine, report: Report): unknown
   }
 }
 
-/** The first of what a share must have that passed its limit, and so nothing else was asked for it. */
-function lateIn(
+/**
+ * The first of what a share must have that passed its limit, and so nothing else was done for it. `sections` names the
+ * section of each, by its key.
+ */
+export function lateIn(
   { machine, facts }: LookAsk,
-  keys: readonly string[],
+  sections: (key: string) => string,
   reports: ReadonlyMap<string, Report>,
 ): Problem | undefined {
-  const { opening } = machine;
-  const first = opening && reports.get(`gather-${opening.variable}`);
-  if (opening && first?.late) return timedOut(machine, opening.does, first);
-  const needed = [...facts.values()].filter(({ mayFail }) => mayFail !== true);
-  return needed.map((fact) => lateOf(fact, machine, keys, reports)).find((late) => late !== undefined);
+  return [...facts.values()]
+    .filter(({ mayFail }) => mayFail !== true)
+    .map((fact) => lateOf(fact, machine, sections(keyOf(fact, machine)), reports))
+    .find((late) => late !== undefined);
 }
 
-/** Where a fact, or what it is read out of, passed its limit. */
+/** Where the section of a fact, or of what it is read out of, passed its limit. */
 function lateOf(
   fact: Fact<unknown>,
   machine: Machine,
-  keys: readonly string[],
-  reports: ReadonlyMap<string, Report>,
-): Problem | undefined {
-  const report = [`gather-${fact.gathers?.variable ?? ""}`, `fact-${keys.indexOf(keyOf(fact, machine))}`].map(
-    (name) => reports.get(name),
-  );
-  const late = report.find((one) => one?.late);
-  return late && timedOut(machine, fact.does, late);
-}
-
-/** Where a guard of a plan passed its limit: nothing was written. */
-export function lateGuard(
-  { machine, facts }: LookAsk,
-  guards: readonly string[],
+  section: string,
   reports: ReadonlyMap<string, Report>,
 ): Problem | undefined {
   const { opening } = machine;
-  const first = opening && reports.get(`gather-${opening.variable}`);
-  if (first?.late) return timedOut(machine, opening?.does ?? "", first);
-  for (const fact of facts.values()) {
-    if (fact.guard !== true || fact.mayFail === true) continue;
-    const report = [
-      `guard-${guards.indexOf(keyOf(fact, machine))}`,
-      `gather-${fact.gathers?.variable ?? ""}`,
-    ].map((name) => reports.get(name));
-    const late = report.find((one) => one?.late);
-    if (late) return timedOut(machine, fact.does, late);
-  }
-  return undefined;
+  const all = [
+    [opening?.does, `gather-${opening?.variable}`],
+    [fact.does, `gather-${fact.gathers?.variable}`],
+    [fact.does, section],
+  ] as const;
+  const [does, name] = all.find(([, one]) => reports.get(one)?.late) ?? [];
+  const late = reports.get(name ?? "");
+  return late && timedOut(machine, does ?? "", late);
 }
 
 /** Of a section that passed its limit. */

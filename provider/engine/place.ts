@@ -19,7 +19,7 @@ import {
 } from "./asks";
 import {
   type Answer,
-  lateGuard,
+  lateIn,
   lockHeld,
   lostReport,
   orOwnError,
@@ -71,28 +71,18 @@ export async function write(asks: readonly [WriteAsk, ...WriteAsk[]]): Promise<A
   const [{ machine }] = asks;
   const parts = asks.map((ask, index) => ({ ask, index }));
   const after = asks.map((ask) => ({ ...ask, facts: notFixed(ask) }));
-  const guards = [...factsIn(asks.map((ask) => ({ ...ask, facts: guardsOf(ask) })))];
+  const guards = factsIn(asks.map((ask) => ({ ...ask, facts: guardsOf(ask) })));
+  const scoped = [...guards.values()];
+  const guardSection = (key: string): string => `guard-${[...guards.keys()].indexOf(key)}`;
   const composed = compose(
     machine.prelude,
     () =>
       lines([
         opening(machine),
         machine.lock,
-        gather(
-          guards.map(([, scoped]) => scoped),
-          asks,
-        ),
-        lookUpGuards(
-          guards.map(([, scoped]) => scoped),
-          asks,
-        ),
-        sections(parts, ({ ask, index }) =>
-          standsAsSeen(
-            ask,
-            index,
-            guards.map(([key]) => key),
-          ),
-        ),
+        gather(scoped, asks),
+        lookUpGuards(scoped, asks),
+        sections(parts, ({ ask, index }) => standsAsSeen(ask, index, [...guards.keys()])),
         closing(machine),
         letGo,
         lookUp(after),
@@ -128,11 +118,7 @@ export async function write(asks: readonly [WriteAsk, ...WriteAsk[]]): Promise<A
   return parts.map(({ ask, index }) =>
     orOwnError(() => {
       const prefix = `${index}-`;
-      const unseen = lateGuard(
-        ask,
-        guards.map(([key]) => key),
-        reports,
-      );
+      const unseen = lateIn({ ...ask, facts: guardsOf(ask) }, guardSection, reports);
       if (unseen) return { stale: false, failed: unseen, kept: 0, look: ask.seen };
       if (reports.has(`${prefix}stale`)) return { stale: true, failed: undefined, kept: 0, look: ask.seen };
       const { failed, kept, late } = outcome(ask, prefix, reports, ending);

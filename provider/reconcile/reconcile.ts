@@ -18,12 +18,11 @@ import { ShareError } from "../errors";
 import type { Domain } from "../formats/domain-xml";
 import type { ShareSpec } from "../spec";
 import { withDenials } from "./denials";
-import { beginClaim, type Claim, endClaim, othersInFlight } from "./claims";
+import { Call, type Work } from "./calls";
 import { type PowerAnswer, type PowerAsk, powerFailure, powerGate } from "./power-cycle";
 import { hostFacts, type Machines, type Observation, observe, observeGuest } from "./observe";
 import { Plans, type Request } from "./plans";
 import { refusals, twins } from "./refusals";
-import { Turn, type Work } from "./turns";
 import { toldWhile } from "./waiting";
 import { leftInGuest, secondCycle, unverifiedKeys, withNextStep } from "./warnings";
 
@@ -84,22 +83,19 @@ export async function reconcile(
   all = concerns,
 ): Promise<Outcome> {
   const visit = powerGate.enter(machines.key);
-  const { spec } = request;
-  const claim = spec && beginClaim(machines.key, request.name, spec);
-  const turn = new Turn(workOf(machines.key, request));
+  const call = new Call(workOf(machines.key, request));
   let made = false;
   try {
-    const outcome = await new Run(machines, request, teller, visit, turn, claim, all).all();
+    const outcome = await new Run(machines, request, teller, visit, call, all).all();
     made = true;
     return outcome;
   } finally {
     visit.leave();
-    turn.reach("ended");
-    if (claim) endClaim(machines.key, claim, made);
+    call.end(made);
   }
 }
 
-function workOf(host: string, { spec, olds }: Request): Work {
+function workOf(host: string, { spec, olds, name }: Request): Work {
   const specs = [...(spec ? [spec] : []), ...olds];
   const makes = spec?.guest?.mountPoint;
   return {
@@ -108,6 +104,8 @@ function workOf(host: string, { spec, olds }: Request): Work {
     sources: specs.map(({ source }) => source),
     makes,
     takes: olds.flatMap(({ guest }) => guest?.mountPoint ?? []).filter((mountPoint) => mountPoint !== makes),
+    spec,
+    name,
   };
 }
 
@@ -125,8 +123,7 @@ class Run {
     private readonly request: Request,
     private readonly teller: Teller,
     private readonly visit: Visit<PowerAsk, PowerAnswer>,
-    private readonly turn: Turn,
-    private readonly claim: Claim | undefined,
+    private readonly call: Call,
     all: readonly AnyConcern[],
   ) {
     this.#bindings = bind(all, request.spec, request.olds);
@@ -137,7 +134,7 @@ class Run {
     for (const text of unverifiedKeys(this.machines)) this.#warn(text);
     try {
       await this.#untilSettled("written");
-      this.turn.reach("written");
+      this.call.reach("written");
       const power = this.#power();
       if (power.kind === "pending") {
         const { info } = this.#observation;
@@ -148,7 +145,7 @@ class Run {
         await this.#cycle(power.kind);
         if (!this.#failed()) await this.#untilSettled("settled");
       }
-      this.turn.reach("settled");
+      this.call.reach("settled");
       if (!this.#failed()) await this.#giveBack();
     } catch (error) {
       // Before the first change nothing needs to be recorded: the plain error is the whole truth.
@@ -188,7 +185,7 @@ class Run {
   }
 
   #plans(): Plans {
-    const others = this.claim ? othersInFlight(this.machines.key, this.claim) : [];
+    const others = this.call.othersInFlight().map(({ work }) => work);
     return new Plans(this.machines, this.request, this.#bindings, this.#observation, this.#before, others);
   }
 
@@ -201,9 +198,9 @@ class Run {
             ? await observe(this.machines, this.#bindings)
             : await observeGuest(this.machines, this.#bindings, this.#observation.host);
         const uuid = this.#observation.info?.uuid ?? this.machines.knownUuid;
-        if (this.claim) this.claim.domainUuid = uuid;
+        this.call.domainUuid = uuid;
         this.visit.isFor(uuid);
-      } while (await this.turn.follow(stage));
+      } while (await this.call.follow(stage));
       this.#refuse();
       this.#before = this.#plans().before;
       for (const [place, steps] of [
@@ -226,7 +223,7 @@ class Run {
   async #giveBack(): Promise<void> {
     // Who comes first may need a power cycle, for which it waits for all that may need one.
     this.visit.leave();
-    const waited = await this.turn.follow("ended");
+    const waited = await this.call.follow("ended");
     await this.#again(async (first) => {
       if (!first || waited) await this.#lookAgain();
       const stale = await this.#writeTo("guest", (plans) => plans.guestDown());
@@ -279,7 +276,7 @@ class Run {
       this.#power(),
     );
     const [first, ...rest] = [
-      ...twins(this.machines, this.claim, this.#observation),
+      ...twins(this.machines, this.call, this.#observation),
       ...problems,
       ...this.#plans().unknown(),
       ...this.#plans().problems(),

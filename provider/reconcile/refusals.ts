@@ -1,22 +1,23 @@
 import type { PowerPlan } from "../concerns/domain-power";
 import { type Bindings, recordIn } from "../engine/binding";
 import type { ErrorCode, Problem } from "../errors";
-import { type Claim, twinOf } from "./claims";
+import type { Call } from "./calls";
 import type { Machines, Observation } from "./observe";
 import type { Request } from "./plans";
 
 /** What no plan can be made for, known before the first change. Pure. */
 
 /** Two resources that are one share would each take down the other's. */
-export function twins(machines: Machines, claim: Claim | undefined, { info }: Observation): Problem[] {
-  const twin = claim && twinOf(machines.key, claim);
-  if (!twin) return [];
+export function twins(machines: Machines, call: Call, { info }: Observation): Problem[] {
+  const twin = call.twin();
+  const { name = "", spec } = call.work;
+  if (!twin || !spec) return [];
   return [
     {
       code: "shareClaimed",
       layer: "device",
       machine: machines.host.transport.machine,
-      what: `the resources ${claim.name ?? ""} and ${twin.name ?? ""} are one share: ${claim.spec.tag} of the domain ${info?.name ?? claim.spec.domain}`,
+      what: `the resources ${name} and ${twin.work.name ?? ""} are one share: ${spec.tag} of the domain ${info?.name ?? spec.domain}`,
       remedy: "take one of them out, or give it another tag",
     },
   ];

@@ -44,13 +44,16 @@ export const step = (does: string, run: Script, undo?: Script): Step => ({
   run,
   ...(undo ? { undo } : {}),
 });
-/** What is left of a script: each `sleep` with this word for its seconds. */
+/** What is left of this test's scripts: each `sleep` with this word for its seconds. */
 export const running = (word: string): string[] =>
   readdirSync("/proc")
     .filter((name) => /^\d+$/.test(name))
     .filter((pid) => {
       try {
-        return readFileSync(`/proc/${pid}/cmdline`, "latin1").includes(`sleep\0${word}\0`);
+        const [command = "", variables = ""] = ["cmdline", "environ"].map((file) =>
+          readFileSync(`/proc/${pid}/${file}`, "latin1"),
+        );
+        return command.includes(`sleep\0${word}\0`) && variables.includes(`signs=${folder}/`);
       } catch {
         return false;
       }

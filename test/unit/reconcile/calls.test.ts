@@ -1,14 +1,23 @@
-import { Turn, type Work } from "../../../provider/reconcile/turns";
+import { Call, type Work } from "../../../provider/reconcile/calls";
 
-const turns: Turn[] = [];
-const begin = (work: Partial<Work>): Turn => {
-  const all = { host: "kvm1", domain: "web1", sources: [], makes: undefined, takes: [], ...work };
-  const turn = new Turn(all);
-  turns.push(turn);
-  return turn;
+const calls: Call[] = [];
+const begin = (work: Partial<Work>): Call => {
+  const all = {
+    host: "kvm1",
+    domain: "web1",
+    sources: [],
+    makes: undefined,
+    takes: [],
+    spec: undefined,
+    name: undefined,
+    ...work,
+  };
+  const call = new Call(all);
+  calls.push(call);
+  return call;
 };
 afterEach(() => {
-  for (const turn of turns.splice(0)) turn.reach("ended");
+  for (const call of calls.splice(0)) call.end(false);
 });
 
 /** Whether a wait is over by now, and what it came to. */
