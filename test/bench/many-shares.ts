@@ -1,10 +1,11 @@
 /**
- * Measures what one share and ten shares of one systemd guest cost, beside a `pulumi up` with nothing to do, the same done by
- * hand, and Ansible, in one run. Prints markdown; the decision that rests on it is docs/decisions/0009-waves.md.
+ * Measures what one share and ten shares of one systemd guest cost, and a hundred on ten hosts (of domains that are off),
+ * beside a `pulumi up` with nothing to do, the same done by hand, and Ansible, in one run. Prints markdown; the decision that
+ * rests on it is docs/decisions/0009-waves.md.
  *
  *   npm run build && sudo node -r ./test/bench/with-typescript test/bench/many-shares.ts [SHARES [ROUNDS]]
  *
- * 10 shares, 1 round: some 5 minutes. It makes the guest v9p-bench and /srv/v9p-bench-* and removes them.
+ * 10 shares, 1 round: some 6 minutes. It makes the guest v9p-bench and /srv/v9p-bench-* and removes them.
  * ansible-playbook is measured too where it is on the PATH (pip install ansible-core); its playbook is many-shares.yml.
  */
 import { spawnSync } from "node:child_process";
@@ -14,7 +15,8 @@ import { join } from "node:path";
 import { CountedShell } from "../e2e/support/counted-shell";
 import { Guest } from "../e2e/support/lab";
 import { output } from "../e2e/support/run";
-import { freePort } from "../e2e/support/ssh-server";
+import { SimulatedHost } from "../e2e/support/simulated-host";
+import { freePort, makeKey } from "../e2e/support/ssh-server";
 import { Stack } from "../e2e/support/stack";
 import { type ConnectionArgs, letInto } from "../e2e/support/via";
 
@@ -67,6 +69,45 @@ async function life(count: number, parallel: string, ...args: string[]): Promise
   await time(name("refresh"), () => pulumi("refresh", "--expect-no-changes", ...args));
   stack.declare({});
   await time(name("destroy"), () => pulumi("up", ...args));
+}
+
+/** Ten shares on each of ten hosts; scripts are those of the host that got the most. */
+async function fleet(): Promise<void> {
+  const hosts = Array.from({ length: 10 }, (_, index) => new SimulatedHost(index));
+  const folder = mkdtempSync(join(tmpdir(), "virtio9p-fleet-"));
+  const own = new Stack();
+  try {
+    const { privateKey, publicKey } = await makeKey(folder, "key", ["-t", "ed25519"]);
+    await own.open();
+    const entries = await Promise.all(
+      hosts.map(async (host) => {
+        const connection = { host: host.address, privateKey, hostKey: await host.start(publicKey) };
+        await host.define(Array.from({ length: 10 }, (_, index) => `web${index}`));
+        return Array.from({ length: 10 }, (_, index) => [
+          `kvm${host.number}-${index}`,
+          { source: `/srv/share${index}`, domain: `web${index}`, tag: "data", host: { connection } },
+        ]);
+      }),
+    );
+    for (const parallel of [["--parallel", "128"], []]) {
+      const up = async (what: string, declared: Record<string, object>): Promise<void> => {
+        own.declare(declared);
+        const before = hosts.map(({ counts }) => counts.scripts);
+        const name = `100 shares on 10 hosts${parallel.length > 0 ? "" : ", Pulumi's own parallelism"}: ${what}`;
+        await time(name, () => own.must("up", parallel));
+        const scripts = hosts.map(({ counts }, index) => counts.scripts - (before[index] ?? 0));
+        measured.get(name)?.scripts.splice(-1, 1, Math.max(...scripts));
+      };
+      const shares = Object.fromEntries(entries.flat()) as Record<string, object>;
+      await up("create", shares);
+      await up("nothing to do", shares);
+      await up("destroy", {});
+    }
+  } finally {
+    await Promise.all(hosts.map((host) => host.close()));
+    own.close();
+    rmSync(folder, { recursive: true });
+  }
 }
 
 /** The same layers by hand: one script on the host, and one in the guest. Nothing is kept of what was there. */
@@ -163,11 +204,15 @@ async function main(): Promise<void> {
       await life(many, "", "--parallel", "64");
       await life(many, ", Pulumi's own parallelism");
       if (door) await byAnsible(many, door);
+      await fleet();
     }
-    const idle = median(measured.get(`${many} shares: nothing to do`)?.seconds ?? []);
+    const idleOf = (name: string): number => median(measured.get(`${name}: nothing to do`)?.seconds ?? []);
     console.log("| what | scripts | seconds | times an up with nothing to do |\n|---|---|---|---|");
     for (const [name, { seconds, scripts }] of measured) {
       const took = median(seconds);
+      const idle = idleOf(
+        name.startsWith("100 shares on 10 hosts") ? "100 shares on 10 hosts" : `${many} shares`,
+      );
       console.log(
         `| ${name} | ${median(scripts) || ""} | ${took.toFixed(1)} | ${(took / idle).toFixed(1)} |`,
       );
