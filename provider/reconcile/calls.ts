@@ -1,11 +1,15 @@
 import { isAtOrBelow } from "../formats/path";
 import type { ShareSpec } from "../spec";
+import { type PowerAnswer, type PowerAsk, powerCycle } from "./power-cycle";
 
 /**
  * The calls of this process, by host: those that go on, and those that have made a share.
  *
  * Calls that work on one thing take turns: on one directory, and on mount points of one guest that lie in each other. All
  * others go at the same time. The larger mount point is made first and taken away last; else whoever came first goes first.
+ *
+ * Calls for one domain share its power cycle: one that needs it waits until each of the others that may be for the same
+ * domain needs it too or has settled. A call that comes later takes another.
  *
  * Within one up Pulumi creates before it deletes, so a share that was renamed without an alias is created, adopting what is
  * there, and then deleted under its old name: that delete must not take down what the create has just adopted. Two
@@ -39,15 +43,18 @@ export type Stage = (typeof stages)[number];
 export type Maker = Call & { readonly work: { readonly spec: ShareSpec } };
 
 export class Call {
-  /** The domain's UUID, as soon as it was seen. */
-  domainUuid: string | undefined;
+  #domainUuid: string | undefined;
+  #cycling: (PromiseWithResolvers<PowerAnswer> & { readonly ask: PowerAsk }) | undefined;
   readonly #earlier: ReadonlySet<Call>;
   readonly #reached = stages.map((stage) => ({ stage, ...Promise.withResolvers<undefined>() }));
   #waitsFor: readonly Call[] = [];
   #count = 0;
 
   /** Begins a call; it must {@link end}, however it ends. */
-  constructor(readonly work: Work) {
+  constructor(
+    readonly work: Work,
+    private readonly carryOut = powerCycle,
+  ) {
     const others = calls.get(work.host) ?? new Set();
     this.#earlier = new Set(others);
     calls.set(work.host, others.add(this));
@@ -57,6 +64,46 @@ export class Call {
   reach(stage: Stage): void {
     this.#count = Math.max(this.#count, stages.indexOf(stage) + 1);
     for (const { resolve } of this.#reached.slice(0, this.#count)) resolve(undefined);
+    Call.#cycle(this.work.host);
+  }
+
+  /** The domain's UUID; undefined: it was not seen yet. */
+  get domainUuid(): string | undefined {
+    return this.#domainUuid;
+  }
+
+  /** Says which domain it is for. */
+  isFor(uuid: string): void {
+    this.#domainUuid = uuid;
+    Call.#cycle(this.work.host);
+  }
+
+  /** Power-cycles the domain, with all calls that it waits for. */
+  cycle(ask: PowerAsk): Promise<PowerAnswer> {
+    this.#cycling = { ask, ...Promise.withResolvers<PowerAnswer>() };
+    const { promise } = this.#cycling;
+    Call.#cycle(this.work.host);
+    return promise;
+  }
+
+  /** Carries out the cycle of each domain of a host for which every call waits. */
+  static #cycle(host: string): void {
+    const all = [...(calls.get(host) ?? [])].filter((call) => call.#count < stages.indexOf("settled") + 1);
+    for (const domain of new Set(all.filter((call) => call.#cycling).map((call) => call.#domainUuid))) {
+      const own = all.filter((call) => call.#domainUuid === domain || call.#domainUuid === undefined);
+      const waiting = own.flatMap((call) => call.#cycling ?? []);
+      const [first, ...others] = waiting;
+      if (!first || waiting.length < own.length) continue;
+      for (const call of own) call.#cycling = undefined;
+      own[0]?.carryOut([first.ask, ...others.map(({ ask }) => ask)]).then(
+        (answer) => {
+          for (const { resolve } of waiting) resolve(answer);
+        },
+        (error: unknown) => {
+          for (const { reject } of waiting) reject(error);
+        },
+      );
+    }
   }
 
   end(made: boolean): void {

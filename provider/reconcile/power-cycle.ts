@@ -2,7 +2,6 @@ import { randomUUID } from "node:crypto";
 import { parsePowerLog, type PowerJob, powerScript } from "../concerns/domain-power";
 import type { FactSet, Look, Machine } from "../engine/asks";
 import { perform } from "../engine/place";
-import { PowerGate } from "../engine/power-gate";
 import { type Problem, ShareError } from "../errors";
 import { type Script, sh } from "../formats/shell";
 import type { ShareSpec } from "../spec";
@@ -35,7 +34,7 @@ export interface PowerAnswer {
 const counts = new Map<string, number>();
 
 /** One power cycle for all that ask for it together; the first one's host carries it out. */
-export const powerGate = new PowerGate<PowerAsk, PowerAnswer>(async (asks) => {
+export async function powerCycle(asks: readonly [PowerAsk, ...PowerAsk[]]): Promise<PowerAnswer> {
   const [first] = asks;
   const job: PowerJob = {
     kind: asks.some((ask) => ask.kind === "force") ? "force" : first.kind,
@@ -61,7 +60,7 @@ export const powerGate = new PowerGate<PowerAsk, PowerAnswer>(async (asks) => {
   counts.set(first.domain.uuid, count);
   if (report.status === 0) return { log: report.stdout.toString("utf8"), look, count };
   return { log: `result notBegun ${report.stderr.toString("utf8")}`, look, count };
-});
+}
 
 /** What a power cycle's end means for one share; undefined: it has what it asked for. */
 export function powerFailure(ask: PowerAsk, log: string): ShareError | undefined {

@@ -12,14 +12,13 @@ import { otherSpellings, spelledAs } from "../concerns/second-writer";
 import { type BeforeCopy, bind, type Bindings, factsOf } from "../engine/binding";
 import type { AnyConcern, Json, Step } from "../engine/concern";
 import type { FactSet, Look, Machine } from "../engine/asks";
-import type { Visit } from "../engine/power-gate";
 import { write } from "../engine/wave";
 import { ShareError } from "../errors";
 import type { Domain } from "../formats/domain-xml";
 import type { ShareSpec } from "../spec";
 import { withDenials } from "./denials";
 import { Call, type Work } from "./calls";
-import { type PowerAnswer, type PowerAsk, powerFailure, powerGate } from "./power-cycle";
+import { type PowerAsk, powerFailure } from "./power-cycle";
 import { hostFacts, type Machines, type Observation, observe, observeGuest } from "./observe";
 import { Plans, type Request } from "./plans";
 import { refusals, twins } from "./refusals";
@@ -82,15 +81,13 @@ export async function reconcile(
   teller: Teller,
   all = concerns,
 ): Promise<Outcome> {
-  const visit = powerGate.enter(machines.key);
   const call = new Call(workOf(machines.key, request));
   let made = false;
   try {
-    const outcome = await new Run(machines, request, teller, visit, call, all).all();
+    const outcome = await new Run(machines, request, teller, call, all).all();
     made = true;
     return outcome;
   } finally {
-    visit.leave();
     call.end(made);
   }
 }
@@ -122,7 +119,6 @@ class Run {
     private readonly machines: Machines,
     private readonly request: Request,
     private readonly teller: Teller,
-    private readonly visit: Visit<PowerAsk, PowerAnswer>,
     private readonly call: Call,
     all: readonly AnyConcern[],
   ) {
@@ -198,8 +194,7 @@ class Run {
             ? await observe(this.machines, this.#bindings)
             : await observeGuest(this.machines, this.#bindings, this.#observation.host);
         const uuid = this.#observation.info?.uuid ?? this.machines.knownUuid;
-        this.call.domainUuid = uuid;
-        this.visit.isFor(uuid);
+        this.call.isFor(uuid);
       } while (await this.call.follow(stage));
       this.#refuse();
       this.#before = this.#plans().before;
@@ -221,8 +216,6 @@ class Run {
    * have left meanwhile, and what all had in the guest is then ours to give back too.
    */
   async #giveBack(): Promise<void> {
-    // Who comes first may need a power cycle, for which it waits for all that may need one.
-    this.visit.leave();
     const waited = await this.call.follow("ended");
     await this.#again(async (first) => {
       if (!first || waited) await this.#lookAgain();
@@ -358,7 +351,7 @@ class Run {
       facts: hostFacts(this.#bindings),
       onStep: this.teller.step,
     };
-    const { log, look, count } = await this.visit.ask(request);
+    const { log, look, count } = await this.call.cycle(request);
     if (count === 2) this.#warn(secondCycle(info.name));
     this.#observation = { ...this.#observation, host: look };
     this.#failure = powerFailure(request, log);
