@@ -1,7 +1,7 @@
 import { type Context, type Fact, type Gathering, type Refusal, type Tool, refuse } from "../engine/concern";
 import { DirectoryTrees } from "../formats/directory-tree";
-import { type DomainExport, parseDomainExports } from "../formats/domain-exports";
-import { type Domain, plainPath } from "../formats/domain-xml";
+
+import { type Domain, type DomainExport, parseDomainExports, plainPath } from "../formats/domain-xml";
 import type { Mount } from "../formats/mountinfo";
 import { comment, sh } from "../formats/shell";
 import { virsh } from "./domain-facts";

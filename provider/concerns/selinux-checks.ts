@@ -471,7 +471,7 @@ function typeOfOthers(want: SelinuxWant, seen: SelinuxSeenNow, type: string, con
 function newFiles(want: SelinuxWant, seen: SelinuxSeenNow): Refusal[] {
   if (want.newFiles !== "auto" || want.readOnly || inherits(seen)) return [];
   const label = (seen.persistent ?? seen.live)?.selinuxLabel;
-  if (label?.type === "static" || label?.type === "none") return [];
+  if (label === "static" || label === "none") return [];
   return refuse(
     "newFilesUnusable",
     "under this host's policy, files that the guest makes carry the categories of its running QEMU; its next start has others, and could not use them",
