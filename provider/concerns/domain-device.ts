@@ -269,8 +269,9 @@ function otherWriters(
   if (!seen.exports || !seen.mounts) return [];
   const { source, tag } = want.device;
   return secondWriters(
-    { source, tag, domain: seen.info?.name ?? want.domain },
-    { exports: seen.exports, mounts: seen.mounts, domainUuid: seen.info?.uuid },
+    { source, tag, domain: seen.info?.name ?? want.domain, uuid: seen.info?.uuid },
+    seen.exports,
+    seen.mounts,
     { ...context, tags: new Set([...context.tags, tag]) },
   );
 }
