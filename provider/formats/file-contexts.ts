@@ -150,19 +150,13 @@ function isAlternation(pattern: string): boolean {
   return false;
 }
 
-/** What a context is made of; the range is empty where the policy has none. */
-export interface Context {
-  readonly user: string;
-  readonly role: string;
-  readonly type: string;
-  /** `s0`, `s0:c1,c2`, `s0-s0:c0.c1023`. */
-  readonly range: string;
-}
-
-/** Reads `system_u:object_r:svirt_image_t:s0`; of what is no context all is empty. */
-export function parseContext(text: string): Context {
-  const [user = "", role = "", type = "", ...range] = text.split(":");
-  return { user, role, type, range: range.join(":") };
+/**
+ * Type and range of `system_u:object_r:svirt_image_t:s0`; of what is no context both are empty. Samples of ranges, which
+ * not every policy has: `s0`, `s0:c1,c2`, `s0-s0:c0.c1023`.
+ */
+export function parseContext(text: string): { readonly type: string; readonly range: string } {
+  const [, , type = "", ...range] = text.split(":");
+  return { type, range: range.join(":") };
 }
 
 function linesOf(text: string): string[] {
