@@ -14,7 +14,7 @@ import { entryOf } from "./directory-facts";
 import { liveDomain, persistentDomain } from "./domain-facts";
 import { isRemembered } from "./ledger";
 import { hostMounts } from "./mounts";
-import { hostExportsOnSelinux } from "./second-writer";
+import { hostExports } from "./second-writer";
 import {
   contextOf,
   counted,
@@ -106,7 +106,7 @@ export const hostSelinux: Concern<
     booleans: virtBooleans,
     newRange: rangeOfNewFiles,
     typeKnown: typeKnown(want.type ?? "svirt_image_t"),
-    exports: hostExportsOnSelinux,
+    exports: hostExports,
     remembered: isRemembered({ of: "labels", path: want.path }),
     recorded: recordedOnHost("selinux"),
     persistent: persistentDomain,

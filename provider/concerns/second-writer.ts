@@ -155,13 +155,6 @@ function parseExports(output: string): HostExports {
   return unreadable.size === 0 ? exports : Object.assign(exports, { unreadable: [...unreadable.values()] });
 }
 
-/** The same, where SELinux is enabled; elsewhere empty. */
-export const hostExportsOnSelinux: Fact<HostExports> = {
-  ...hostExports,
-  key: "exports of all domains, with SELinux",
-  gathers: { ...exportsOfAll, when: sh`[ -e /sys/fs/selinux/enforce ]` },
-};
-
 /**
  * Those of one directory, of what lies in it and what it lies in, by their real paths: what must not change
  * between the look and the write. Other domains come and go meanwhile.

@@ -352,9 +352,9 @@ describe("what is refused before the first change", () => {
 
   test.each([
     ["semanage", ["debian"], "package policycoreutils-python-utils"],
-    ["awk", ["ubuntu", "debian"], "package mawk"],
-    ["awk", ["fedora"], "package gawk"],
-    ["awk", ["arch"], "package mawk or gawk"],
+    ["matchpathcon", ["ubuntu", "debian"], "package selinux-utils"],
+    ["matchpathcon", ["fedora"], "package libselinux-utils"],
+    ["matchpathcon", ["arch"], "package selinux-utils or libselinux-utils"],
   ])("%s on %p is in %s", (program, distribution, expected) => {
     expect(packageOf(program, distribution)).toBe(expected);
   });
