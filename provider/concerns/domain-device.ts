@@ -5,6 +5,7 @@ import {
   type Facts,
   type Json,
   type Needed,
+  type Plan,
   type Refusal,
   type Step,
   refused,
@@ -17,11 +18,11 @@ import {
   elementOf,
   formatChanged,
   formatDevice9p,
-  type OtherFilesystem,
   sameDevice,
   withoutAddress,
 } from "../formats/domain-xml";
 import type { Mount } from "../formats/mountinfo";
+import type { ShareSpec } from "../spec";
 import { apparmorRefusals, apparmorWarnings, libvirtUnderApparmor } from "./apparmor-checks";
 import { hostMounts } from "./mounts";
 import {
@@ -135,36 +136,35 @@ export const domainDevice: Concern<
       ...otherWriters(want, seen, context),
     ];
     if (refuse.length > 0) return { refuse, steps: [] };
-    const same = devicesOf(want, seen).filter((device) => device.tag === want.device.tag);
-    const other = takenBy(want, seen);
+    const same = devicesOf(want, seen);
     const stranger = known ? undefined : same.find((device) => device.source !== want.device.source);
-    if (other ?? stranger) {
-      const who = other ? describe(other) : (stranger?.source ?? "");
+    const taken = takenBy(want, seen) ?? stranger?.source;
+    if (taken !== undefined) {
       return refused(
         "tagTaken",
-        `the tag ${want.device.tag} is taken in ${seen.info?.name ?? want.domain} by ${who}; this share would give it to ${want.device.source}`,
-        "choose another tag, or remove that device",
+        `the tag ${want.device.tag} is taken in ${seen.info?.name ?? want.domain} by ${taken}; this share would give it to ${want.device.source}`,
+        anotherTag,
       );
     }
     const [first] = same;
     const warnings = unknownWriters(want.device.source, seen.exports, seen.info?.uuid);
     if (same.length === 1 && first && sameDevice(first, want.device)) return { steps: [], warnings };
     const trouble = readOnlyTrouble(want, seen);
-    if (trouble.refuse.length > 0) return { refuse: trouble.refuse, steps: [] };
+    if (trouble.refuse) return trouble;
     const xml = first ? formatChanged(first, want.device) : formatDevice9p(want.device);
     return {
       steps: [...same.map(detachStep), attachStep({ ...want.device, xml })],
-      warnings: [...warnings, ...apparmorWarnings(want.device, seen.apparmor), ...trouble.warnings],
+      warnings: [...warnings, ...apparmorWarnings(want.device, seen.apparmor), ...(trouble.warnings ?? [])],
     };
   },
 
   remember(want, seen) {
-    const found = devicesOf(want, seen).find((device) => device.tag === want.device.tag);
+    const [found] = devicesOf(want, seen);
     return { device: found ? toJson(found) : null };
   },
 
   restore(old, before, seen) {
-    const now = devicesOf(old, seen).find((device) => device.tag === old.device.tag);
+    const [now] = devicesOf(old, seen);
     const then = before.device === null ? undefined : fromJson(before.device);
     if (!seen.persistent || (now && then ? sameDevice(now, then) : now === then)) return { steps: [] };
     // Whoever put another source under our tag meanwhile owns it now.
@@ -178,23 +178,25 @@ export const domainDevice: Concern<
   },
 
   drift(want, seen) {
-    const now = devicesOf(want, seen).find((device) => device.tag === want.device.tag);
     if (!seen.persistent) return { state: "unknown", args: {}, notes: [] };
+    const { name } = seen.persistent;
+    const [now] = devicesOf(want, seen);
     const other = takenBy(want, seen);
     const notes = [
       ...renamed(want, seen),
       ...otherWriters(want, seen, alone).map(({ what }) => what),
       ...unknownWriters(want.device.source, seen.exports, seen.info?.uuid),
-      ...(other
-        ? [`${seen.persistent.name} has the tag ${want.device.tag} for ${describe(other)}, too`]
-        : []),
+      ...(other === undefined ? [] : [`${name} has the tag ${want.device.tag} for ${other}, too`]),
     ];
     if (!now) {
-      const missing = `${seen.persistent.name} has no filesystem ${want.device.tag}`;
-      return { state: "missing", args: {}, notes: [missing, ...notes] };
+      return {
+        state: "missing",
+        args: {},
+        notes: [`${name} has no filesystem ${want.device.tag}`, ...notes],
+      };
     }
     const args = differences(want.device, now);
-    return { state: Object.keys(args).length === 0 && !other ? "ok" : "differs", args, notes };
+    return { state: Object.keys(args).length === 0 && other === undefined ? "ok" : "differs", args, notes };
   },
 };
 
@@ -211,61 +213,43 @@ export const deviceArguments = [
 ] as const;
 
 /** The device that a spec asks for. */
-export function wantedDevice(spec: {
-  readonly source: string;
-  readonly tag: string;
-  readonly accessMode: Device9p["accessMode"];
-  readonly readOnly: boolean;
-  readonly multidevs: Device9p["multidevs"];
-  readonly fileMode?: string | undefined;
-  readonly directoryMode?: string | undefined;
-  readonly model: Device9p["model"];
-}): Device9p {
-  return {
-    source: spec.source,
-    tag: spec.tag,
-    accessMode: spec.accessMode,
-    readOnly: spec.readOnly,
-    multidevs: spec.multidevs,
-    fileMode: spec.fileMode,
-    directoryMode: spec.directoryMode,
-    model: spec.model,
-  };
+export function wantedDevice(spec: ShareSpec): Device9p {
+  const parts = deviceArguments.map((name) => [name, spec[name]] as const);
+  return Object.fromEntries(parts) as unknown as Device9p;
 }
 
-/** What its definition declares, with the share's own spelling of its directory. */
+/** What its definition declares under the tag, with the share's own spelling of its directory. */
 function devicesOf(
-  want: DeviceWant,
+  { device: { source, tag } }: DeviceWant,
   { persistent, spellings }: Needed<DeviceSeen, typeof restoreNeeds>,
 ): readonly Device9p[] {
-  return persistent ? spelledAs(want.device.source, spellings, persistent).devices9p : [];
+  const devices = persistent ? spelledAs(source, spellings, persistent).devices9p : [];
+  return devices.filter((device) => device.tag === tag);
 }
 
-/** What has the tag and is no `<filesystem>` over 9p: the guest could not tell the two apart. */
-function takenBy(
-  { device }: DeviceWant,
-  { persistent }: Pick<DeviceSeen, "persistent">,
-): OtherFilesystem | undefined {
-  return persistent?.otherFilesystems.find(({ tag }) => tag === device.tag);
-}
-
-/** `a virtiofs device (/v)`. */
-function describe({ driver, source }: OtherFilesystem): string {
-  const what = driver === "9p" ? "a 9p device on QEMU's command line" : `a ${driver} device`;
-  return source === "" ? what : `${what} (${source})`;
+/**
+ * What has the tag and is no `<filesystem>` over 9p: the guest could not tell the two apart. Sample: `a virtiofs device (/v)`.
+ */
+function takenBy({ device }: DeviceWant, { persistent }: Pick<DeviceSeen, "persistent">): string | undefined {
+  const other = persistent?.otherFilesystems.find(({ tag }) => tag === device.tag);
+  if (!other) return undefined;
+  const what = other.driver === "9p" ? "a 9p device on QEMU's command line" : `a ${other.driver} device`;
+  return other.source === "" ? what : `${what} (${other.source})`;
 }
 
 /** That it is refused is known before anything is changed; that it is complained of is said once, with the change. */
-function readOnlyTrouble(want: DeviceWant, { readOnlyForm: form, info }: DeviceSeen) {
-  if (!form || form.says === "") return { refuse: [], warnings: [] };
+function readOnlyTrouble(want: DeviceWant, { readOnlyForm: form, info }: DeviceSeen): Plan {
+  if (!form || form.says === "") return { steps: [] };
   const name = info?.name ?? want.domain;
   if (form.refused && form.says.includes("readonly")) {
-    const what = `the emulator of ${name} refuses what this libvirt writes for a read-only share, and would not start: ${form.says}`;
-    const remedy = "use a newer libvirt, which writes readonly=on, or another QEMU for this domain";
-    return { refuse: [{ code: "readOnlyRefused" as const, what, remedy }], warnings: [] };
+    return refused(
+      "readOnlyRefused",
+      `the emulator of ${name} refuses what this libvirt writes for a read-only share, and would not start: ${form.says}`,
+      "use a newer libvirt, which writes readonly=on, or another QEMU for this domain",
+    );
   }
   const says = `the emulator of ${name} complains of what this libvirt writes for a read-only share, in the domain's log, and starts all the same: ${form.says}`;
-  return { refuse: [], warnings: [says] };
+  return { steps: [], warnings: [says] };
 }
 
 /** The domain goes by its UUID; that it is not called as the program calls it is said. */
@@ -285,8 +269,9 @@ function otherWriters(
   if (!seen.exports || !seen.mounts) return [];
   const { source, tag } = want.device;
   return secondWriters(
-    { source, tag, domain: seen.info?.name ?? want.domain },
-    { exports: seen.exports, mounts: seen.mounts, domainUuid: seen.info?.uuid },
+    { source, tag, domain: seen.info?.name ?? want.domain, uuid: seen.info?.uuid },
+    seen.exports,
+    seen.mounts,
     { ...context, tags: new Set([...context.tags, tag]) },
   );
 }
@@ -323,58 +308,55 @@ function domainProblems(want: DeviceWant, seen: DeviceSeen): Refusal[] {
   return [];
 }
 
-const xmlFile = "/dev/stdin";
+const anotherTag = "choose another tag, or remove that device";
 
 /** Of two that come with one tag at the same time libvirt takes the first. */
 function attachStep(device: Device9p): Step {
   return {
     does: `declare ${device.tag} (${device.source}, ${device.accessMode}${device.readOnly ? ", read-only" : ""}) in the domain`,
-    run: attach(elementOf(device)),
-    undo: detach(elementOf(device)),
+    run: attach(device),
+    undo: detach(device),
     failures: [
       {
         answer: "Target already exists",
         code: "tagTaken",
         what: `somebody else gave the tag ${device.tag} to a device of the domain just now`,
-        remedy: "choose another tag, or remove that device",
+        remedy: anotherTag,
       },
     ],
   };
 }
 
+/**
+ * Where the definition has this directory under this tag; nothing is done where the tag is gone, for libvirt takes out
+ * whatever has the tag. Sample of what is looked for, without blanks and line ends: `<sourcedir='/srv/a'/><targetdir='a'/>`.
+ */
 function detachStep(device: Device9p): Step {
+  const [source = "", target = ""] = elementOf(device)
+    .replaceAll(" ", "")
+    .split("\n")
+    .filter((line) => /^<(source|target)dir=/.test(line));
   return {
     does: `take ${device.tag} (${device.source}) out of the domain`,
-    run: whereStanding(device, detach(elementOf(device))),
-    undo: attach(elementOf(device)),
+    run: sh`case $(vsh dumpxml --inactive "$domain" | tr -d ' \n') in
+*${source + target}*) ${detach(device)} ;;
+*${target}*) echo ${`the tag ${device.tag} is another device's by now, and that is left`} >&2; exit 1 ;;
+esac`,
+    undo: attach(device),
   };
 }
 
-/**
- * Does something where the definition has this directory under this tag, and nothing where the tag is gone, for libvirt takes
- * out whatever has the tag. Sample of what it has, without blanks and line ends: `<sourcedir='/srv/a'/><targetdir='a'/>`.
- */
-function whereStanding(device: Device9p, then: Script): Script {
-  const [source, target] = elementOf(device)
-    .split("\n")
-    .map((line) => line.replaceAll(" ", ""))
-    .filter((line) => /^<(source|target)dir=/.test(line));
-  return sh`case $(vsh dumpxml --inactive "$domain" | tr -d ' \n') in
-*${`${source ?? ""}${target ?? ""}`}*) ${then} ;;
-*${target ?? ""}*) echo ${`the tag ${device.tag} is another device's by now, and that is left`} >&2; exit 1 ;;
-esac`;
-}
-
 /** At its own address, or, where another device has that by now, at one that libvirt chooses. */
-function attach(xml: string): Script {
+function attach(device: Device9p): Script {
+  const xml = elementOf(device);
   const anywhere = withoutAddress(xml);
   const at = (element: string): Script =>
-    sh`printf %s ${element} | vsh attach-device "$domain" ${xmlFile} --config`;
+    sh`printf %s ${element} | vsh attach-device "$domain" /dev/stdin --config`;
   return anywhere === undefined ? at(xml) : sh`${at(xml)} || ${at(anywhere)}`;
 }
 
-function detach(xml: string): Script {
-  return sh`printf %s ${xml} | vsh detach-device "$domain" ${xmlFile} --config`;
+function detach(device: Device9p): Script {
+  return sh`printf %s ${elementOf(device)} | vsh detach-device "$domain" /dev/stdin --config`;
 }
 
 /** What the machine has where it differs, by argument. */

@@ -21,6 +21,8 @@ export const libvirt: Fact<null> = {
   },
 };
 
+const ofDomain = { place: "host", perDomain: true, tools: [virsh] } as const;
+
 /** What `virsh dominfo` says, libvirt 9.0. Undefined: there is no such domain. */
 export interface DomainInfo {
   readonly uuid: string;
@@ -37,21 +39,16 @@ export interface DomainInfo {
 
 /** Sample: `UUID: 5a...`, `Name: web1`, `State: running`, `Persistent: yes`, `Managed save: no`, `Namesake: `. */
 export const domainInfo: Fact<DomainInfo | undefined> = {
+  ...ofDomain,
   key: "domain info",
-  place: "host",
-  perDomain: true,
   does: "look at the domain's state",
   guard: true,
-  tools: [virsh],
   script: sh`[ -n "$domain" ] || exit 0
 vsh dominfo "$domain" | grep -E '^(UUID|Name|State|Persistent|Managed save):'
 printf 'Namesake: %s\n' "$namesake"`,
   parse(output) {
     const fields = new Map(
-      output
-        .split("\n")
-        .map((line) => /^([^:]+):\s+(.*)$/.exec(line))
-        .map((match) => [match?.[1] ?? "", match?.[2] ?? ""]),
+      [...output.matchAll(/^([^:\n]+): +(.*)$/gm)].map(([, name = "", value = ""]) => [name, value]),
     );
     const uuid = fields.get("UUID");
     if (uuid === undefined) return undefined;
@@ -68,33 +65,31 @@ printf 'Namesake: %s\n' "$namesake"`,
 
 /** What the next start of the domain will have. */
 export const persistentDomain: Fact<Domain | undefined> = {
+  ...ofDomain,
   key: "persistent domain",
-  place: "host",
-  perDomain: true,
   does: "read the domain's persistent definition",
-  tools: [virsh],
   script: sh`[ -z "$domain" ] || vsh dumpxml --inactive "$domain"`,
-  parse: (output) => (output.trim() === "" ? undefined : parseDomain(output)),
+  parse: parseIfAny,
 };
 
 /** What the running QEMU has; undefined when the domain is off. */
 export const liveDomain: Fact<Domain | undefined> = {
+  ...ofDomain,
   key: "live domain",
-  place: "host",
-  perDomain: true,
   does: "read the running domain's definition",
-  tools: [virsh],
   script: sh`if [ -n "$domain" ] && [ "$(vsh domstate "$domain")" != 'shut off' ]; then vsh dumpxml "$domain"; fi`,
-  parse: (output) => (output.trim() === "" ? undefined : parseDomain(output)),
+  parse: parseIfAny,
 };
+
+function parseIfAny(output: string): Domain | undefined {
+  return output.trim() === "" ? undefined : parseDomain(output);
+}
 
 /** Whether libvirt does a job on the domain: a migration, a save, a dump, a block pull. Sample: `Job type: None`. */
 export const domainJob: Fact<boolean> = {
+  ...ofDomain,
   key: "domain job",
-  place: "host",
-  perDomain: true,
   does: "ask for the domain's jobs",
-  tools: [virsh],
   // Of a domain that is off, libvirt 9.0 answers with an error.
   script: sh`[ -n "$domain" ] || exit 0
 vsh domjobinfo "$domain" 2>/dev/null || :
@@ -103,10 +98,7 @@ if [ "$(vsh domstate "$domain")" != 'shut off' ]; then
     case $(vsh blockjob "$domain" "$disk" 2>/dev/null) in *%*) echo 'Job type: Block';; esac
   done
 fi`,
-  parse: (output) => {
-    const types = [...output.matchAll(/^Job type:\s+(\S+)/gm)].map((match) => match[1]);
-    return types.some((type) => type !== "None" && type !== "Completed");
-  },
+  parse: (output) => /^Job type: +(?!None\b|Completed\b)\S/m.test(output),
 };
 
 /**
@@ -124,12 +116,10 @@ const hasOwnLabel = sh`[ -n "$domain" ] && vsh dumpxml "$domain" |
  * many domains ask.
  */
 export const dacBaselabels: Fact<(domainType: string) => { user: string; group: string } | undefined> = {
+  ...ofDomain,
   key: "dac baselabels",
   fixed: true,
-  place: "host",
-  perDomain: true,
   does: "ask libvirt whom it runs QEMU as",
-  tools: [virsh],
   gathers: {
     variable: "capabilities",
     when: sh`! { ${hasOwnLabel}; }`,
@@ -156,12 +146,10 @@ const findEmulator = sh`emulator=$(vsh dumpxml --inactive "$domain" | sed -n 's:
  * Undefined: there is no domain, or its definition names no emulator.
  */
 export const emulatorHas9p: Fact<boolean | undefined> = {
+  ...ofDomain,
   key: "emulator has 9p",
   fixed: true,
-  place: "host",
-  perDomain: true,
   does: "ask the domain's emulator for virtio-9p",
-  tools: [virsh],
   script: sh`[ -n "$domain" ] || exit 0
 ${findEmulator}
 if [ -n "$emulator" ] && [ -x "$emulator" ]; then
@@ -191,12 +179,10 @@ const probeTail =
  * Source: libvirt 9.10 src/qemu/qemu_command.c (`qemuBuildFSStr`); QEMU 9.2 docs/about/deprecated.rst.
  */
 export const readOnlyForm: Fact<ReadOnlyForm | undefined> = {
+  ...ofDomain,
   key: "read-only form",
   fixed: true,
-  place: "host",
-  perDomain: true,
   does: "ask the domain's emulator how it takes a read-only share",
-  tools: [virsh],
   script: sh`[ -n "$domain" ] || exit 0
 ${findEmulator}
 [ -n "$emulator" ] && [ -x "$emulator" ] || exit 0

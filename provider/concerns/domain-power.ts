@@ -102,8 +102,7 @@ export function planOff({ info }: Pick<PowerSeen, "info">, tag: string): PowerPl
 /** Whether a `power` clears a pending reason, so that an update with it would do something. */
 export function clears(power: Power, reason: string): boolean {
   if (reason === "domainOff") return power !== "never";
-  const ofDevice =
-    reason === "deviceNotLive" || reason === "deviceDiffersLive" || reason === "deviceStillLive";
+  const ofDevice = ["deviceNotLive", "deviceDiffersLive", "deviceStillLive"].includes(reason);
   return ofDevice && (power === "restart" || power === "force");
 }
 
@@ -112,26 +111,27 @@ function pending(reason: PowerReason, says: string): PowerPlan {
 }
 
 /** Why a restart that may be made must not be. */
-function obstacle(seen: PowerSeen, says: string): PowerPlan | undefined {
-  const { info, live, persistent } = seen;
+function obstacle({ info, live, persistent, job }: PowerSeen, says: string): PowerPlan | undefined {
   if (!info || !live || !persistent) return undefined;
-  const because = (reason: PowerReason, why: string): PowerPlan =>
-    pending(reason, `${says}; it was not restarted, for ${why}`);
-  if (info.state !== "running") return because("domainPaused", `it is ${info.state}`);
-  if (seen.job === true) return because("jobActive", "libvirt does a job on it (virsh domjobinfo)");
-  if (live.hasBlockJob) return because("blockJob", "a block job runs on one of its disks");
-  const lost = liveOnlyDevices(live, persistent);
-  if (lost.length > 0)
-    return because("liveOnlyDevices", `it would lose what only the running domain has: ${lost.join(", ")}`);
-  if (persistent.onPoweroff !== "destroy") {
-    return because("onPoweroff", `it would not stay off: on_poweroff is ${persistent.onPoweroff}`);
-  }
-  if (info.managedSave)
-    return because(
+  const lost = liveOnlyDevices(live, persistent).join(", ");
+  const obstacles: readonly (readonly [PowerReason, boolean, string])[] = [
+    ["domainPaused", info.state !== "running", `it is ${info.state}`],
+    ["jobActive", job === true, "libvirt does a job on it (virsh domjobinfo)"],
+    ["blockJob", live.hasBlockJob, "a block job runs on one of its disks"],
+    ["liveOnlyDevices", lost !== "", `it would lose what only the running domain has: ${lost}`],
+    [
+      "onPoweroff",
+      persistent.onPoweroff !== "destroy",
+      `it would not stay off: on_poweroff is ${persistent.onPoweroff}`,
+    ],
+    [
       "managedSave",
+      info.managedSave,
       "it has a managed save image, whose start would bring the old devices back",
-    );
-  return undefined;
+    ],
+  ];
+  const found = obstacles.find(([, stands]) => stands);
+  return found && pending(found[0], `${says}; it was not restarted, for ${found[2]}`);
 }
 
 /** Seconds for which the job goes on watching a guest that did not stop in time: it was told to, and must come up again. */
@@ -177,9 +177,10 @@ if [ -d /run/systemd/system ] && [ "$(id -u)" = 0 ]; then
 else
   setsid /bin/sh "$dir/job" "$dir" </dev/null >/dev/null 2>&1 &
 fi
+${clock}
 ${comment("follow the job's log until its last line")}
-shown=0 quiet=0 last=$(( $(cut -d. -f1 /proc/uptime) + ${Math.ceil(job.shutdownMs / 1000) + followSeconds} ))
-while [ "$(cut -d. -f1 /proc/uptime)" -lt "$last" ]; do
+shown=0 quiet=0 last=$(( $(now) + ${Math.ceil(job.shutdownMs / 1000) + followSeconds} ))
+while [ "$(now)" -lt "$last" ]; do
   count=$(wc -l < "$dir/log")
   if [ "$count" -gt "$shown" ]; then
     tail -n +$(( shown + 1 )) "$dir/log" | head -n $(( count - shown )) >&2
@@ -197,13 +198,11 @@ cat -- "$dir/log"
 ${job.agentMs > 0 ? waitForAgent(job.agentMs) : sh`:`}`;
 }
 
+/** Seconds since boot, which no change of the clock moves. */
+const clock = sh`now() { cut -d. -f1 /proc/uptime; }`;
+
 /** The job itself. Reads nothing of ours once it runs. */
 function jobText(job: PowerJob, prelude: Script): string {
-  const takeOut = sh`take_out() {
-  say "takingOut $1"
-  printf "<filesystem type='mount'><source dir='/'/><target dir='%s'/></filesystem>" "$(printf %s "$1" | sed "s/&/\&amp;/g; s/</\&lt;/g; s/'/\&apos;/g")" |
-    vsh detach-device "$domain" /dev/stdin --config >/dev/null 2>&1
-}`;
   return sh`${environment}
 umask 077
 ${prelude}
@@ -212,8 +211,12 @@ exec 7>>"$dir/lock"
 flock -w 10 7 || exit 0
 say() { printf '%s\n' "$*" >> "$dir/log"; }
 state() { vsh domstate "$domain" 2>/dev/null | head -n 1; }
-now() { cut -d. -f1 /proc/uptime; }
-${takeOut}
+${clock}
+take_out() { # TAG
+  say "takingOut $1"
+  printf "<filesystem type='mount'><source dir='/'/><target dir='%s'/></filesystem>" "$(printf %s "$1" | sed "s/&/\&amp;/g; s/</\&lt;/g; s/'/\&apos;/g")" |
+    vsh detach-device "$domain" /dev/stdin --config >/dev/null 2>&1
+}
 wait_off() { # SECONDS
   end=$(( $(now) + $1 ))
   while [ "$(now)" -lt "$end" ]; do
@@ -276,8 +279,8 @@ fi`;
  */
 function waitForAgent(agentMs: number): Script {
   return sh`${comment("wait for the guest agent")}
-end=$(( $(cut -d. -f1 /proc/uptime) + ${Math.ceil(agentMs / 1000)} )) turn=0
-while [ "$(cut -d. -f1 /proc/uptime)" -lt "$end" ]; do
+end=$(( $(now) + ${Math.ceil(agentMs / 1000)} )) turn=0
+while [ "$(now)" -lt "$end" ]; do
   [ "$(vsh domstate "$domain")" = running ] || break
   if vsh dumpxml "$domain" | grep -q "name='org.qemu.guest_agent.0' state='connected'" &&
     vsh qemu-agent-command --timeout 2 "$domain" '{"execute":"guest-ping"}' >/dev/null 2>&1; then
@@ -298,12 +301,7 @@ export interface PowerOutcome {
 
 /** Sample of a log: `shuttingDown`, `off`, `starting`, `startError error: Failed to start domain ...`, `takingOut foobar`, `result startedWithout`. */
 export function parsePowerLog(log: string): PowerOutcome {
-  const lines = log.split("\n");
-  const result = lines.map((line) => /^result (\w+)/.exec(line)?.[1]).find((found) => found !== undefined);
-  return {
-    result: (result ?? "died") as PowerOutcome["result"],
-    errors: lines
-      .map((line) => /^(?:start|shutdown)Error (.*)$/.exec(line)?.[1]?.trim())
-      .filter((text) => text !== undefined),
-  };
+  const [, result = "died"] = /^result (\w+)/m.exec(log) ?? [];
+  const errors = [...log.matchAll(/^(?:start|shutdown)Error (.*)$/gm)].map(([, text = ""]) => text.trim());
+  return { result: result as PowerOutcome["result"], errors };
 }

@@ -6,23 +6,21 @@ import {
   type Facts,
   type Json,
   type Plan,
+  refuse,
 } from "../engine/concern";
 import { recordedOnHost } from "../engine/record";
-import { parseContext } from "../formats/file-contexts";
 import { DirectoryTrees } from "../formats/directory-tree";
 import { entryOf } from "./directory-facts";
 import { liveDomain, persistentDomain } from "./domain-facts";
 import { isRemembered } from "./ledger";
 import { hostMounts } from "./mounts";
-import { hostExportsOnSelinux } from "./second-writer";
+import { hostExports } from "./second-writer";
 import {
   contextOf,
   counted,
   isInPlace,
-  labellingOf,
   placeOf,
   refusals,
-  ruledPath,
   ruleOf,
   rulesInside,
   selinuxDriftNeeds,
@@ -30,6 +28,8 @@ import {
   type SelinuxSeen,
   type SelinuxSeenBack,
   type SelinuxWant,
+  typeOf,
+  unlabelledAt,
   wantedType,
   wrongLabels,
 } from "./selinux-checks";
@@ -106,7 +106,7 @@ export const hostSelinux: Concern<
     booleans: virtBooleans,
     newRange: rangeOfNewFiles,
     typeKnown: typeKnown(want.type ?? "svirt_image_t"),
-    exports: hostExportsOnSelinux,
+    exports: hostExports,
     remembered: isRemembered({ of: "labels", path: want.path }),
     recorded: recordedOnHost("selinux"),
     persistent: persistentDomain,
@@ -119,26 +119,24 @@ export const hostSelinux: Concern<
     if (!seen.state.enabled) return { ...(want.always ? { refuse: [notEnabled] } : {}), steps: [] };
     const first = before === undefined && !known && context.foreign === undefined;
     const adopted = first || (before?.rule ?? null) !== null;
-    const refuse = refusals(want, seen, first, context, adopted);
-    if (refuse.length > 0 || labellingOf(want.path, seen.mounts).kind !== "entries")
-      return { refuse, steps: [] };
+    const problems = refusals(want, seen, first, context, adopted);
+    if (problems.length > 0 || unlabelledAt(want.path, seen.mounts)) return { refuse: problems, steps: [] };
     const type = wantedType(want, seen, context.others);
-    const rule = ruleOf(want, seen);
     const place = placeOf(want, seen);
+    const rule = seen.rules[place.at];
     const placed = isInPlace(place, adopted);
-    const ruled = rule !== undefined && parseContext(rule.context).type === type && placed;
+    const ruled = typeOf(rule) === type && placed;
     const labelled = seen.labels !== undefined && wrongLabels(want, seen, type).length === 0;
     if (ruled && labelled) return { steps: [] };
     const tree = treeOf(want, seen);
+    const sharesInside = seen.recorded.filter((path) => path.startsWith(`${want.path}/`));
     // A record without it, too: killed in between, nothing is labelled yet.
     const toRemember =
       seen.labels !== undefined && !seen.remembered && (first || (before?.label ?? null) !== null);
     return {
       steps: [
-        ...(toRemember ? [rememberLabels(tree, sharesInside(want, seen))] : []),
-        ...(ruled
-          ? []
-          : [setRule(ruledPath(want, seen), contextOf(type, seen), seen.rules, { ...place, placed })]),
+        ...(toRemember ? [rememberLabels(tree, sharesInside)] : []),
+        ...(ruled ? [] : [setRule(place.path, contextOf(type, seen), seen.rules, { ...place, placed })]),
         ...(labelled ? [] : [relabel(tree, toRemember)]),
       ],
       warnings: first ? rulesInside(want, seen, type) : [],
@@ -146,7 +144,7 @@ export const hostSelinux: Concern<
   },
 
   remember: (want, seen) =>
-    seen.state.enabled && labellingOf(want.path, seen.mounts).kind === "entries"
+    seen.state.enabled && !unlabelledAt(want.path, seen.mounts)
       ? {
           rule: ruleOf(want, seen)?.context ?? null,
           label: seen.labels?.own ?? null,
@@ -180,48 +178,38 @@ export const hostSelinux: Concern<
       return want.always ? { state: "missing", args: {}, notes: [notEnabled.what] } : asWanted;
     }
     const problems = refusals(want, seen, false, alone).map(({ what }) => what);
-    if (labellingOf(want.path, seen.mounts).kind !== "entries" || problems.length > 0) {
-      return problems.length === 0 ? asWanted : { state: "missing", args: {}, notes: problems };
-    }
+    if (problems.length > 0) return { state: "missing", args: {}, notes: problems };
+    if (unlabelledAt(want.path, seen.mounts)) return asWanted;
     const type = wantedType(want, seen);
-    const rule = ruleOf(want, seen);
-    const has = rule && parseContext(rule.context).type;
-    const wrong = wrongLabels(want, seen, type);
     const { at, behind } = placeOf(want, seen);
+    const rule = seen.rules[at];
+    const has = typeOf(rule);
+    const wrong = wrongLabels(want, seen, type);
     const notes = [
-      ...(has === undefined ? [`no file-context rule says what ${want.path} is`] : []),
-      ...(has !== undefined && has !== type
-        ? [`the rule ${rule?.pattern ?? ""} says ${has}, wanted is ${type}`]
-        : []),
-      ...(rule !== undefined && at < behind
-        ? [
-            `the rule ${seen.rules[behind]?.pattern ?? ""} stands behind ${rule.pattern}, and holds for ${want.path} in its place`,
-          ]
-        : []),
-      ...(wrong.length === 0
-        ? []
-        : [`labelled otherwise in ${want.path}: ${counted(wrong)}; wanted is ${type}`]),
-    ];
+      !rule && `no file-context rule says what ${want.path} is`,
+      rule && has !== type && `the rule ${rule.pattern} says ${String(has)}, wanted is ${type}`,
+      rule &&
+        at < behind &&
+        `the rule ${seen.rules[behind]?.pattern ?? ""} stands behind ${rule.pattern}, and holds for ${want.path} in its place`,
+      wrong.length > 0 && `labelled otherwise in ${want.path}: ${counted(wrong)}; wanted is ${type}`,
+    ].filter((note) => typeof note === "string");
     if (notes.length === 0) return asWanted;
     const args = has !== undefined && has !== type && want.type !== undefined ? { "selinux.type": has } : {};
-    return { state: has === undefined ? "missing" : "differs", args, notes };
+    return { state: rule ? "differs" : "missing", args, notes };
   },
 };
 
-const notEnabled = {
-  code: "seLinuxNotAvailable",
-  what: "SELinux is not enabled here, and selinux.manage is always",
-  remedy: "enable SELinux on the host, or set selinux.manage to auto",
-} as const;
+const [notEnabled] = refuse(
+  "seLinuxNotAvailable",
+  "SELinux is not enabled here, and selinux.manage is always",
+  "enable SELinux on the host, or set selinux.manage to auto",
+);
 
 /** What our types are: a rule that says another was changed by somebody since. */
 function ruleBack(old: SelinuxWant, before: SelinuxBefore, seen: SelinuxSeenBack): Partial<Plan> {
   const rule = ruleOf(old, seen);
   if (!rule || rule.context === before.rule) return {};
-  const ours = [old.type, before.type, "svirt_image_t", "virt_content_t"].includes(
-    parseContext(rule.context).type,
-  );
-  if (!ours) {
+  if (![old.type, before.type, "svirt_image_t", "virt_content_t"].includes(typeOf(rule))) {
     return {
       warnings: [`the rule ${rule.pattern} says ${rule.context}, which this share did not set: it was left`],
     };
@@ -258,8 +246,4 @@ function treeOf(
         (trees.isInside(realPath, want.path) || trees.isInside(want.path, realPath)),
     );
   return { path: want.path, whole: want.recursive !== false, guestLinks };
-}
-
-function sharesInside(want: SelinuxWant, { recorded }: SelinuxSeen): string[] {
-  return recorded.filter((path) => path.startsWith(`${want.path}/`));
 }

@@ -1,14 +1,12 @@
-import { type Context, type Fact, type Gathering, type Refusal, type Tool, refuse } from "../engine/concern";
+import { type Context, type Fact, type Gathering, type Refusal, refuse } from "../engine/concern";
 import { DirectoryTrees } from "../formats/directory-tree";
-import { type DomainExport, parseDomainExports } from "../formats/domain-exports";
-import { type Domain, plainPath } from "../formats/domain-xml";
+
+import { type Domain, type DomainExport, parseDomainExports, plainPath } from "../formats/domain-xml";
 import type { Mount } from "../formats/mountinfo";
 import { comment, sh } from "../formats/shell";
 import { virsh } from "./domain-facts";
 
 /** Who else can write to a share's tree: what has to be seen for it, and what is refused. */
-
-const awk: Tool = { program: "awk", packages: ["mawk", "gawk"] };
 
 /** Another domain whose definition could not be read, and why: what it exports is not known. */
 export interface UnreadableDomain {
@@ -31,13 +29,13 @@ export type HostExports = readonly HostExport[] & {
  *
  * ```
  * /srv/real<TAB>/srv/link<TAB>1bc66943-7fd0-4114-bc1e-3f6e6a962a47     <filesystem type='mount'>&#10;...
+ * MARK names
+ * 1bc66943-7fd0-4114-bc1e-3f6e6a962a47 web1
  * MARK persistent 1bc66943-7fd0-4114-bc1e-3f6e6a962a47
  * <domain type='kvm'>
  * ...
  * MARK unreadable 1bc66943-7fd0-4114-bc1e-3f6e6a962a48
  * error: internal error
- * MARK names
- * 1bc66943-7fd0-4114-bc1e-3f6e6a962a47 web1
  * ```
  *
  * What a definition means is read out of its XML, in TypeScript. The shell only finds what looks like a directory in
@@ -76,18 +74,15 @@ documents=$({
     flush()
     for (i = 1; i <= count; i++) if (all[i] != "" && !(all[i] in came)) print mark, "missing", all[i]
   }')
-missing=$(printf '%s\n' "$documents" | sed -n "s/^$mark missing //p")
-if [ -n "$missing" ]; then
-  documents=$(printf '%s\n' "$documents" | grep -v "^$mark missing " || :
-    for id in $missing; do
-      text=$(vsh dumpxml --inactive "$id" 2>/dev/null) || { sleep 0.2; text=$(vsh dumpxml --inactive "$id" 2>/dev/null) || :; }
-      if [ -n "$text" ]; then printf '%s\n' "$mark persistent $id" "$text"
-      else
-        still=$(vsh list --all --uuid) || { echo "$mark unanswered"; break; }
-        case $still in *"$id"*) printf '%s\n' "$mark unreadable $id"; vsh dumpxml --inactive "$id" 2>&1 >/dev/null || :;; esac
-      fi
-    done)
-fi
+documents=$(printf '%s\n' "$documents"
+  for id in $(printf '%s\n' "$documents" | sed -n "s/^$mark missing //p"); do
+    text=$(vsh dumpxml --inactive "$id" 2>/dev/null) || { sleep 0.2; text=$(vsh dumpxml --inactive "$id" 2>/dev/null) || :; }
+    if [ -n "$text" ]; then printf '%s\n' "$mark persistent $id" "$text"
+    else
+      still=$(vsh list --all --uuid) || { echo "$mark unanswered"; break; }
+      case $still in *"$id"*) printf '%s\n' "$mark unreadable $id"; vsh dumpxml --inactive "$id" 2>&1 >/dev/null || :;; esac
+    fi
+  done)
 rows=$(printf '%s\n' "$documents" | awk -v mark="$mark" '
   function flush() { for (i = 1; i <= n; i++) print path[i] "\t" id " " devices; n = 0; devices = "" }
   function take(found) {
@@ -107,17 +102,16 @@ rows=$(printf '%s\n' "$documents" | awk -v mark="$mark" '
 printf '%s\n' "$rows" | sed 's/\t.*//' | xargs -r -d '\n' readlink -z -m -- | tr '\n\t\000' '??\n' | paste - /dev/fd/3 3<<ROWS
 $rows
 ROWS
-printf '%s\n' "$documents" "$mark names" "$names"`,
+printf '%s\n' "$mark names" "$names" "$documents"`,
 };
+
+const ofExports = { place: "host", fixed: true, gathers: exportsOfAll, tools: [virsh] } as const;
 
 /** All of them: whether two are one directory is told by the host's mounts. */
 export const hostExports: Fact<HostExports> = {
+  ...ofExports,
   key: "exports of all domains",
-  fixed: true,
-  place: "host",
   does: "see what other domains export",
-  gathers: exportsOfAll,
-  tools: [virsh, awk],
   script: sh`printf '%s\n' "$mark" "$exports"
 case $exports in *"$mark unanswered"*) echo 'libvirt stopped answering while its domains were read' >&2; exit 1;; esac`,
   failure: {
@@ -129,48 +123,37 @@ case $exports in *"$mark unanswered"*) echo 'libvirt stopped answering while its
 };
 
 function parseExports(output: string): HostExports {
-  const [first = ""] = output.split("\n", 1);
-  const [rows = "", ...parts] = output.slice(first.length).split(`\n${first} `);
+  const [mark = ""] = output.split("\n", 1);
+  const [rows = "", ...parts] = output.slice(mark.length).split(`\n${mark} `);
   const realPaths = new Map(
     rows.split("\n").map((row) => {
       const [real = "", path = ""] = row.split("\t");
-      return [path, real] as const;
+      return [path, real];
     }),
   );
-  const documents = parts.map((part) => {
-    const [head = ""] = part.split("\n", 1);
-    const [kind = "", uuid = ""] = head.split(" ");
-    return { kind, uuid, text: part.slice(head.length + 1) };
-  });
-  const names = new Map(
-    documents
-      .filter(({ kind }) => kind === "names")
-      .flatMap(({ text }) => text.split("\n"))
-      .map((line) => [line.slice(0, line.indexOf(" ")), line.slice(line.indexOf(" ") + 1).trim()] as const),
-  );
+  const names = new Map<string, string>();
   const unreadable = new Map<string, UnreadableDomain>();
-  const exports = documents
-    .filter(({ kind }) => kind !== "names")
-    .flatMap(({ kind, uuid, text }) => {
-      try {
-        if (kind !== "unreadable") return parseDomainExports(text);
-        throw new Error(text.trim());
-      } catch (error) {
-        const why = error instanceof Error ? error.message : String(error);
-        unreadable.set(uuid, { domain: names.get(uuid) ?? uuid, uuid, why });
-        return [];
-      }
-    })
-    .map((one) => ({ ...one, realPath: realPaths.get(one.source) ?? one.source }));
+  const exports = parts.flatMap((part) => {
+    const [, kind, uuid = "", text = ""] = /^(\S+) ?(\S*)\n?([^]*)$/.exec(part) ?? [];
+    if (kind === "missing") return [];
+    if (kind === "names") {
+      for (const [, id = "", name = ""] of text.matchAll(/^(\S+) (.*)$/gm)) names.set(id, name.trim());
+      return [];
+    }
+    try {
+      if (kind === "unreadable") throw new Error(text.trim());
+      return parseDomainExports(text).map((one) => ({
+        ...one,
+        realPath: realPaths.get(one.source) ?? one.source,
+      }));
+    } catch (error) {
+      const why = error instanceof Error ? error.message : String(error);
+      unreadable.set(uuid, { domain: names.get(uuid) ?? uuid, uuid, why });
+      return [];
+    }
+  });
   return unreadable.size === 0 ? exports : Object.assign(exports, { unreadable: [...unreadable.values()] });
 }
-
-/** The same, where SELinux is enabled; elsewhere empty. */
-export const hostExportsOnSelinux: Fact<HostExports> = {
-  ...hostExports,
-  key: "exports of all domains, with SELinux",
-  gathers: { ...exportsOfAll, when: sh`[ -e /sys/fs/selinux/enforce ]` },
-};
 
 /**
  * Those of one directory, of what lies in it and what it lies in, by their real paths: what must not change
@@ -178,25 +161,15 @@ export const hostExportsOnSelinux: Fact<HostExports> = {
  */
 export function exportsNear(path: string): Fact<string> {
   return {
+    ...ofExports,
     key: `exports near ${path}`,
-    fixed: true,
-    place: "host",
     does: `see what other domains export of ${path}`,
-    gathers: exportsOfAll,
     guard: true,
-    tools: [virsh, awk],
     script: sh`printf '%s\n' "$exports" | own=${path} awk -v mark="$mark" -F '\t' '
   index($0, mark " ") == 1 { exit }
   $1 != "" && (index($1 "/", ENVIRON["own"] "/") == 1 || index(ENVIRON["own"] "/", $1 "/") == 1 || $1 == "/")'`,
     parse: (output) => output,
   };
-}
-
-/** What one share would write to. */
-export interface Writer {
-  readonly source: string;
-  readonly tag: string;
-  readonly domain: string;
 }
 
 /**
@@ -206,28 +179,30 @@ export interface Writer {
  * QEMU does not lock what it exports, and the guests' caches know nothing of each other.
  */
 export function secondWriters(
-  own: Writer,
-  seen: {
-    readonly exports: HostExports;
-    readonly mounts: readonly Mount[];
-    readonly domainUuid: string | undefined;
+  own: {
+    readonly source: string;
+    readonly tag: string;
+    readonly domain: string;
+    readonly uuid: string | undefined;
   },
+  exports: HostExports,
+  mounts: readonly Mount[],
   context: Context,
 ): Refusal[] {
-  const trees = new DirectoryTrees(seen.mounts);
+  const trees = new DirectoryTrees(mounts);
   const isOwn = (one: HostExport): boolean =>
-    one.uuid === seen.domainUuid &&
+    one.uuid === own.uuid &&
     one.onCommandLine !== true &&
-    (context.tags.has(one.tag) || (trees.isSame(own.source, one.realPath) && isGoing(one, seen.exports)));
-  const declared = seen.exports
+    (context.tags.has(one.tag) || (trees.isSame(own.source, one.realPath) && isGoing(one, exports)));
+  const declared = exports
     .filter((one) => !one.readOnly && !isOwn(one))
     .map((one) => ({
       path: one.realPath,
       who: `${one.domain} (${one.driver}${one.onCommandLine ? " on QEMU's command line" : ""}, ${one.tag}, ${one.source})`,
     }));
   const names = new Map([
-    [seen.domainUuid, own.domain],
-    ...seen.exports.map((one) => [one.uuid, one.domain] as const),
+    [own.uuid, own.domain],
+    ...exports.map(({ uuid, domain }) => [uuid, domain] as const),
   ]);
   const coming = context.others
     .filter(({ spec }) => !spec.readOnly)
@@ -235,15 +210,16 @@ export function secondWriters(
       path: spec.source,
       who: `${names.get(spec.domain.toLowerCase()) ?? spec.domain} (the share ${name ?? spec.tag} of this program, ${spec.source})`,
     }));
-  const found = [...declared, ...coming]
-    .map((one) => ({ ...one, how: relation(trees, own.source, one.path) }))
-    .find(({ how }) => how !== undefined);
-  if (!found) return [];
-  return refuse(
-    "secondWriter",
-    `${own.source} would be written to by ${own.domain} (${own.tag}) and by ${found.who}: ${found.how ?? ""}`,
-    "give one of the two readOnly: true, or share another directory; otherWriters: allow lets both write. A resource that was renamed keeps its tag, or needs an alias",
-  );
+  for (const { path, who } of [...declared, ...coming]) {
+    const how = relation(trees, own.source, path);
+    if (how === undefined) continue;
+    return refuse(
+      "secondWriter",
+      `${own.source} would be written to by ${own.domain} (${own.tag}) and by ${who}: ${how}`,
+      "give one of the two readOnly: true, or share another directory; otherWriters: allow lets both write. A resource that was renamed keeps its tag, or needs an alias",
+    );
+  }
+  return [];
 }
 
 /** A device that the running QEMU still has, and that the domain's definition has no more: the next power cycle takes it. */
@@ -275,13 +251,10 @@ export function unknownWriters(
  */
 export function otherSpellings(source: string): Fact<readonly string[]> {
   return {
+    ...ofExports,
     key: `other spellings of ${source}`,
-    fixed: true,
-    place: "host",
     perDomain: true,
     does: `see how the domain's definition spells ${source}`,
-    gathers: exportsOfAll,
-    tools: [virsh, awk],
     script: sh`[ -n "$domain" ] || exit 0
 printf '%s\n' "$exports" | awk -v mark="$mark" -v id="$domain" -F '\t' '
   index($0, mark " ") == 1 { exit }

@@ -16,7 +16,6 @@ import {
   type Booleans,
   type Equivalences,
   type Labels,
-  type LabelsInside,
   packageOf,
   type RulesAt,
   type SelinuxState,
@@ -103,11 +102,8 @@ const writable = "svirt_image_t";
 const readable = "virt_content_t";
 
 /** The directory under the name by which its rules are looked up. */
-export function ruledPath(
-  want: Pick<SelinuxWant, "path">,
-  { equivalences }: Pick<SelinuxSeen, "equivalences">,
-): string {
-  return equivalentOf(want.path, equivalences.distribution, equivalences.local);
+function ruledPath({ path }: Pick<SelinuxWant, "path">, { equivalences }: Pick<SelinuxSeen, "equivalences">) {
+  return equivalentOf(path, equivalences.distribution, equivalences.local);
 }
 
 /** The rule that stands for exactly this tree; of several the one that holds, the last. */
@@ -121,6 +117,8 @@ export function ruleOf(
 
 /** Where the rule of a tree stands among the host's own, of which a later one holds, and where it has to. */
 export interface RulePlace {
+  /** The directory under the name by which its rules are looked up. */
+  readonly path: string;
   /** Its number; -1: there is none. */
   readonly at: number;
   /** The last other rule that matches the directory itself, and so is for something larger; -1: none. */
@@ -140,7 +138,7 @@ export function placeOf(
   const inside = rules.flatMap((rule, at) =>
     at > behind && !matching.has(at) && !isOfOnePath(rule) && mayMatchInside(rule.pattern, path) ? [at] : [],
   );
-  return { at: rules.findLastIndex((rule) => isTreeRule(rule, path)), behind, inside };
+  return { path, at: rules.findLastIndex((rule) => isTreeRule(rule, path)), behind, inside };
 }
 
 /** The order of rules that the host had before this share (`adopted`) is kept, as long as this one holds for its directory. */
@@ -155,20 +153,49 @@ export function isInPlace({ at, behind, inside }: RulePlace, adopted: boolean): 
 export function wantedType(want: SelinuxWant, seen: SelinuxSeenNow, others: Context["others"] = []): string {
   if (want.type !== undefined) return want.type;
   const trees = new DirectoryTrees(seen.mounts);
-  const concerned = (path: string): boolean =>
-    trees.isSame(path, want.path) || trees.isInside(want.path, path);
+  const isWritten = (path: string, readOnly: boolean): boolean =>
+    !readOnly && trees.isInside(want.path, path);
   const written =
     !want.readOnly ||
     // What others export could not be looked at: the rule was set by somebody who knew.
-    (seen.exports?.some(({ readOnly, realPath }) => !readOnly && concerned(realPath)) ??
-      parseContext(ruleOf(want, seen)?.context ?? "").type === writable) ||
-    others.some(({ spec }) => !spec.readOnly && concerned(spec.source));
+    (seen.exports?.some(({ realPath, readOnly }) => isWritten(realPath, readOnly)) ??
+      typeOf(ruleOf(want, seen)) === writable) ||
+    others.some(({ spec }) => isWritten(spec.source, spec.readOnly));
   return written ? writable : readable;
+}
+
+/** The type that a rule gives. */
+export function typeOf(rule: FileContextRule | undefined): string | undefined {
+  return rule && parseContext(rule.context).type;
 }
 
 /** The context that the rule gives: the least range, where the policy has ranges. */
 export function contextOf(type: string, { state }: Pick<SelinuxSeen, "state">): string {
   return `system_u:object_r:${type}${state.ranges ? ":s0" : ""}`;
+}
+
+/** Entries of one context in a tree that is labelled. */
+interface Entries {
+  readonly context: string;
+  readonly count: number;
+  /** It is the directory itself. */
+  readonly own?: true;
+  /** The context that a rule for something inside gives them; undefined: the rule of the tree holds, or will. */
+  readonly ruled?: string | undefined;
+  /** That rule, where it is the host's own. */
+  readonly rule?: FileContextRule | undefined;
+}
+
+/** What is labelled in a tree, beside the directory itself. */
+function entriesIn(want: SelinuxWant, seen: SelinuxSeenNow): Entries[] {
+  if (want.recursive === false) return [];
+  const { behind } = placeOf(want, seen);
+  return (seen.labels?.inside ?? []).map(({ context, count, ruled }) => {
+    if (typeof ruled !== "number") return { context, count, ruled };
+    const found = seen.rulesAt.matching.includes(ruled) ? undefined : seen.rules[ruled];
+    const rule = found && (ruled > behind || isOfOnePath(found)) ? found : undefined;
+    return { context, count, ruled: rule?.context, rule };
+  });
 }
 
 /**
@@ -178,73 +205,47 @@ export function contextOf(type: string, { state }: Pick<SelinuxSeen, "state">): 
  *
  * Categories are wrong where the policy gives new files the directory's range: elsewhere the guest's own have them.
  */
-export function wrongLabels(
-  want: SelinuxWant,
-  seen: SelinuxSeenNow,
-  type: string,
-): readonly { readonly context: string; readonly count: number; readonly own: boolean }[] {
+export function wrongLabels(want: SelinuxWant, seen: SelinuxSeenNow, type: string): readonly Entries[] {
   if (!seen.labels) return [];
-  const { behind } = placeOf(want, seen);
   const plain = want.newFiles === "inherit" || inherits(seen);
-  const isWrong = (context: string, ruled = type): boolean => {
-    const { type: has, range } = parseContext(context);
-    return has === type ? plain && range.includes(":") : has !== ruled;
-  };
-  const own = { context: seen.labels.own, count: 1, own: true };
-  const inside = want.recursive === false ? [] : seen.labels.inside;
-  return [
-    ...(isWrong(own.context) ? [own] : []),
-    ...inside.flatMap((entries) => {
-      const { context, count } = entries;
-      const ruled = ruledInside(entries, seen, behind);
-      return ruled === "<<none>>" || !isWrong(context, ruled && parseContext(ruled).type)
-        ? []
-        : [{ context, count, own: false }];
-    }),
-  ];
-}
-
-/** The context that a rule for something inside gives to entries; undefined: the rule of the tree holds, or will. */
-function ruledInside(
-  { ruled }: LabelsInside,
-  { rules, rulesAt }: SelinuxSeenNow,
-  behind: number,
-): string | undefined {
-  if (typeof ruled !== "number") return ruled;
-  const rule = rules[ruled];
-  if (!rule || rulesAt.matching.includes(ruled) || (ruled < behind && !isOfOnePath(rule))) return undefined;
-  return rule.context;
+  const own: Entries = { context: seen.labels.own, count: 1, own: true };
+  return [own, ...entriesIn(want, seen)].filter(({ context, ruled }) => {
+    const has = parseContext(context);
+    if (ruled === "<<none>>") return false;
+    if (has.type === type) return plain && has.range.includes(":");
+    return has.type !== (ruled === undefined ? type : parseContext(ruled).type);
+  });
 }
 
 /** Whether files that a guest makes get the directory's range, so that the next start of its QEMU can use them. */
-export function inherits({ state, newRange }: SelinuxSeenNow): boolean {
-  return !state.ranges || newRange === "" || !newRange.includes(":");
+function inherits({ state, newRange }: SelinuxSeenNow): boolean {
+  return !state.ranges || !newRange.includes(":");
 }
 
-/** How the file system of a directory has its labels. */
-export type Labelling =
-  | { readonly kind: "entries" }
-  /** All of it has one, by `context=` of its mount. */
-  | { readonly kind: "mount"; readonly mount: Mount; readonly context: string }
-  /** The kernel gives it one, and a boolean lets QEMU use it. */
-  | { readonly kind: "none"; readonly mount: Mount; readonly boolean: string | undefined };
+/** What decides where the entries of a file system have no labels of their own. */
+interface Unlabelled {
+  readonly mount: Mount;
+  /** All of it has this one, by `context=` of its mount. */
+  readonly context: string | undefined;
+  /** The kernel gives it one, and this boolean lets QEMU use it. */
+  readonly boolean: string | undefined;
+}
 
-export function labellingOf(path: string, mounts: readonly Mount[]): Labelling {
+const booleans = [
+  [/^nfs4?$/, "virt_use_nfs"],
+  [/^(cifs|smb3?)$/, "virt_use_samba"],
+  [/^fuse/, "virt_use_fusefs"],
+] as const;
+
+/** Undefined: the entries have labels. */
+export function unlabelledAt(path: string, mounts: readonly Mount[]): Unlabelled | undefined {
   const mount = mountHolding(mounts, path);
   const options = [...(mount?.mountOptions ?? []), ...(mount?.superOptions ?? [])];
   // Of a file system whose entries have labels the kernel says so (Linux 6.1 selinux_sb_show_options).
-  if (!mount || options.includes("seclabel")) return { kind: "entries" };
-  const context = options.find((option) => option.startsWith("context="))?.slice("context=".length);
-  if (context !== undefined) return { kind: "mount", mount, context: context.replace(/^"|"$/g, "") };
-  const { type } = mount;
-  const boolean = /^nfs4?$/.test(type)
-    ? "virt_use_nfs"
-    : /^(cifs|smb3?)$/.test(type)
-      ? "virt_use_samba"
-      : type.startsWith("fuse")
-        ? "virt_use_fusefs"
-        : undefined;
-  return { kind: "none", mount, boolean };
+  if (!mount || options.includes("seclabel")) return undefined;
+  const context = options.find((option) => option.startsWith("context="))?.replace(/^context="?|"$/g, "");
+  const boolean = booleans.find(([type]) => type.test(mount.type))?.[1];
+  return { mount, context, boolean };
 }
 
 /** All that is known to fail before anything is changed. */
@@ -263,11 +264,17 @@ export function refusals(
       `install ${missing.map((program) => `${program}: ${packageOf(program, distribution)}`).join("; ")}`,
     );
   }
-  const labelling = labellingOf(want.path, seen.mounts);
-  if (labelling.kind !== "entries") return unlabelled(want, seen, labelling, context);
   const type = wantedType(want, seen, context.others);
+  const unlabelled = unlabelledAt(want.path, seen.mounts);
+  if (unlabelled) return notRelabelable(want, seen, type, unlabelled);
   return [
-    ...(seen.typeKnown ? [] : [unknownType(type)]),
+    ...(seen.typeKnown
+      ? []
+      : refuse(
+          "seLinuxTypeUnknown",
+          `the policy has no type ${type}`,
+          "leave selinux.type out, or see which there are: seinfo -t, or semanage fcontext -l",
+        )),
     ...overruled(want, seen, type, adopted),
     ...(first ? others(want, seen, type) : []),
     ...typeOfOthers(want, seen, type, context),
@@ -275,101 +282,78 @@ export function refusals(
   ];
 }
 
-function unknownType(type: string): Refusal {
-  return {
-    code: "seLinuxTypeUnknown",
-    what: `the policy has no type ${type}`,
-    remedy: "leave selinux.type out, or see which there are: seinfo -t, or semanage fcontext -l",
-  };
-}
-
 /** A file system without labels of its own: what it has in their place decides, and no rule does. */
-function unlabelled(
+function notRelabelable(
   want: SelinuxWant,
   seen: SelinuxSeenNow,
-  labelling: Exclude<Labelling, { kind: "entries" }>,
-  context: Context,
+  type: string,
+  { mount, context, boolean }: Unlabelled,
 ): Refusal[] {
-  const { mount } = labelling;
-  if (labelling.kind === "mount") {
-    const type = wantedType(want, seen, context.others);
-    const has = parseContext(labelling.context).type;
+  if (context !== undefined) {
+    const has = parseContext(context).type;
     if (has === type || (type === readable && has === writable)) return [];
     return refuse(
       "notRelabelable",
-      `${mount.mountPoint} is mounted with context=${labelling.context}, which QEMU may not use, and nothing in it can have another label`,
+      `${mount.mountPoint} is mounted with context=${context}, which QEMU may not use, and nothing in it can have another label`,
       `mount it with context=${contextOf(type, seen)}, or without context=`,
     );
   }
-  const { boolean } = labelling;
   if (boolean !== undefined && seen.booleans[boolean] === true) return [];
   return refuse(
     "notRelabelable",
     `${want.path} is on ${mount.type} (${mount.mountPoint}), whose files cannot be labelled`,
     boolean === undefined
-      ? `mount it with context=${contextOf(wantedType(want, seen, context.others), seen)}, or share from a file system that has labels`
+      ? `mount it with context=${contextOf(type, seen)}, or share from a file system that has labels`
       : `setsebool -P ${boolean} on lets every guest of this host use what is on ${mount.type}; or share from a file system that has labels`,
   );
 }
 
 /** Rules of the host that hold against the tree's, or against which it would: neither is changed. */
 function overruled(want: SelinuxWant, seen: SelinuxSeenNow, type: string, adopted: boolean): Refusal[] {
-  const path = ruledPath(want, seen);
-  const code = "labelOverruled";
-  const { rules, labels } = seen;
-  const { exact } = seen.rulesAt;
-  if (exact && parseContext(exact.context).type !== type) {
-    const isOwn = rules.some(({ pattern, kind }) => pattern === exact.pattern && kind === exact.kind);
-    const what = `a rule for exactly ${path} (${shown(exact)}) holds against every rule for a tree`;
-    return [
-      isOwn
-        ? {
-            code,
-            what,
-            remedy: `change it: semanage fcontext -m ${letterOf(exact)}-t ${type} '${exact.pattern}'`,
-          }
-        : {
-            code,
-            what: `${what}, and it is the policy's`,
-            remedy: "share a directory inside it, or another",
-          },
-    ];
-  }
+  const { rules } = seen;
+  const { exact, matching } = seen.rulesAt;
   const place = placeOf(want, seen);
-  const rule = rules[place.at];
-  const larger = rules[place.behind];
-  if (rule && larger && place.at < place.behind && adopted) {
+  if (exact && typeOf(exact) !== type) {
+    const isOwn = rules.some(({ pattern, kind }) => pattern === exact.pattern && kind === exact.kind);
     return refuse(
-      code,
-      `the rule ${shown(larger)} stands behind ${shown(rule)} and holds for ${path} in its place; the order of the host's own rules is left as it is`,
+      "labelOverruled",
+      `a rule for exactly ${place.path} (${shown(exact)}) holds against every rule for a tree${isOwn ? "" : ", and it is the policy's"}`,
+      isOwn
+        ? `change it: semanage fcontext -m ${letterOf(exact)}-t ${type} '${exact.pattern}'`
+        : "share a directory inside it, or another",
+    );
+  }
+  const rule = rules[place.at];
+  const larger = place.at < place.behind ? rules[place.behind] : undefined;
+  if (rule && larger && adopted) {
+    return refuse(
+      "labelOverruled",
+      `the rule ${shown(larger)} stands behind ${shown(rule)} and holds for ${place.path} in its place; the order of the host's own rules is left as it is`,
       `take ${rule.pattern} out, if it is not needed: semanage fcontext -d '${rule.pattern}'`,
     );
   }
-  const losing = new Set(
-    (place.at < place.behind ? (labels?.inside ?? []) : []).flatMap(({ ruled }) =>
-      typeof ruled === "number" && ruled < place.behind && !seen.rulesAt.matching.includes(ruled)
-        ? [ruled]
-        : [],
-    ),
-  );
-  const lost = [...losing].flatMap((at) => rules[at] ?? []).filter((one) => !isOfOnePath(one));
+  const holding = new Set(seen.labels?.inside.map(({ ruled }) => ruled));
+  const isLost = (one: FileContextRule, at: number): boolean =>
+    at < place.behind && holding.has(at) && !matching.includes(at) && !isOfOnePath(one);
+  const lost = larger ? rules.filter(isLost) : [];
   return [
-    ...lost.map((one) => ({
-      code: "labelOverruled" as const,
-      what: `the rule ${shown(one)} holds for entries in ${path}, and would no longer: the rule of the share has to stand behind ${larger ? shown(larger) : ""}, which is behind that one`,
-      remedy: `put it behind, if that is meant: semanage fcontext -d ${letterOf(one)}'${one.pattern}', and add it again`,
-    })),
-    ...(isInPlace(place, adopted) ? [] : unwritable(want, seen, place)),
+    ...lost.flatMap((one) =>
+      refuse(
+        "labelOverruled",
+        `the rule ${shown(one)} holds for entries in ${place.path}, and would no longer: the rule of the share has to stand behind ${larger ? shown(larger) : ""}, which is behind that one`,
+        `put it behind, if that is meant: semanage fcontext -d ${letterOf(one)}'${one.pattern}', and add it again`,
+      ),
+    ),
+    ...(isInPlace(place, adopted) ? [] : unwritable(seen, place)),
   ];
 }
 
 /** Rules that semanage cannot write: of a path under an equivalence, or with double quotes (3.4, `validate`, `mkargv`). */
-function unwritable(want: SelinuxWant, seen: SelinuxSeenNow, { at, inside }: RulePlace): Refusal[] {
-  const own = seen.rules[at] ?? { pattern: treePattern(ruledPath(want, seen)), kind: "", context: "" };
-  const [from = seen.rules.length] = [at, ...inside].filter((one) => one >= 0).sort((a, b) => a - b);
-  const written = new Set([own, ...seen.rules.slice(from)]);
-  const all = [...seen.equivalences.local, ...seen.equivalences.distribution];
-  return [...written].flatMap((rule): Refusal[] => {
+function unwritable({ rules, equivalences }: SelinuxSeenNow, { path, at, inside }: RulePlace): Refusal[] {
+  const own = rules[at] ?? { pattern: treePattern(path), kind: "", context: "" };
+  const from = Math.min(rules.length, ...[at, ...inside].filter((one) => one >= 0));
+  const all = [...equivalences.local, ...equivalences.distribution];
+  return [...new Set([own, ...rules.slice(from)])].flatMap((rule) => {
     const under = all.find((one) => rule.pattern.startsWith(`${one.from}/`));
     if (!under && !rule.pattern.includes('"')) return [];
     const why = under
@@ -391,30 +375,22 @@ function letterOf({ kind }: FileContextRule): string {
 }
 
 function shown({ pattern, kind, context }: FileContextRule): string {
-  return [pattern, ...(kind === "" ? [] : [kind]), context].join(" ");
+  return [pattern, kind, context].filter((word) => word !== "").join(" ");
 }
 
 /** Rules of the host that hold for entries of a tree and give them other types. */
-export function rulesInside(want: SelinuxWant, seen: SelinuxSeen, type: string): string[] {
-  const { behind } = placeOf(want, seen);
-  const counts = new Map<number, number>();
-  for (const entries of want.recursive === false ? [] : (seen.labels?.inside ?? [])) {
-    const ruled = ruledInside(entries, seen, behind);
-    if (typeof entries.ruled !== "number" || ruled === undefined || parseContext(ruled).type === type)
-      continue;
-    counts.set(entries.ruled, (counts.get(entries.ruled) ?? 0) + entries.count);
+export function rulesInside(want: SelinuxWant, seen: SelinuxSeenNow, type: string): string[] {
+  const counts = new Map<FileContextRule, number>();
+  for (const { rule, count } of entriesIn(want, seen)) {
+    if (rule && typeOf(rule) !== type) counts.set(rule, (counts.get(rule) ?? 0) + count);
   }
   const path = ruledPath(want, seen);
   const moved = seen.equivalences.local.filter(({ from }) => from.startsWith(`${want.path}/`));
   return [
-    ...[...counts].flatMap(([at, count]) => {
-      const rule = seen.rules[at];
-      return rule
-        ? [
-            `the host's rule ${shown(rule)} goes on holding in ${path}, for ${countOf(count, "entry", "entries")}: QEMU may be denied there`,
-          ]
-        : [];
-    }),
+    ...[...counts].map(
+      ([rule, count]) =>
+        `the host's rule ${shown(rule)} goes on holding in ${path}, for ${countOf(count, "entry", "entries")}: QEMU may be denied there`,
+    ),
     ...moved.map(
       ({ from, to }) =>
         `${from} is labelled as ${to} by an equivalence of the host: QEMU may be denied there`,
@@ -438,28 +414,29 @@ function others(want: SelinuxWant, seen: SelinuxSeenNow, type: string): Refusal[
 }
 
 /** Sample: `12 of system_u:object_r:var_t:s0, 1 of unconfined_u:object_r:user_home_t:s0`. */
-export function counted(labels: readonly { readonly context: string; readonly count: number }[]): string {
+export function counted(labels: readonly Entries[]): string {
   const first = labels.slice(0, 8).map(({ context, count }) => `${count} of ${context}`);
   return first.join(", ") + (labels.length > 8 ? ", ..." : "");
 }
 
 /** Two shares of one directory with two types that are written out would each undo the other's. */
-function typeOfOthers(want: SelinuxWant, seen: SelinuxSeenNow, type: string, context: Context): Refusal[] {
-  const coming = context.others.find(
-    ({ spec }) =>
-      spec.source === want.path &&
-      spec.selinux.type !== undefined &&
-      want.type !== undefined &&
-      spec.selinux.type !== want.type,
-  );
-  const rule = ruleOf(want, seen);
-  const has = rule && parseContext(rule.context).type;
-  const held =
-    context.foreign !== undefined && has !== undefined && has !== type && ![writable, readable].includes(has);
-  if (!coming && !held) return [];
+function typeOfOthers(
+  want: SelinuxWant,
+  seen: SelinuxSeenNow,
+  type: string,
+  { others, foreign }: Context,
+): Refusal[] {
+  const isOther = (other: string | undefined): boolean => other !== undefined && other !== type;
+  const coming =
+    want.type === undefined
+      ? undefined
+      : others.find(({ spec }) => spec.source === want.path && isOther(spec.selinux.type));
+  const has = typeOf(ruleOf(want, seen));
+  const isHeld = isOther(has) && has !== writable && has !== readable;
+  if (!coming && !(foreign && isHeld)) return [];
   const other = coming
     ? `the share ${coming.name ?? coming.spec.tag} of this program (${String(coming.spec.selinux.type)})`
-    : `${context.foreign?.holders.join(", ") ?? ""} (${has ?? ""})`;
+    : `${foreign?.holders.join(", ") ?? ""} (${has ?? ""})`;
   return refuse(
     "seLinuxTypeTaken",
     `${want.path} would be labelled ${type} for this share, and otherwise for ${other}`,
@@ -471,7 +448,7 @@ function typeOfOthers(want: SelinuxWant, seen: SelinuxSeenNow, type: string, con
 function newFiles(want: SelinuxWant, seen: SelinuxSeenNow): Refusal[] {
   if (want.newFiles !== "auto" || want.readOnly || inherits(seen)) return [];
   const label = (seen.persistent ?? seen.live)?.selinuxLabel;
-  if (label?.type === "static" || label?.type === "none") return [];
+  if (label === "static" || label === "none") return [];
   return refuse(
     "newFilesUnusable",
     "under this host's policy, files that the guest makes carry the categories of its running QEMU; its next start has others, and could not use them",

@@ -11,9 +11,6 @@ import { without, withoutMounts } from "./tree-mounts";
 
 /** What can be seen of SELinux on a host. Each costs nothing where it is not enabled. */
 
-/** Where selinuxfs is, enforcing or permissive; elsewhere SELinux is not enabled (selinux(8), policycoreutils 3.4). */
-const selinuxfs = "/sys/fs/selinux";
-
 /** Sets `$policy`, the policy's name: `targeted`, `default`. Source: selinux_config(5). */
 export const selinuxPolicy = sh`policy=$(sed -n 's/^[ 	]*SELINUXTYPE[ 	]*=[ 	]*\([A-Za-z0-9_.-]*\).*/\1/p' /etc/selinux/config 2>/dev/null | tail -n 1)
 policy=${{ text: "${policy:-targeted}" }}`;
@@ -21,9 +18,14 @@ policy=${{ text: "${policy:-targeted}" }}`;
 /** The folder of the file contexts of `$policy`. */
 export const contextFiles: Script = { text: '"/etc/selinux/$policy/contexts/files"' };
 
-function onSelinux(script: Script): Script {
-  return sh`[ -e ${`${selinuxfs}/enforce`} ] || exit 0
-${script}`;
+/** Where selinuxfs is not, SELinux is not enabled (selinux(8), policycoreutils 3.4), and the script prints nothing. */
+function onSelinux<T>(fact: Omit<Fact<T>, "place">): Fact<T> {
+  return {
+    ...fact,
+    place: "host",
+    script: sh`[ -e /sys/fs/selinux/enforce ] || exit 0
+${fact.script}`,
+  };
 }
 
 /** The programs of this layer, and the packages that bring them: Debian and Ubuntu; Fedora and EL. */
@@ -33,8 +35,6 @@ const programs: Readonly<Record<string, readonly [string, string]>> = {
   matchpathcon: ["selinux-utils", "libselinux-utils"],
   semodule: ["policycoreutils", "policycoreutils"],
   chcon: ["coreutils", "coreutils"],
-  find: ["findutils", "findutils"],
-  awk: ["mawk", "gawk"],
   unshare: ["util-linux", "util-linux"],
 };
 
@@ -49,15 +49,14 @@ export interface SelinuxState {
 }
 
 /** Samples of lines: `ranges=1`, `missing=semanage`, `ID="rocky"`. */
-export const selinuxState: Fact<SelinuxState> = {
+export const selinuxState = onSelinux<SelinuxState>({
   key: "selinux",
   fixed: true,
-  place: "host",
   does: "see whether SELinux is enabled",
-  script: onSelinux(sh`echo enabled
-printf 'ranges=%s\n' "$(cat ${`${selinuxfs}/mls`})"
+  script: sh`echo enabled
+printf 'ranges=%s\n' "$(cat /sys/fs/selinux/mls)"
 for program in ${Object.keys(programs)}; do command -v "$program" >/dev/null || printf 'missing=%s\n' "$program"; done
-grep -hE '^ID(_LIKE)?=' /etc/os-release 2>/dev/null || :`),
+grep -hE '^ID(_LIKE)?=' /etc/os-release 2>/dev/null || :`,
   parse(output) {
     const values = (name: string): string[] =>
       [...output.matchAll(new RegExp(`^${name}=["']?([^"'\\n]*)`, "gm"))].map(([, value = ""]) => value);
@@ -68,7 +67,7 @@ grep -hE '^ID(_LIKE)?=' /etc/os-release 2>/dev/null || :`),
       distribution: values("ID(?:_LIKE)?").flatMap((value) => value.split(" ")),
     };
   },
-};
+});
 
 /** What brings a program that is missing, in the words of that distribution where it is known. */
 export function packageOf(program: string, distribution: readonly string[]): string {
@@ -79,15 +78,14 @@ export function packageOf(program: string, distribution: readonly string[]): str
 }
 
 /** The rules that were made on this host, in their order. Reading the file takes 0.05 s, `semanage fcontext -l -C` 5 s. */
-export const localRules: Fact<readonly FileContextRule[]> = {
+export const localRules = onSelinux<readonly FileContextRule[]>({
   key: "local file contexts",
-  place: "host",
   does: "read the host's own file-context rules",
   guard: true,
-  script: onSelinux(sh`${selinuxPolicy}
-cat ${contextFiles}/file_contexts.local 2>/dev/null || :`),
+  script: sh`${selinuxPolicy}
+cat ${contextFiles}/file_contexts.local 2>/dev/null || :`,
   parse: parseFileContexts,
-};
+});
 
 /** The policy's equivalences, and the host's own. */
 export interface Equivalences {
@@ -95,20 +93,19 @@ export interface Equivalences {
   readonly local: readonly Equivalence[];
 }
 
-export const equivalences: Fact<Equivalences> = {
+export const equivalences = onSelinux<Equivalences>({
   key: "file context equivalences",
   fixed: true,
-  place: "host",
   does: "read which paths are labelled as others",
-  script: onSelinux(sh`${selinuxPolicy}
+  script: sh`${selinuxPolicy}
 cat ${contextFiles}/file_contexts.subs_dist 2>/dev/null || :
 echo '#local'
-cat ${contextFiles}/file_contexts.subs 2>/dev/null || :`),
+cat ${contextFiles}/file_contexts.subs 2>/dev/null || :`,
   parse(output) {
     const [distribution = "", local = ""] = output.split("#local\n");
     return { distribution: parseEquivalences(distribution), local: parseEquivalences(local) };
   },
-};
+});
 
 /**
  * Sets `$files`, `$local` and `$folder`, which goes with the script. A file of rules `$folder/rules` is read with the
@@ -142,11 +139,10 @@ export interface RulesAt {
  * asked. Samples of lines: `match 3`, `exact /srv/a -d system_u:object_r:var_t:s0`.
  */
 export function rulesAt(path: string): Fact<RulesAt> {
-  return {
+  return onSelinux({
     key: `rules at ${path}`,
-    place: "host",
     does: `ask which file-context rules match ${path}`,
-    script: onSelinux(sh`command -v matchpathcon >/dev/null || exit 0
+    script: sh`command -v matchpathcon >/dev/null || exit 0
 ${toAsk}
 awk '$1 !~ /^#/ && (NF == 2 || NF == 3) { n++; path = $1; gsub(/\\./, "", path); if (path ~ /[.^$?*+|[({]/) print $1, n - 1 }' "$local" > "$folder/all"
 cp "$folder/all" "$folder/rules"
@@ -157,12 +153,12 @@ done
 cat "$files/file_contexts" "$files/file_contexts.homedirs" "$local" 2>/dev/null | awk ${ofOnePath} > "$folder/all"
 awk '{ $NF = NR; print }' "$folder/all" > "$folder/rules"
 exact=$(matchpathcon -N -n -m d -f "$folder/rules" -- ${path}) || exit 0
-[ "$exact" = '<<none>>' ] || printf 'exact %s\n' "$(sed -n "$exact"p "$folder/all")"`),
+[ "$exact" = '<<none>>' ] || printf 'exact %s\n' "$(sed -n "$exact"p "$folder/all")"`,
     parse: (output) => ({
       exact: parseFileContexts(/^exact (.*)$/m.exec(output)?.[1] ?? "")[0],
       matching: [...output.matchAll(/^match (\d+)$/gm)].map(([, number]) => Number(number)),
     }),
-  };
+  });
 }
 
 /** The contexts in a tree. */
@@ -195,32 +191,27 @@ export interface LabelsInside {
  * `7 f system_u:object_r:svirt_image_t:s0 -`, `2 d system_u:object_r:var_log_t:s0 =3`.
  */
 export function labelsOf(path: string, type = ""): Fact<Labels | undefined> {
-  return {
+  return onSelinux({
     key: `labels ${path}`,
-    place: "host",
     does: `look at the labels in ${path}`,
-    script: onSelinux(sh`if ! [ -d ${path} ] || [ -L ${path} ]; then exit 0; fi
-${withoutMounts(path, labelsHere(path, type))}`),
+    script: sh`if ! [ -d ${path} ] || [ -L ${path} ]; then exit 0; fi
+${withoutMounts(path, labelsHere(path, type))}`,
     parse(output) {
-      const [own = "", ...counts] = output.split("\n").filter((line) => line !== "");
+      const [own = ""] = output.split("\n", 1);
       if (own === "") return undefined;
       const inside = new Map<string, LabelsInside>();
       let links = false;
-      for (const line of counts) {
-        const [, count, kind, context = "", ruled = ""] = /^\s*(\d+) (\S) (\S*) ?(\S*)$/.exec(line) ?? [];
-        if (count === undefined) continue;
-        const key = `${context} ${ruled}`;
-        const said = ruled.startsWith("=") ? Number(ruled.slice(1)) : ruled;
-        inside.set(key, {
-          context,
-          count: Number(count) + (inside.get(key)?.count ?? 0),
-          ...(said === "" || said === "-" ? {} : { ruled: said }),
-        });
-        if (kind === "l") links = true;
+      for (const [, count, kind, context = "", said = ""] of output.matchAll(
+        /^ *(\d+) (\S) (\S*) ?(\S*)$/gm,
+      )) {
+        const key = `${context} ${said}`;
+        const ruled = said.startsWith("=") ? Number(said.slice(1)) : said.replace(/^-$/, "") || undefined;
+        inside.set(key, { context, count: Number(count) + (inside.get(key)?.count ?? 0), ruled });
+        links ||= kind === "l";
       }
       return { own, inside: [...inside.values()].sort((a, b) => b.count - a.count), links };
     },
-  };
+  });
 }
 
 /** What {@link labelsOf} prints, in the working directory, which is `path`. */
@@ -251,19 +242,18 @@ cut -d ' ' -f 1,2 "$folder/asked" | paste -d ' ' - "$folder/ruled" | cat "$folde
 export type Booleans = Readonly<Record<string, boolean>>;
 
 /** Source: SELinux Project, refpolicy virt.te; the file holds the current and the pending value: `1 1`. */
-export const virtBooleans: Fact<Booleans> = {
+export const virtBooleans = onSelinux<Booleans>({
   key: "booleans of virt",
   fixed: true,
-  place: "host",
   does: "read the host's SELinux booleans for virtualization",
-  script: onSelinux(sh`for name in virt_use_nfs virt_use_fusefs virt_use_samba; do
-  if [ -e ${`${selinuxfs}/booleans`}/$name ]; then printf '%s %s\n' "$name" "$(cat ${`${selinuxfs}/booleans`}/$name)"; fi
-done`),
+  script: sh`for name in virt_use_nfs virt_use_fusefs virt_use_samba; do
+  if [ -e /sys/fs/selinux/booleans/$name ]; then printf '%s %s\n' "$name" "$(cat /sys/fs/selinux/booleans/$name)"; fi
+done`,
   parse: (output) =>
     Object.fromEntries(
       [...output.matchAll(/^(\S+) (\d)/gm)].map(([, name = "", value]) => [name, value === "1"] as const),
     ),
-};
+});
 
 /**
  * The range of a file that a confined QEMU makes in a directory of `svirt_image_t:s0`: `s0` where the policy gives
@@ -271,26 +261,24 @@ done`),
  *
  * The kernel computes it when asked through selinuxfs (Linux 6.1 security/selinux/selinuxfs.c `sel_write_create`).
  */
-export const rangeOfNewFiles: Fact<string> = {
+export const rangeOfNewFiles = onSelinux<string>({
   key: "range of new files",
-  place: "host",
   does: "ask the policy which range the guest's new files get",
-  script: onSelinux(sh`class=$(cat ${`${selinuxfs}/class/file/index`})
-{ printf '%s' "system_u:system_r:svirt_t:s0:c1,c2 system_u:object_r:svirt_image_t:s0 $class" >&3 && cat <&3; } 3<>${`${selinuxfs}/create`} 2>/dev/null || :`),
+  script: sh`class=$(cat /sys/fs/selinux/class/file/index)
+{ printf '%s' "system_u:system_r:svirt_t:s0:c1,c2 system_u:object_r:svirt_image_t:s0 $class" >&3 && cat <&3; } 3<>/sys/fs/selinux/create 2>/dev/null || :`,
   // The kernel's answer ends in a NUL.
   parse: (output) => /^[^:]+:[^:]+:[^:]+:([^\0\n]*)/.exec(output)?.[1] ?? "",
-};
+});
 
 /** Whether the policy has a type. */
 export function typeKnown(type: string): Fact<boolean> {
-  return {
+  return onSelinux({
     key: `type ${type}`,
     fixed: true,
-    place: "host",
     does: `see whether the policy knows the type ${type}`,
-    script: onSelinux(sh`range=''
-[ "$(cat ${`${selinuxfs}/mls`})" != 1 ] || range=:s0
-if printf '%s' "system_u:object_r:"${type}"$range" > ${`${selinuxfs}/context`} 2>/dev/null; then echo known; fi`),
+    script: sh`range=''
+[ "$(cat /sys/fs/selinux/mls)" != 1 ] || range=:s0
+if printf '%s' "system_u:object_r:"${type}"$range" > /sys/fs/selinux/context 2>/dev/null; then echo known; fi`,
     parse: (output) => output.trim() === "known",
-  };
+  });
 }

@@ -69,7 +69,8 @@ function textOf(items: readonly Item[]): string {
 
 /**
  * Reads the rules and what is asked for, and prints what semanage has to do: from the first rule on that changes
- * all are taken out, and put in as they shall be. Nothing where nothing changes.
+ * all are taken out, and put in as they shall be. Nothing where nothing changes. A rule is `pattern<TAB>kind<TAB>context`, and
+ * its key what comes before the context; `added` has the paths of the trees whose rules this transaction adds.
  *
  * In single quotes, as `semanage export` prints them, or in double ones where the pattern has a single one: what has
  * double ones cannot be written (semanage 3.4, `mkargv`).
@@ -79,59 +80,43 @@ function textOf(items: readonly Item[]): string {
  * rules that were to be put in again, and a pattern with `-d` in it would come before its turn.
  */
 const plan = `
-function standing(pattern, kind,  i) {
-  for (i = 1; i <= count; i++) if (new_pattern[i] == pattern && new_kind[i] == kind) return i
-  return 0
-}
-function insert(at, pattern, context, path,  i) {
-  for (i = count; i >= at; i--) {
-    new_pattern[i + 1] = new_pattern[i]; new_kind[i + 1] = new_kind[i]; new_context[i + 1] = new_context[i]
-    added[i + 1] = added[i]
-  }
-  new_pattern[at] = pattern; new_kind[at] = ""; new_context[at] = context; added[at] = path; count++
-}
-function remove(at,  i) {
-  for (i = at; i < count; i++) {
-    new_pattern[i] = new_pattern[i + 1]; new_kind[i] = new_kind[i + 1]; new_context[i] = new_context[i + 1]
-    added[i] = added[i + 1]
-  }
-  count--
-}
+function key(text) { sub(/\\t[^\\t]*$/, "", text); return text }
 function letter(kind) { return kind == "" ? "a" : kind == "--" ? "f" : substr(kind, 2) }
 function quoted(text) {
   if (text ~ /"/) { print "a rule with double quotes cannot be moved: " text > "/dev/stderr"; bad = 1 }
   return text ~ /\\047/ ? "\\"" text "\\"" : "\\047" text "\\047"
 }
 /^[ \\t]*(#|$)/ { next }
-{
-  count++; new_pattern[count] = $1; new_kind[count] = NF > 2 ? $2 : ""; new_context[count] = $NF
-  old_pattern[count] = $1; old_kind[count] = new_kind[count]; old_context[count] = $NF
-}
+{ rule[++count] = old[++before] = $1 "\\t" (NF > 2 ? $2 : "") "\\t" $NF }
 END {
-  before = count
   items = split(ENVIRON["queued"], item, "\\n")
   for (i = 1; i <= items; i++) {
-    fields = split(item[i], field, "\\t")
-    if (field[1] == "set" || field[1] == "add") {
-      at = standing(field[2], "")
-      if (at) { new_context[at] = field[3]; continue }
-      if (field[1] == "set") continue
+    split(item[i], field, "\\t")
+    own = field[2] "\\t"
+    for (at = 1; at <= count && key(rule[at]) != own; at++);
+    if (at <= count && field[1] == "remove") {
+      for (count--; at <= count; at++) rule[at] = rule[at + 1]
+    } else if (at <= count && field[1] ~ /^(set|add)$/) {
+      rule[at] = own "\\t" field[3]
+    } else if (field[1] == "add") {
       split("", behind)
-      for (j = i + 1; j <= items && item[j] ~ /^behind\\t/; j++) { split(item[j], moved, "\\t"); behind[moved[2] "\\t" moved[3]] = 1 }
+      for (j = i + 1; j <= items && item[j] ~ /^behind\\t/; j++) behind[substr(item[j], 8)] = 1
       for (at = 1; at <= count; at++)
-        if ((new_pattern[at] "\\t" new_kind[at]) in behind || index(added[at], field[4] "/") == 1) break
-      insert(at, field[2], field[3], field[4])
+        if ((key(rule[at]) in behind) || index(added[key(rule[at])], field[4] "/") == 1) break
+      for (j = count++; j >= at; j--) rule[j + 1] = rule[j]
+      rule[at] = own "\\t" field[3]; added[own] = field[4]
     }
-    if (field[1] == "remove" && (at = standing(field[2], ""))) remove(at)
   }
-  for (same = 1; same <= before && same <= count; same++)
-    if (old_pattern[same] != new_pattern[same] || old_kind[same] != new_kind[same] || old_context[same] != new_context[same]) break
-  for (i = same; i <= before; i++) print "fcontext -d -f " letter(old_kind[i]) " " quoted(old_pattern[i])
+  for (same = 1; same <= before && same <= count && rule[same] == old[same]; same++);
+  for (i = same; i <= before; i++) {
+    split(old[i], field, "\\t")
+    print "fcontext -d -f " letter(field[2]) " " quoted(field[1])
+  }
   for (i = same; i <= count; i++) {
-    split(new_context[i], part, ":")
-    range = new_context[i]; if (!sub(/^[^:]*:[^:]*:[^:]*:/, "", range)) range = ""
-    said = " -t in-delete-order" (new_context[i] == "<<none>>" ? " -t " quoted("<<none>>") : " -s " part[1] " -t " part[3] (range == "" ? "" : " -r " quoted(range)))
-    print "fcontext -a -f " letter(new_kind[i]) said " " quoted(new_pattern[i])
+    split(rule[i], field, "\\t"); split(field[3], part, ":")
+    range = field[3]; if (!sub(/^[^:]*:[^:]*:[^:]*:/, "", range)) range = ""
+    said = " -t in-delete-order" (field[3] == "<<none>>" ? " -t " quoted("<<none>>") : " -s " part[1] " -t " part[3] (range == "" ? "" : " -r " quoted(range)))
+    print "fcontext -a -f " letter(field[2]) said " " quoted(field[1])
   }
   exit bad
 }`;

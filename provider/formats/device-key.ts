@@ -12,55 +12,53 @@ import { childOf, type XmlElement } from "./xml-element";
  * Source: libvirt 9.0 formatdomain.html#devices.
  */
 export function keyOfDevice(device: XmlElement): string {
-  const identity = (identities.get(device.name) ?? identityByAttributes)(device);
+  const identity = (identities.get(device.name) ?? anyIdentity)(device);
   return [device.name, ...identity.filter((part) => part !== undefined && part !== "")].join(" ");
 }
 
 type Identity = (device: XmlElement) => readonly (string | undefined)[];
 
-const identities = new Map<string, Identity>(
-  Object.entries<Identity>({
-    channel: identityOfCharacterDevice,
-    console: identityOfCharacterDevice,
-    controller: ({ attributes }) => [attributes["type"], attributes["index"]],
-    disk: (device) => [attributeOf(device, "target", "dev")],
-    filesystem: (device) => [filesystemDriver(device), attributeOf(device, "target", "dir")],
-    graphics: ({ attributes }) => [attributes["type"]],
-    hostdev: (device) => [device.attributes["type"], ...identityOfHostDevice(device)],
-    input: (device) => [
-      device.attributes["type"],
-      device.attributes["bus"],
-      attributeOf(device, "source", "evdev") ?? attributeOf(device, "source", "dev"),
-    ],
-    interface: (device) => [attributeOf(device, "mac", "address")?.toLowerCase()],
-    lease: (device) => [childOf(device, "lockspace")?.text, childOf(device, "key")?.text],
-    memory: (device) => [
-      device.attributes["model"],
-      childOf(childOf(device, "target"), "size")?.text,
-      childOf(childOf(device, "target"), "node")?.text,
-      childOf(childOf(device, "source"), "path")?.text,
-    ],
-    parallel: identityOfCharacterDevice,
-    serial: identityOfCharacterDevice,
-    shmem: ({ attributes }) => [attributes["name"]],
-    video: (device) => [attributeOf(device, "model", "type")],
-  }),
-);
-
 /** Enough for what a domain has once, or several times alike: sound, rng, watchdog, redirdev, tpm, panic, vsock. */
-function identityByAttributes({ attributes }: XmlElement): readonly (string | undefined)[] {
-  return [attributes["model"], attributes["type"], attributes["bus"]];
+const anyIdentity = valuesAt("model", "type", "bus");
+
+const identities = new Map<string, Identity>([
+  ["channel", characterDevice],
+  ["console", characterDevice],
+  ["controller", valuesAt("type", "index")],
+  ["disk", valuesAt("target/dev")],
+  ["filesystem", (device) => [filesystemDriver(device), valueAt(device, "target/dir")]],
+  ["graphics", valuesAt("type")],
+  ["hostdev", (device) => [device.attributes["type"], ...hostDevice(device)]],
+  ["input", valuesAt("type", "bus", "source/evdev", "source/dev")],
+  ["interface", (device) => [valueAt(device, "mac/address")?.toLowerCase()]],
+  ["lease", valuesAt("lockspace", "key")],
+  ["memory", valuesAt("model", "target/size", "target/node", "source/path")],
+  ["parallel", characterDevice],
+  ["serial", characterDevice],
+  ["shmem", valuesAt("name")],
+  ["video", valuesAt("model/type")],
+]);
+
+function valuesAt(...paths: readonly string[]): Identity {
+  return (device) => paths.map((path) => valueAt(device, path));
 }
 
-function identityOfCharacterDevice(device: XmlElement): readonly (string | undefined)[] {
-  const name = attributeOf(device, "target", "name");
-  return name === undefined ? [device.attributes["type"], attributeOf(device, "target", "type")] : [name];
+/** An attribute, or else the text of a child: `target/dev` is the attribute `dev` of `<target>`, or its `<dev>`. */
+function valueAt(device: XmlElement, path: string): string | undefined {
+  const [last = "", ...above] = path.split("/").reverse();
+  const element = above.reduceRight<XmlElement | undefined>(childOf, device);
+  return element?.attributes[last] ?? childOf(element, last)?.text;
 }
 
-/** 9p goes by its name here, though libvirt calls its driver `path` and rarely says so. */
-function filesystemDriver(device: XmlElement): string {
-  const { type = "mount" } = device.attributes;
-  const driver = type === "mount" ? (attributeOf(device, "driver", "type") ?? "path") : type;
+function characterDevice(device: XmlElement): readonly (string | undefined)[] {
+  const name = valueAt(device, "target/name");
+  return name === undefined ? [device.attributes["type"], valueAt(device, "target/type")] : [name];
+}
+
+/** `9p`, which libvirt calls `path` and rarely says; another driver of a `type='mount'`; or another type. */
+export function filesystemDriver(filesystem: XmlElement): string {
+  const { type = "mount" } = filesystem.attributes;
+  const driver = type === "mount" ? (valueAt(filesystem, "driver/type") ?? "path") : type;
   return driver === "path" ? "9p" : driver;
 }
 
@@ -68,10 +66,10 @@ function filesystemDriver(device: XmlElement): string {
  * What of the host it is: `0000:03:00.0` for PCI, `0x046d:0xc52b` for USB by vendor and product (a live domain
  * adds bus and device, which change when it is plugged anew), otherwise all that its `<source>` says.
  */
-function identityOfHostDevice(device: XmlElement): readonly string[] {
+function hostDevice(device: XmlElement): readonly string[] {
+  const vendor = valueAt(device, "source/vendor/id");
+  if (vendor !== undefined) return [`${vendor}:${valueAt(device, "source/product/id") ?? ""}`];
   const source = childOf(device, "source");
-  const vendor = attributeOf(source, "vendor", "id");
-  if (vendor !== undefined) return [`${vendor}:${attributeOf(source, "product", "id") ?? ""}`];
   if (device.attributes["type"] === "pci") return [formatPciAddress(childOf(source, "address"))];
   return source === undefined ? [] : wordsOf(source);
 }
@@ -79,16 +77,9 @@ function identityOfHostDevice(device: XmlElement): readonly string[] {
 /** `0000:03:00.0`, as lspci(8) writes it, from `domain='0x0000' bus='0x03' slot='0x00' function='0x0'`. */
 function formatPciAddress(address: XmlElement | undefined): string {
   const { domain = "0", bus = "0", slot = "0", function: unit = "0" } = address?.attributes ?? {};
-  const [domainDigits, busDigits, slotDigits] = [
-    hexadecimal(domain, 4),
-    hexadecimal(bus, 2),
-    hexadecimal(slot, 2),
-  ];
-  return `${domainDigits}:${busDigits}:${slotDigits}.${hexadecimal(unit, 1)}`;
-}
-
-function hexadecimal(number: string, digits: number): string {
-  return Number(number).toString(16).padStart(digits, "0");
+  const hexadecimal = (number: string, digits: number): string =>
+    Number(number).toString(16).padStart(digits, "0");
+  return `${hexadecimal(domain, 4)}:${hexadecimal(bus, 2)}:${hexadecimal(slot, 2)}.${hexadecimal(unit, 1)}`;
 }
 
 function wordsOf(element: XmlElement): string[] {
@@ -97,8 +88,4 @@ function wordsOf(element: XmlElement): string[] {
     element.text.trim(),
     ...element.children.flatMap(wordsOf),
   ].filter((word) => word !== "");
-}
-
-function attributeOf(element: XmlElement | undefined, child: string, attribute: string): string | undefined {
-  return childOf(element, child)?.attributes[attribute];
 }

@@ -25,18 +25,6 @@ export class DirectoryTrees {
     return places.has(textOf(this.#placeOf(outer)));
   }
 
-  /** Whether what is at `path`, or a part of it, can be seen by a path that does not lie in `directory`, too. */
-  isSeenOutside(path: string, directory: string): boolean {
-    const place = this.#placeOf(path);
-    return this.mounts.some((mount) => {
-      if (mount.device !== place.device) return false;
-      const at = isAtOrBelow(place.path, mount.root)
-        ? join(mount.mountPoint, below(place.path, mount.root))
-        : isAtOrBelow(mount.root, place.path) && mount.mountPoint;
-      return at !== false && !isAtOrBelow(at, directory);
-    });
-  }
-
   #placeOf(path: string): Place {
     const mount = mountHolding(this.mounts, path);
     if (!mount) return { device: "", path };

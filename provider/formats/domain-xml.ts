@@ -1,4 +1,4 @@
-import { keyOfDevice } from "./device-key";
+import { filesystemDriver, keyOfDevice } from "./device-key";
 import { formatOctalMode, parseOctalMode } from "./octal-mode";
 import { parseCommandLineDevices } from "./qemu-command-line";
 import {
@@ -53,8 +53,8 @@ export interface Domain {
   readonly onPoweroff: string;
   /** Who runs its QEMU, where this domain says so itself; a live domain always does. */
   readonly dacLabel: DacLabel | undefined;
-  /** Its SELinux label, where it has one: libvirt gives a dynamic one other categories at each start. */
-  readonly selinuxLabel?: SelinuxLabel | undefined;
+  /** How it gets its SELinux label: `static`, `none`, or `dynamic`, with other categories at each start. */
+  readonly selinuxLabel?: string | undefined;
   /** Of the QEMU guest agent's channel; `unknown` where no state is given, as in every persistent definition. */
   readonly agentChannel: "absent" | "disconnected" | "connected" | "unknown";
   readonly devices9p: readonly Device9p[];
@@ -66,12 +66,6 @@ export interface Domain {
    * `virsh blockjob` for those.
    */
   readonly hasBlockJob: boolean;
-}
-
-/** Whether the domain always has the same label, or none at all; `label` is that of the running or a static one. */
-export interface SelinuxLabel {
-  readonly type: "dynamic" | "static" | "none";
-  readonly label: string | undefined;
 }
 
 /** User and group, each a name or a number without the `+`. */
@@ -106,22 +100,55 @@ export function parseDomain(xml: string): Domain {
     type: required(domain.attributes["type"], "the domain's type"),
     emulator: textOf(devices, "emulator"),
     onPoweroff: textOf(domain, "on_poweroff") ?? "destroy",
-    dacLabel: parseDomainLabel(domain),
-    selinuxLabel: parseSelinuxLabel(domain),
+    dacLabel: parseDacLabel(textOf(securityLabel(domain, "dac"), "label") ?? ""),
+    selinuxLabel: securityLabel(domain, "selinux")?.attributes["type"],
     agentChannel: parseAgentChannel(devices),
     devices9p: filesystems.filter(is9p).map(parseDevice9p),
     otherFilesystems: [
       ...filesystems.filter((filesystem) => !is9p(filesystem)).map(parseOtherFilesystem),
-      ...parseCommandLineDevices(domain).map(({ source, tag, readOnly }) => ({
-        driver: "9p",
-        source,
-        tag,
-        readOnly,
-      })),
+      ...parseCommandLineDevices(domain),
     ],
     deviceKeys: (devices?.children ?? []).filter(({ name }) => name !== "emulator").map(keyOfDevice),
     hasBlockJob: childrenOf(devices, "disk").some((disk) => childOf(disk, "mirror") !== undefined),
   };
+}
+
+/** What gives a domain a host directory, over 9p or virtiofs: a `<filesystem>`, or arguments for QEMU itself. */
+export interface DomainExport extends OtherFilesystem {
+  readonly domain: string;
+  readonly uuid: string;
+  /** Of 9p: `mapped`, or as what else QEMU makes what the guest makes. */
+  readonly accessMode: string;
+  /** Of the running domain; else of the definition that its next start has. */
+  readonly live: boolean;
+  /** By `<qemu:commandline>`. */
+  readonly onCommandLine?: true;
+}
+
+/**
+ * Reads what a domain exports out of its definition, live or persistent; of a `<filesystem>` see {@link parseDomain}.
+ *
+ * Throws an Error for what is not a whole `<domain>`.
+ * Source: libvirt 9.0 formatdomain.html#filesystems; a readonly virtiofs since libvirt 11.0.
+ */
+export function parseDomainExports(xml: string): DomainExport[] {
+  const domain = parseRoot(xml, "domain");
+  const of = {
+    domain: textOf(domain, "name") ?? "",
+    uuid: textOf(domain, "uuid") ?? "",
+    live: domain.attributes["id"] !== undefined,
+  };
+  const declared = childrenOf(childOf(domain, "devices"), "filesystem").flatMap((filesystem) => {
+    const { driver, tag, readOnly } = parseOtherFilesystem(filesystem);
+    const source = childOf(filesystem, "source")?.attributes["dir"];
+    if ((driver !== "9p" && driver !== "virtiofs") || source === undefined) return [];
+    const accessMode = filesystem.attributes["accessmode"] ?? "passthrough";
+    return [{ driver, source, tag, readOnly, accessMode }];
+  });
+  const onCommandLine = parseCommandLineDevices(domain)
+    .filter(({ source }) => source !== "")
+    .map((device) => ({ ...device, onCommandLine: true as const }));
+  return [...declared, ...onCommandLine].map((one) => ({ ...of, ...one }));
 }
 
 /**
@@ -249,17 +276,9 @@ function required(value: string | undefined, what: string): string {
   return value;
 }
 
-function parseDomainLabel(domain: XmlElement): DacLabel | undefined {
-  const label = childrenOf(domain, "seclabel").find(({ attributes }) => attributes["model"] === "dac");
-  return parseDacLabel(textOf(label, "label") ?? "");
-}
-
 /** `<seclabel type='static' model='selinux' relabel='yes'><label>system_u:system_r:svirt_t:s0:c1,c2</label></seclabel>`. */
-function parseSelinuxLabel(domain: XmlElement): SelinuxLabel | undefined {
-  const found = childrenOf(domain, "seclabel").find(({ attributes }) => attributes["model"] === "selinux");
-  if (!found) return undefined;
-  const type = found.attributes["type"];
-  return { type: type === "static" || type === "none" ? type : "dynamic", label: textOf(found, "label") };
+function securityLabel(domain: XmlElement, model: string): XmlElement | undefined {
+  return childrenOf(domain, "seclabel").find(({ attributes }) => attributes["model"] === model);
 }
 
 /** `+64055:+64055` or `libvirt-qemu:kvm`; the plus only says that a number and no name is meant. */
@@ -277,14 +296,8 @@ function parseAgentChannel(devices: XmlElement | undefined): Domain["agentChanne
   return state === "connected" || state === "disconnected" ? state : "unknown";
 }
 
-/** `type='mount'` and `driver type='path'` are libvirt's defaults. */
 function is9p(filesystem: XmlElement): boolean {
-  return driverOf(filesystem) === "path";
-}
-
-function driverOf(filesystem: XmlElement): string {
-  const { type = "mount" } = filesystem.attributes;
-  return type === "mount" ? (childOf(filesystem, "driver")?.attributes["type"] ?? "path") : type;
+  return filesystemDriver(filesystem) === "9p";
 }
 
 function parseDevice9p(filesystem: XmlElement): Device9p {
@@ -302,15 +315,15 @@ function parseDevice9p(filesystem: XmlElement): Device9p {
   };
 }
 
-function canonicalMode(text: string | undefined): string | undefined {
-  const mode = text === undefined ? undefined : parseOctalMode(text);
+function canonicalMode(text = ""): string | undefined {
+  const mode = parseOctalMode(text);
   return mode === undefined ? undefined : formatOctalMode(mode);
 }
 
 function parseOtherFilesystem(filesystem: XmlElement): OtherFilesystem {
   const { dir, file, dev, socket, name } = childOf(filesystem, "source")?.attributes ?? {};
   return {
-    driver: driverOf(filesystem),
+    driver: filesystemDriver(filesystem),
     source: dir ?? file ?? dev ?? socket ?? name ?? "",
     tag: childOf(filesystem, "target")?.attributes["dir"] ?? "",
     readOnly: childOf(filesystem, "readonly") !== undefined,

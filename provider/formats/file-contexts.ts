@@ -18,12 +18,13 @@ export interface FileContextRule {
 
 /** Reads rules in their order. A line of another shape is left out, as libselinux does. */
 export function parseFileContexts(text: string): FileContextRule[] {
-  return linesOf(text).flatMap((line) => {
-    const words = line.split(/\s+/);
-    const [pattern = "", second = "", third] = words;
-    if (words.length === 2) return [{ pattern, kind: "", context: second }];
-    return words.length === 3 && third !== undefined ? [{ pattern, kind: second, context: third }] : [];
-  });
+  return linesOf(text)
+    .filter((words) => words.length === 2 || words.length === 3)
+    .map(([pattern = "", second = "", third]) =>
+      third === undefined
+        ? { pattern, kind: "", context: second }
+        : { pattern, kind: second, context: third },
+    );
 }
 
 /** A path and what is looked up in its place: `/run /var/run` in file_contexts.subs. */
@@ -34,10 +35,7 @@ export interface Equivalence {
 
 /** Reads file_contexts.subs or file_contexts.subs_dist. */
 export function parseEquivalences(text: string): Equivalence[] {
-  return linesOf(text).flatMap((line) => {
-    const [from, to] = line.split(/\s+/);
-    return from === undefined || to === undefined ? [] : [{ from, to }];
-  });
+  return linesOf(text).flatMap(([from = "", to]) => (to === undefined ? [] : [{ from, to }]));
 }
 
 /**
@@ -72,16 +70,13 @@ export function treePattern(path: string): string {
  * backslash; all else is `\xHH`, byte by byte: semanage takes no blanks, and strips quotes from what it reads.
  */
 export function escapePath(path: string): string {
-  return [...Buffer.from(path, "utf8")]
-    .map((byte, index, bytes) => {
-      const character = String.fromCharCode(byte);
-      const within = /[A-Za-z0-9_]/.test(String.fromCharCode(bytes[index - 1] ?? 0));
-      if (/[A-Za-z0-9_/]/.test(character) || (within && /[-,:=@%~]/.test(character))) return character;
-      return /[.^$?*+|[({)}\]\\]/.test(character)
+  return Buffer.from(path, "utf8")
+    .toString("latin1")
+    .replace(/(?<!\w)[-,:=@%~]|[^-\w/,:=@%~]/g, (character) =>
+      /[.^$?*+|[({)}\]\\]/.test(character)
         ? `\\${character}`
-        : `\\x${byte.toString(16).padStart(2, "0")}`;
-    })
-    .join("");
+        : `\\x${character.charCodeAt(0).toString(16).padStart(2, "0")}`,
+    );
 }
 
 /** What a pattern without any wildcard, but for the tree's at its end, stands for; undefined: it has others. */
@@ -138,36 +133,28 @@ function leadOf(pattern: string): string {
 
 /** Whether a pattern has, or may have, an alternative to all of it: a bar outside every group. */
 function isAlternation(pattern: string): boolean {
-  if (!pattern.includes("|")) return false;
-  // Where brackets may be text, groups cannot be counted.
-  if (/\[|\(\?/.test(pattern)) return true;
-  let depth = 0;
-  for (const character of pattern.replaceAll(/\\./gsu, "")) {
-    if (character === "(") depth += 1;
-    if (character === ")") depth -= 1;
-    if (character === "|" && depth <= 0) return true;
-  }
-  return false;
+  // Where brackets may be text, groups cannot be told.
+  if (/\[|\(\?/.test(pattern)) return pattern.includes("|");
+  const group = /\([^()]*\)/g;
+  let outside = pattern.replaceAll(/\\./gsu, "");
+  while (outside.search(group) !== -1) outside = outside.replaceAll(group, "");
+  return outside.includes("|");
 }
 
-/** What a context is made of; the range is empty where the policy has none. */
-export interface Context {
-  readonly user: string;
-  readonly role: string;
-  readonly type: string;
-  /** `s0`, `s0:c1,c2`, `s0-s0:c0.c1023`. */
-  readonly range: string;
+/**
+ * Type and range of `system_u:object_r:svirt_image_t:s0`; of what is no context both are empty. Samples of ranges, which
+ * not every policy has: `s0`, `s0:c1,c2`, `s0-s0:c0.c1023`.
+ */
+export function parseContext(text: string): { readonly type: string; readonly range: string } {
+  const [, , type = "", ...range] = text.split(":");
+  return { type, range: range.join(":") };
 }
 
-/** Reads `system_u:object_r:svirt_image_t:s0`; of what is no context all is empty. */
-export function parseContext(text: string): Context {
-  const [user = "", role = "", type = "", ...range] = text.split(":");
-  return { user, role, type, range: range.join(":") };
-}
-
-function linesOf(text: string): string[] {
+/** The words of each line that has any and is no comment. */
+function linesOf(text: string): string[][] {
   return text
     .split("\n")
     .map((line) => line.trim())
-    .filter((line) => line !== "" && !line.startsWith("#"));
+    .filter((line) => line !== "" && !line.startsWith("#"))
+    .map((line) => line.split(/\s+/));
 }

@@ -2,6 +2,7 @@ import { childrenOf, type XmlElement } from "./xml-element";
 
 /** A 9p device that a domain has by arguments for QEMU itself, past libvirt's `<filesystem>`. */
 export interface CommandLineDevice {
+  readonly driver: "9p";
   readonly tag: string;
   /** Empty: it has no directory of its own (`proxy`, `synth`), or its `-fsdev` is missing. */
   readonly source: string;
@@ -57,6 +58,7 @@ type Settings = Map<string, string>;
 function deviceOf(device: Settings, fsdev: Settings | undefined): CommandLineDevice {
   const model = fsdev?.get("security_model") ?? "";
   return {
+    driver: "9p",
     tag: device.get("mount_tag") ?? "",
     source: fsdev?.get("fsdriver") === "local" ? (fsdev.get("path") ?? "") : "",
     readOnly: /^(on|yes|true|y)$/.test(fsdev?.get("readonly") ?? "off"),

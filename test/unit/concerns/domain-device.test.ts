@@ -74,8 +74,8 @@ describe("plan", () => {
   <source dir='\\''/foo/bar'\\''/>
   <target dir='\\''foobar'\\''/>
 </filesystem>`;
-    expect(step?.run.text).toBe(`printf %s '${xml}' | vsh attach-device "$domain" '/dev/stdin' --config`);
-    expect(step?.undo?.text).toBe(`printf %s '${xml}' | vsh detach-device "$domain" '/dev/stdin' --config`);
+    expect(step?.run.text).toBe(`printf %s '${xml}' | vsh attach-device "$domain" /dev/stdin --config`);
+    expect(step?.undo?.text).toBe(`printf %s '${xml}' | vsh detach-device "$domain" /dev/stdin --config`);
   });
 
   test.each<[string, Seen, string, string]>([

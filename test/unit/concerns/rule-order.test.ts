@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { hostSelinux } from "../../../provider/concerns/host-selinux";
 import { entryOf } from "../../../provider/concerns/directory-facts";
-import { isInPlace, placeOf, type SelinuxSeen, ruledPath } from "../../../provider/concerns/selinux-checks";
+import { isInPlace, placeOf, type SelinuxSeen } from "../../../provider/concerns/selinux-checks";
 import { equivalences, labelsOf, localRules, rulesAt } from "../../../provider/concerns/selinux-facts";
 import { removeRule, setRule } from "../../../provider/concerns/selinux-rules";
 import {
@@ -188,7 +188,7 @@ compared("in libselinux's judgement", () => {
       const asked = [share, ...inside(share), ...outside];
       const before = ask(asked);
       const place = placeOf(want, seen);
-      const ruled = ruledPath(want, seen);
+      const ruled = place.path;
       const step = setRule(ruled, "u:object_r:ours_t:s0", rules, {
         ...place,
         placed: isInPlace(place, false),

@@ -1,5 +1,5 @@
 import { escapeAttribute } from "../../../provider/formats/xml-element";
-import { parseDomainExports } from "../../../provider/formats/domain-exports";
+import { parseDomainExports } from "../../../provider/formats/domain-xml";
 
 const domain = (name: string, devices: string, more = ""): string => `<domain>
   <name>${name}</name>
