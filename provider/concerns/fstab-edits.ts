@@ -72,41 +72,35 @@ END {
   ended = !NR || got == ENVIRON["had"] + 0
   if (!ended && got != ENVIRON["had"] + 1) exit 5
   from = ENVIRON["from"]; to = ENVIRON["to"]
+  mine = from != "" ? from : to; key = point(mine)
   n = NR
-  if (from != "") {
-    for (at = n; at > 0 && bare(line[at]) != from; at--);
-    if (!at) {
-      for (i = 1; i <= n; i++) if (point(from) != "" && point(line[i]) == point(from)) to = to " "
-      if (to != "") exit 3
-    } else if (to != "") {
-      line[at] = to (line[at] ~ /\r$/ ? "\r" : ""); grown = length(to) - length(from)
-    } else {
-      grown = -length(line[at]) - (n > 1 || ended)
-      if (at == n && !ended && crlf(n - 2) && sub(/\r$/, "", line[n - 1])) grown--
-      for (n--; at <= n; at++) line[at] = line[at + 1]
-    }
-  } else {
-    for (i = 1; i <= n && bare(line[i]) != to; i++);
-    there = i <= n
-    for (i = 1; i <= n && !there; i++) if (point(to) != "" && point(line[i]) == point(to)) exit 3
-    for (i = 1; i <= n; i++) {
-      p = point(line[i])
-      if (p != "" && index(point(to), p) == 1) within = i
-      else if (!inner && p != "" && index(p, point(to)) == 1) inner = i
-    }
+  for (i = 1; i <= n; i++) {
+    p = point(line[i])
+    if (bare(line[i]) == mine) at = i
+    else if (p != "" && p == key) other = i
+    else if (p != "" && index(key, p) == 1) within = i
+    else if (!inner && p != "" && index(p, key) == 1) inner = i
+  }
+  if (!at && (other || from != "" && to != "")) exit 3
+  if (at && from != "" && to != "") line[at] = to (line[at] ~ /\r$/ ? "\r" : "")
+  else if (at && from != "") {
+    if (at == n && !ended && crlf(n - 2)) sub(/\r$/, "", line[n - 1])
+    for (n--; at <= n; at++) line[at] = line[at + 1]
+  } else if (!at && from == "") {
     end = crlf(ended ? n : n - 1) ? "\r" : ""
-    if (!there) grown = length(to) + length(end) + 1
-    if (there);
-    else if (inner > within) {
+    if (inner > within) {
       for (i = n++; i >= inner; i--) line[i + 1] = line[i]
       line[inner] = to end
     } else if (ended) line[++n] = to end
     else { line[n] = line[n] end; line[++n] = to }
   }
-  for (i = 1; i <= n; i++) printf "%s%s", line[i], (i < n || ended ? "\n" : "") > ENVIRON["fresh"]
+  for (i = 1; i <= n; i++) {
+    size += length(line[i]) + 1
+    printf "%s%s", line[i], (i < n || ended ? "\n" : "") > ENVIRON["fresh"]
+  }
   close(ENVIRON["fresh"])
   while ((getline l < ENVIRON["fresh"]) > 0) back += length(l) + 1
-  if (back != ENVIRON["had"] + grown + !(ended || !n)) exit 4
+  if (back != size) exit 4
 }' <&6 || ended=$?
   # Somebody without the lock has written to it meanwhile: once more, on what stands there now.
   if { [ $ended -eq 5 ] || [ "$old" -nt "$fresh" ]; } && [ "$again" != aaaa ]; then
