@@ -26,21 +26,15 @@ while read -r source field _ || [ -n "$source" ]; do
   at=$path
   until [ -L "$at" ] || [ -z "$at" ]; do at=$${{ text: "{at%/*}" }}; done
   [ -n "$at" ] || continue
-  at=$path rest=''
-  while [ "$at" != / ] && ! [ -e "$at" ] && ! [ -L "$at" ]; do
-    rest=/$${{ text: "{at##*/}" }}$rest at=$${{ text: "{at%/*}" }}
-    [ -n "$at" ] || at=/
-  done
+  # Below the last link there is none: how the path goes on is as it is spelled.
   real=$(readlink -f -- "$at") || continue
-  [ "$real$rest" = "$path" ] || printf '%s %s\n' "$field" "$real$rest"
+  printf '%s %s\n' "$field" "$real$${{ text: '{path#"$at"}' }}"
 done < /etc/fstab`,
   parse: (_output, bytes) =>
     new Map(
-      bytes
-        .toString("latin1")
-        .split("\n")
-        .filter((line) => line !== "")
-        .map((line) => line.split(/ (.*)/s))
-        .map(([field = "", real = ""]) => [decodeField(field), posix.normalize(decodeUtf8(real))]),
+      [...bytes.toString("latin1").matchAll(/(\S+) ([^\n]*)\n/g)].map(([, field = "", real = ""]) => [
+        decodeField(field),
+        posix.normalize(decodeUtf8(real)).replace(/(.)\/$/, "$1"),
+      ]),
     ),
 };
