@@ -2,28 +2,32 @@ import {
   asWanted,
   type Concern,
   type Drift,
-  type Facts,
   type Json,
   type Needed,
-  type Plan,
-  type Step,
   refused,
+  type SeenBy,
+  type Step,
 } from "../engine/concern";
 import { sh } from "../formats/shell";
-import type { Domain } from "../formats/domain-xml";
 import { type Mount, mountAt, mountHolding, mountsBelow } from "../formats/mountinfo";
 import { isAtOrBelow } from "../formats/path";
 import { recordsOfDomain } from "../engine/record";
 import { formatMountOptions } from "../mount-options";
-import { entryOf } from "./directory-facts";
-import { liveDomain } from "./domain-facts";
 import { kernelRelease } from "./guest-facts";
 import { type Difference, flagsOf, mountDifferences, wantedFlags } from "./mount-differences";
-import { notReplaceable, type Obstacle, obstacleTo } from "./guest-files";
-import { type Holder, holdersOf, type MountPoint, mountPointOf } from "./mount-facts";
-import { otherRoot, rootInodeOf, type RootSeen, shutRoot } from "./mounted-root";
-import { guestMounts, hostMounts } from "./mounts";
-import { mountAgainStep, mountStep, removeMade, remountStep, unmountStep } from "./mount-steps";
+import { notReplaceable, obstacleTo } from "./guest-files";
+import { holdersOf, mountPointOf } from "./mount-facts";
+import { isLive, otherRoot, rootFacts, shutRoot } from "./mounted-root";
+import { guestMounts } from "./mounts";
+import {
+  isAutomount,
+  isAutomounted,
+  mountAgainStep,
+  mountStep,
+  removeMade,
+  remountStep,
+  unmountStep,
+} from "./mount-steps";
 
 interface MountWant {
   readonly source: string;
@@ -35,24 +39,20 @@ interface MountWant {
   readonly now: boolean;
 }
 
-interface MountSeen extends RootSeen {
-  readonly mounts: readonly Mount[];
-  readonly mountPoint: MountPoint;
-  readonly holders: readonly Holder[];
-  readonly release: string;
-  readonly live: Domain | undefined;
-  /** What keeps the mount point from being made. */
-  readonly obstacle?: Obstacle | undefined;
+const facts = (want: MountWant) => ({
+  ...rootFacts(want),
+  mounts: guestMounts,
+  mountPoint: mountPointOf(want.mountPoint),
+  obstacle: obstacleTo(want.mountPoint),
+  holders: holdersOf(want.mountPoint),
+  release: kernelRelease,
   /** Of every share of the domain, what first contact found at its mount point. */
-  readonly records?: readonly { readonly identity: string; readonly before: Json }[];
-}
+  records: recordsOfDomain("mount"),
+});
 
-const restoreNeeds = {
-  mounts: "must",
-  mountPoint: "must",
-  holders: "must",
-  live: "must",
-} as const;
+type MountSeen = SeenBy<ReturnType<typeof facts>, "mounts" | "mountPoint" | "holders" | "release" | "live">;
+
+const restoreNeeds = { mounts: "must", mountPoint: "must", holders: "must", live: "must" } as const;
 const driftNeeds = {
   mounts: "must",
   release: "must",
@@ -91,29 +91,16 @@ export const guestMount: Concern<MountWant, MountSeen, MountBefore, typeof resto
     left: (want) => `the mount point ${want.mountPoint}`,
 
     want: (spec) =>
-      spec.guest
-        ? {
-            source: spec.source,
-            tag: spec.tag,
-            mountPoint: spec.guest.mountPoint,
-            options: formatMountOptions(spec.guest.options, spec.readOnly),
-            automount: spec.guest.options.automount,
-            now: spec.guest.mount === "now",
-          }
-        : undefined,
+      spec.guest && {
+        source: spec.source,
+        tag: spec.tag,
+        mountPoint: spec.guest.mountPoint,
+        options: formatMountOptions(spec.guest.options, spec.readOnly),
+        automount: spec.guest.options.automount,
+        now: spec.guest.mount === "now",
+      },
     identity: (want) => want.mountPoint,
-    facts: (want): Facts<MountSeen> => ({
-      mounts: guestMounts,
-      mountPoint: mountPointOf(want.mountPoint),
-      obstacle: obstacleTo(want.mountPoint, false),
-      holders: holdersOf(want.mountPoint),
-      release: kernelRelease,
-      live: liveDomain,
-      entry: entryOf(want.source),
-      hostMounts,
-      rootInode: rootInodeOf(want.mountPoint, want.tag),
-      records: recordsOfDomain("mount"),
-    }),
+    facts,
     needs: { restore: restoreNeeds, drift: driftNeeds },
 
     plan(want, seen, before, known, context) {
@@ -147,7 +134,7 @@ export const guestMount: Concern<MountWant, MountSeen, MountBefore, typeof resto
         (one) =>
           one.type === "9p" && one.source === want.tag && !context?.mountPoints.has(one.mountPoint) && !at,
       );
-      if (elsewhere && isLive(want, seen.live) && want.now) {
+      if (elsewhere && isLive(want, seen) && want.now) {
         return refused(
           "mountBusy",
           `${want.tag} is mounted on ${elsewhere.mountPoint} in the guest already, and a kernel mounts a virtio device once`,
@@ -172,9 +159,8 @@ export const guestMount: Concern<MountWant, MountSeen, MountBefore, typeof resto
       }
       const isOnTheWay = (entry: string): boolean =>
         inside.some(({ mountPoint }) => isAtOrBelow(mountPoint, entry));
-      const { empty, unreadable } = seen.mountPoint;
-      const isEmpty =
-        empty || (inside.length > 0 && seen.mountPoint.entries?.every((entry) => isOnTheWay(entry)) === true);
+      const { empty, entries, unreadable } = seen.mountPoint;
+      const isEmpty = empty || entries?.every(isOnTheWay) === true;
       if (!at && !isEmpty && before === undefined) {
         return refused(
           "mountPointNotEmpty",
@@ -184,12 +170,11 @@ export const guestMount: Concern<MountWant, MountSeen, MountBefore, typeof resto
           "move them away, or choose another mount point",
         );
       }
-      const obstacle =
-        !at && want.now && seen.mountPoint.kind === "missing"
-          ? notReplaceable(want.mountPoint, seen)
-          : undefined;
-      if (obstacle) return { refuse: [obstacle], steps: [] };
-      if (!want.now || !isLive(want, seen.live)) return { steps: [] };
+      if (!want.now) return { steps: [] };
+      const isMissing = seen.mountPoint.kind === "missing";
+      const obstacle = at || !isMissing ? undefined : notReplaceable(want.mountPoint, seen);
+      if (obstacle) return obstacle;
+      if (!isLive(want, seen)) return { steps: [] };
       if (want.automount && at && isAutomount(at)) return { steps: [] };
       const users = usersOf(seen, want.mountPoint);
       if (inside.length > 0 && seen.holders.length > 0) {
@@ -200,16 +185,21 @@ export const guestMount: Concern<MountWant, MountSeen, MountBefore, typeof resto
         );
       }
       // Mounted anew it is the same one.
-      const other = mounted ? otherRoot(want, want.mountPoint, seen) : undefined;
-      if (mounted) {
-        const differences = differencesOf(want, at, seen);
-        const waiting = differences.filter((one) => mustWait(one, seen, want.mountPoint));
-        const inPlace = differences.every(({ byRemount }) => byRemount) || waiting.length > 0;
-        if (inPlace) {
-          const plan = remountPlan(want, at, seen, differences, waiting);
-          return withWarning(other, plan);
-        }
-      } else if (at && !isAutomount(at) && users.length > 0) {
+      const other = mounted ? otherRoot(want, seen) : undefined;
+      const differences = mounted ? differencesOf(want, at, seen) : [];
+      const waiting = differences.filter((one) => mustWait(one, seen, want.mountPoint));
+      const warnings = [
+        ...(other === undefined ? [] : [other]),
+        ...(waiting.length === 0
+          ? []
+          : [
+              `${want.mountPoint} keeps ${list(waiting, "shown")} until nobody uses it, wanted is ${list(waiting, "wanted")}: in use by ${users.join(", ")}`,
+            ]),
+      ];
+      const warned = warnings.length > 0 && { warnings };
+      if (mounted && (waiting.length > 0 || differences.every(({ byRemount }) => byRemount)))
+        return { steps: remountSteps(want, at, differences, waiting), ...warned };
+      if (former && !mounted && users.length > 0) {
         return {
           steps: [],
           warnings: [
@@ -217,106 +207,92 @@ export const guestMount: Concern<MountWant, MountSeen, MountBefore, typeof resto
           ],
         };
       }
-      return withWarning(other, {
+      const make = {
+        does: `make ${want.mountPoint} in the guest`,
+        run: sh`umask 022; mkdir -p -- ${want.mountPoint}`,
+      };
+      return {
         steps: [
-          ...(seen.mountPoint.kind === "missing"
-            ? [
-                {
-                  does: `make ${want.mountPoint} in the guest`,
-                  run: sh`umask 022; mkdir -p -- ${want.mountPoint}`,
-                },
-              ]
-            : []),
-          ...(at ? [unmountStep(at, isAutomounted(seen.mounts, at.mountPoint))] : []),
+          ...(isMissing ? [make] : []),
+          ...(at ? [unmountStep(at, seen.mounts)] : []),
           ...inside.toReversed().flatMap((one) => takeAway(one, want, seen)),
           mountStep(want.mountPoint, want.tag, want.automount),
-          ...inside.map((one) => mountAgainStep(one, isAutomounted(seen.mounts, one.mountPoint))),
+          ...inside.map((one) => mountAgainStep(one, seen.mounts)),
         ],
-      });
+        ...warned,
+      };
     },
 
     remember(want, seen) {
       const at = mountAt(seen.mounts, want.mountPoint);
       // A directory above it that another share made is the last one's to remove.
-      const made = (seen.records ?? [])
-        .flatMap(({ before }) => (before as MountBefore).firstMissing ?? [])
-        .filter((path) => isAtOrBelow(want.mountPoint, path));
-      const own = seen.mountPoint.firstMissing;
-      const [first] = [...made, ...(own === undefined ? [] : [own])].sort((a, b) => a.length - b.length);
-      return {
-        firstMissing: first ?? null,
-        mounted: at !== undefined && isOurs(at, want),
-      };
+      const made = (seen.records ?? []).map(({ before }) => (before as MountBefore).firstMissing);
+      const [firstMissing = null] = [seen.mountPoint.firstMissing, ...made]
+        .flatMap((path) => path ?? [])
+        .filter((path) => isAtOrBelow(want.mountPoint, path))
+        .sort((a, b) => a.length - b.length);
+      return { firstMissing, mounted: at !== undefined && isOurs(at, want) };
     },
 
     restore(old, before, seen) {
-      const at = mountAt(seen.mounts, old.mountPoint);
-      const ours = at !== undefined && (isOurs(at, old) || isFormer(at, old, seen.live) || isAutomount(at));
-      const mounted = ours && !before.mounted;
-      const inside = mounted ? mountsBelow(seen.mounts, old.mountPoint) : [];
-      const users = usersOf(seen, old.mountPoint);
+      const { mountPoint, tag } = old;
+      const at = before.mounted ? undefined : mountAt(seen.mounts, mountPoint);
+      const mounted = at && (isOurs(at, old) || isFormer(at, old, seen) || isAutomount(at));
+      const users = usersOf(seen, mountPoint);
       if (mounted && users.length > 0) {
         return refused(
           "mountBusy",
-          `${old.mountPoint} is in use in the guest by ${users.join(", ")}`,
-          inside.length > 0
+          `${mountPoint} is in use in the guest by ${users.join(", ")}`,
+          mountsBelow(seen.mounts, mountPoint).length > 0
             ? "destroy the share that is mounted in it first, or both in one operation; or unmount it"
             : "stop them, and try again: a share is never unmounted lazily or by force",
         );
       }
-      const hider = hiddenAt(old, seen.mounts);
-      if (hider !== undefined && !before.mounted) {
+      const hider = before.mounted ? undefined : hiddenAt(old, seen.mounts);
+      if (hider !== undefined) {
         return refused(
           "mountBusy",
-          `${old.tag} is mounted on ${old.mountPoint} in the guest, and cannot be unmounted there: it is hidden by ${hider}`,
+          `${tag} is mounted on ${mountPoint} in the guest, and cannot be unmounted there: it is hidden by ${hider}`,
           "unmount that, and try again",
         );
       }
-      const made = before.firstMissing;
-      return {
-        steps: [
-          ...(mounted ? [unmountStep(at, isAutomounted(seen.mounts, at.mountPoint))] : []),
-          ...(made !== null && seen.mountPoint.kind === "directory"
-            ? [{ does: `remove ${old.mountPoint}, if it is empty`, run: removeMade(old.mountPoint, made) }]
-            : []),
-        ],
-      };
+      const steps: Step[] = mounted ? [unmountStep(at, seen.mounts)] : [];
+      if (before.firstMissing !== null && seen.mountPoint.kind === "directory")
+        steps.push({
+          does: `remove ${mountPoint}, if it is empty`,
+          run: removeMade(mountPoint, before.firstMissing),
+        });
+      return { steps };
     },
 
     drift(want, seen) {
       if (!want.now) return { state: "unmanaged", args: {}, notes: [] };
-      const at = mountAt(seen.mounts, want.mountPoint);
-      if (!at || !(isOurs(at, want) || (want.automount && isAutomount(at)))) {
+      const { mountPoint } = want;
+      const at = mountAt(seen.mounts, mountPoint);
+      if (at && want.automount && isAutomount(at)) return asWanted;
+      if (!at || !isOurs(at, want)) {
         const hider = hiddenAt(want, seen.mounts);
         const hidden = hider === undefined ? "" : ` in sight: it is hidden by ${hider}`;
         return {
           state: "missing",
           args: {},
-          notes: [`${want.mountPoint} is not mounted in the guest${hidden}`],
+          notes: [`${mountPoint} is not mounted in the guest${hidden}`],
           pending: "notMounted",
         };
       }
-      const differences = isAutomount(at) ? [] : differencesOf(want, at, seen);
-      const other = isAutomount(at) ? undefined : otherRoot(want, want.mountPoint, seen);
-      const shut = isAutomount(at) || isOneUsers(at) ? undefined : shutRoot(want.mountPoint, seen);
-      if (differences.length === 0 && other === undefined)
+      const differences = differencesOf(want, at, seen);
+      const other = otherRoot(want, seen);
+      if (differences.length === 0 && other === undefined) {
+        const shut = isOneUsers(at) ? undefined : shutRoot(mountPoint, seen);
         return shut === undefined ? asWanted : { state: "unknown", args: {}, notes: [shut] };
-      const list = (side: "shown" | "wanted"): string => differences.map((one) => one[side]).join(", ");
+      }
+      const options = `${mountPoint} differs in its mount options: it has ${list(differences, "shown")}; wanted is ${list(differences, "wanted")}`;
       return {
         state: "differs",
         args: Object.assign({}, ...differences.map(({ args }) => args)) as Drift["args"],
-        notes: [
-          ...(other === undefined ? [] : [other]),
-          ...(differences.length === 0
-            ? []
-            : [
-                `${want.mountPoint} differs in its mount options: it has ${list("shown")}; wanted is ${list("wanted")}`,
-              ]),
-        ],
+        notes: [...(other === undefined ? [] : [other]), ...(differences.length === 0 ? [] : [options])],
         // Another directory stays as long as that QEMU runs.
-        pending: differences.every((one) => mustWait(one, seen, want.mountPoint))
-          ? "mountBusy"
-          : "mountDiffers",
+        pending: differences.every((one) => mustWait(one, seen, mountPoint)) ? "mountBusy" : "mountDiffers",
       };
     },
   };
@@ -325,14 +301,7 @@ export const guestMount: Concern<MountWant, MountSeen, MountBefore, typeof resto
 export function effectiveOptions(seen: readonly Mount[], tag: string, mountPoint: string): string {
   const at = mountAt(seen, mountPoint);
   if (!at || at.type !== "9p" || at.source !== tag) return "";
-  return [...at.mountOptions, ...at.superOptions.filter((option) => !at.mountOptions.includes(option))].join(
-    ",",
-  );
-}
-
-/** Whether the running QEMU has a 9p device of this tag. */
-function isLive(want: MountWant, live: Domain | undefined): boolean {
-  return live?.devices9p.some((device) => device.tag === want.tag) === true;
+  return [...new Set([...at.mountOptions, ...at.superOptions])].join(",");
 }
 
 function isOurs(mount: Mount, want: MountWant): boolean {
@@ -350,13 +319,9 @@ function hiddenAt(want: MountWant, mounts: readonly Mount[]): string | undefined
 }
 
 /** The same directory under a former tag: so it stays mounted when the tag was changed, until a power cycle. */
-function isFormer(mount: Mount, want: MountWant, live: Domain | undefined): boolean {
+function isFormer(mount: Mount, want: MountWant, { live }: Pick<MountSeen, "live">): boolean {
   const device = live?.devices9p.find(({ tag }) => tag === mount.source);
   return mount.type === "9p" && device?.source === want.source;
-}
-
-function isAutomount(mount: Mount): boolean {
-  return mount.type === "autofs";
 }
 
 /** By `access=1000` the kernel lets that user alone look at it, and root not (fs/9p/fid.c, Linux 6.1). */
@@ -364,18 +329,12 @@ function isOneUsers({ superOptions }: Mount): boolean {
   return superOptions.some((option) => /^access=[1-9]\d*$/.test(option));
 }
 
-/** Whether an automount lies at a path, with the share on it or not. */
-function isAutomounted(seen: readonly Mount[], mountPoint: string): boolean {
-  const lowest = seen.find((mount) => mount.mountPoint === mountPoint);
-  return lowest !== undefined && isAutomount(lowest);
-}
-
 function differencesOf(
   want: MountWant,
   at: Mount,
   seen: Pick<MountSeen, "mounts" | "release">,
 ): Difference[] {
-  return mountDifferences(want.options, at, isAutomounted(seen.mounts, at.mountPoint), seen.release);
+  return mountDifferences(want.options, at, isAutomounted(at, seen.mounts), seen.release);
 }
 
 /** Whether somebody's use of the mount keeps a difference as it is. */
@@ -384,30 +343,21 @@ function mustWait(difference: Difference, seen: Users, mountPoint: string): bool
   return difference.wanted === "ro" && (seen.holders ?? []).some(({ writes }) => writes);
 }
 
-/** Changes the flags that can be changed now, and says what waits and for whom. */
-function remountPlan(
-  want: MountWant,
+/** Changes the flags that can be changed now. */
+function remountSteps(
+  { options }: MountWant,
   at: Mount,
-  seen: MountSeen,
   differences: readonly Difference[],
   waiting: readonly Difference[],
-): Plan {
+): Step[] {
   const now = differences.filter((one) => one.byRemount && !waiting.includes(one));
-  const ro = waiting.some(({ wanted }) => wanted === "ro") ? flagsOf(at).ro : wantedFlags(want.options).ro;
-  return {
-    steps: now.length > 0 ? [remountStep(at, now, { ...wantedFlags(want.options), ro })] : [],
-    ...(waiting.length > 0
-      ? {
-          warnings: [
-            `${want.mountPoint} keeps ${waiting.map(({ shown }) => shown).join(", ")} until nobody uses it, wanted is ${waiting.map(({ wanted }) => wanted).join(", ")}: in use by ${usersOf(seen, want.mountPoint).join(", ")}`,
-          ],
-        }
-      : {}),
-  };
+  const flags = wantedFlags(options);
+  const ro = waiting.some(({ wanted }) => wanted === "ro") ? flagsOf(at).ro : flags.ro;
+  return now.length === 0 ? [] : [remountStep(at, now, { ...flags, ro })];
 }
 
-function withWarning(warning: string | undefined, plan: Plan): Plan {
-  return warning === undefined ? plan : { ...plan, warnings: [warning, ...(plan.warnings ?? [])] };
+function list(differences: readonly Difference[], side: "shown" | "wanted"): string {
+  return differences.map((one) => one[side]).join(", ");
 }
 
 /** What {@link usersOf} looks at. */
@@ -438,17 +388,12 @@ function takeAway(mount: Mount, want: MountWant, seen: MountSeen): Step[] {
   const made = (record?.before as MountBefore | undefined)?.firstMissing ?? null;
   const [child = ""] = mount.mountPoint.slice(want.mountPoint.length + 1).split("/");
   const below = `${want.mountPoint}/${child}`;
-  const first = made === null ? undefined : isAtOrBelow(want.mountPoint, made) ? below : made;
-  return [
-    unmountStep(mount, isAutomounted(seen.mounts, mount.mountPoint)),
-    ...(first === undefined
-      ? []
-      : [
-          {
-            does: `remove ${mount.mountPoint}, which ${want.mountPoint} hides, if it is empty`,
-            run: removeMade(mount.mountPoint, first),
-            undo: sh`umask 022; mkdir -p -- ${mount.mountPoint}`,
-          },
-        ]),
-  ];
+  const steps: Step[] = [unmountStep(mount, seen.mounts)];
+  if (made !== null)
+    steps.push({
+      does: `remove ${mount.mountPoint}, which ${want.mountPoint} hides, if it is empty`,
+      run: removeMade(mount.mountPoint, isAtOrBelow(want.mountPoint, made) ? below : made),
+      undo: sh`umask 022; mkdir -p -- ${mount.mountPoint}`,
+    });
+  return steps;
 }

@@ -1,13 +1,18 @@
-import { asWanted, type Concern, type Fact, type Facts, type Json, type Step } from "../engine/concern";
-import { sh } from "../formats/shell";
+import {
+  asWanted,
+  type Concern,
+  type Fact,
+  type Json,
+  refuse,
+  type SeenBy,
+  type Step,
+} from "../engine/concern";
+import { type Script, sh } from "../formats/shell";
 import { exactMode, formatOctalMode, parseOctalMode } from "../formats/octal-mode";
-import { type Mount, mountAt } from "../formats/mountinfo";
-import type { Domain } from "../formats/domain-xml";
-import { entryOf } from "./directory-facts";
-import { liveDomain } from "./domain-facts";
+import { mountAt } from "../formats/mountinfo";
 import { enterShare, isShareMountedAt, mountinfo } from "./guest-facts";
-import { inodesInGuest, otherRoot, rootInodeOf, type RootSeen } from "./mounted-root";
-import { guestMounts, hostMounts } from "./mounts";
+import { inodesInGuest, isLive, otherRoot, rootFacts } from "./mounted-root";
+import { guestMounts } from "./mounts";
 import { type Principals, principalsOf } from "./principals";
 
 interface OwnershipWant {
@@ -28,13 +33,14 @@ interface Root {
   readonly mode: number;
 }
 
-interface OwnershipSeen extends RootSeen {
-  /** A text: why the guest may not look at it, for QEMU cannot open the directory on the host. */
-  readonly root: Root | string | undefined;
-  readonly ids: Principals;
-  readonly mounts: readonly Mount[];
-  readonly live: Domain | undefined;
-}
+const facts = (want: OwnershipWant) => ({
+  ...rootFacts(want),
+  root: rootOf(want.mountPoint, want.tag),
+  ids: principalsOf("guest", [want.owner, want.group]),
+  mounts: guestMounts,
+});
+
+type OwnershipSeen = SeenBy<ReturnType<typeof facts>, "root" | "ids" | "mounts" | "live">;
 
 const restoreNeeds = {} as const;
 const driftNeeds = { root: "must", ids: "must", mounts: "must" } as const;
@@ -75,50 +81,41 @@ export const guestOwnership: Concern<
     };
   },
   identity: (want) => want.mountPoint,
-  facts: (want): Facts<OwnershipSeen> => ({
-    root: rootOf(want.mountPoint, want.tag),
-    ids: principalsOf("guest", [want.owner, want.group]),
-    mounts: guestMounts,
-    live: liveDomain,
-    entry: entryOf(want.source),
-    hostMounts,
-    rootInode: rootInodeOf(want.mountPoint, want.tag),
-  }),
+  facts,
   needs: { restore: restoreNeeds, drift: driftNeeds },
 
   plan(want, seen) {
-    const uid = idOf(want.owner, "passwd", seen.ids);
-    const gid = idOf(want.group, "group", seen.ids);
-    const missing = [
-      ...(want.owner !== undefined && uid === undefined ? [`user ${want.owner}`] : []),
-      ...(want.group !== undefined && gid === undefined ? [`group ${want.group}`] : []),
-    ];
-    if (missing.length > 0) {
-      return {
-        refuse: missing.map((what) => ({
-          code: "unknownUser" as const,
-          what: `the guest has no ${what}`,
-          remedy: "make it there, or give a number",
-        })),
-        steps: [],
-      };
-    }
-    if (seen.live?.devices9p.some((device) => device.tag === want.tag) !== true) return { steps: [] };
-    // The mount's layer says so.
-    if (otherRoot(want, want.mountPoint, seen) !== undefined) return { steps: [] };
-    const inodes = inodesInGuest(want, seen);
+    const { owner, group, mode, mountPoint, tag } = want;
+    const uid = idOf(owner, "passwd", seen.ids);
+    const gid = idOf(group, "group", seen.ids);
+    const unknown = [
+      ...(owner !== undefined && uid === undefined ? [`user ${owner}`] : []),
+      ...(group !== undefined && gid === undefined ? [`group ${group}`] : []),
+    ].flatMap((who) => refuse("unknownUser", `the guest has no ${who}`, "make it there, or give a number"));
+    if (unknown.length > 0) return { refuse: unknown, steps: [] };
+    // Another directory is what the mount's layer tells of.
+    if (!isLive(want, seen) || otherRoot(want, seen) !== undefined) return { steps: [] };
     // Not mounted yet: its owner is not known, and the mount is a step before this one.
     const root = isMounted(want, seen) && typeof seen.root === "object" ? seen.root : undefined;
-    const to = `${uid ?? root?.uid ?? ""}:${gid ?? ""}`.replace(/:$/, "");
-    const owned = (uid === undefined || uid === root?.uid) && (gid === undefined || gid === root?.gid);
-    return {
-      steps: [
-        ...(owned ? [] : [chown(want, uid === undefined ? `:${gid ?? ""}` : to, root, inodes)]),
-        ...(want.mode === undefined || want.mode === root?.mode
-          ? []
-          : [chmod(want, want.mode, root, inodes)]),
-      ],
+    const enter = enterShare(mountPoint, tag, inodesInGuest(want, seen));
+    const change = (program: Script, to: string, shown: string, back: string | undefined): Step => {
+      const run = (value: string) => sh`${enter}
+${program} -- ${value} .`;
+      return {
+        does: `${program.text} ${mountPoint} to ${shown} in the guest`,
+        run: run(to),
+        ...(back !== undefined && { undo: run(back) }),
+      };
     };
+    const steps: Step[] = [];
+    if ((uid ?? root?.uid) !== root?.uid || (gid ?? root?.gid) !== root?.gid) {
+      const to = `${uid ?? ""}:${gid ?? ""}`.replace(/:$/, "");
+      steps.push(change(sh`chown`, to, to, root && `${root.uid}:${root.gid}`));
+    }
+    // Behind chown, which clears setuid and setgid.
+    if (mode !== undefined && mode !== root?.mode)
+      steps.push(change(sh`chmod`, exactMode(mode), formatOctalMode(mode), root && exactMode(root.mode)));
+    return { steps };
   },
 
   remember: () => null,
@@ -135,11 +132,9 @@ export const guestOwnership: Concern<
     const uid = idOf(want.owner, "passwd", seen.ids);
     const gid = idOf(want.group, "group", seen.ids);
     const args = {
-      ...(want.owner !== undefined && uid !== root.uid ? { "guest.owner": root.user } : {}),
-      ...(want.group !== undefined && gid !== root.gid ? { "guest.group": root.group } : {}),
-      ...(want.mode !== undefined && want.mode !== root.mode
-        ? { "guest.mode": formatOctalMode(root.mode) }
-        : {}),
+      ...(want.owner !== undefined && uid !== root.uid && { "guest.owner": root.user }),
+      ...(want.group !== undefined && gid !== root.gid && { "guest.group": root.group }),
+      ...(want.mode !== undefined && want.mode !== root.mode && { "guest.mode": formatOctalMode(root.mode) }),
     };
     return Object.keys(args).length === 0 ? asWanted : { state: "differs", args, notes: [] };
   },
@@ -148,36 +143,6 @@ export const guestOwnership: Concern<
 function isMounted(want: OwnershipWant, seen: Pick<OwnershipSeen, "mounts">): boolean {
   const at = mountAt(seen.mounts, want.mountPoint);
   return at?.type === "9p" && at.source === want.tag;
-}
-
-function chown(
-  { mountPoint, tag }: OwnershipWant,
-  to: string,
-  root: Root | undefined,
-  inodes: readonly string[] | undefined,
-): Step {
-  const run = (owner: string) => sh`${enterShare(mountPoint, tag, inodes)}
-chown -- ${owner} .`;
-  return {
-    does: `chown ${mountPoint} to ${to} in the guest`,
-    run: run(to),
-    ...(root ? { undo: run(`${root.uid}:${root.gid}`) } : {}),
-  };
-}
-
-function chmod(
-  { mountPoint, tag }: OwnershipWant,
-  mode: number,
-  root: Root | undefined,
-  inodes: readonly string[] | undefined,
-): Step {
-  const run = (bits: number) => sh`${enterShare(mountPoint, tag, inodes)}
-chmod -- ${exactMode(bits)} .`;
-  return {
-    does: `chmod ${mountPoint} to ${formatOctalMode(mode)} in the guest`,
-    run: run(mode),
-    ...(root ? { undo: run(root.mode) } : {}),
-  };
 }
 
 function idOf(name: string | undefined, database: "passwd" | "group", ids: Principals): number | undefined {

@@ -3,8 +3,20 @@ import type { Mount } from "../formats/mountinfo";
 import { type Script, sh } from "../formats/shell";
 import { isAutomountAt, isMountedAt, isShareMountedAt } from "./guest-facts";
 import { type Difference, flagsOf, formatFlags, formatMounted, type MountFlags } from "./mount-differences";
+import { unitNameOf } from "./mount-units";
 
 /** What is done to a mount in the guest, each with its way back. */
+
+/** An automount that waits, or that has something mounted on it. */
+export function isAutomount(mount: Mount): boolean {
+  return mount.type === "autofs";
+}
+
+/** Whether an automount lies where something is mounted, with the share on it or not. */
+export function isAutomounted({ mountPoint }: Mount, mounts: readonly Mount[]): boolean {
+  const lowest = mounts.find((mount) => mount.mountPoint === mountPoint);
+  return lowest !== undefined && isAutomount(lowest);
+}
 
 /** Seconds in which a mount that somebody else has begun should be there. */
 const secondsOfOther = 20;
@@ -24,9 +36,10 @@ const fileSystemFlags = ["sync", "dirsync", "mand", "lazytime"];
 export function remountStep(at: Mount, now: readonly Difference[], flags: MountFlags): Step {
   const isPlain = at.superOptions.includes("ro") && !flags.ro;
   const kept = at.superOptions.filter((option) => fileSystemFlags.includes(option));
+  const gone = `${at.source} is not mounted on ${at.mountPoint} any more`;
   const remount = (to: MountFlags): Script => {
     const options = ["remount", ...(isPlain ? kept : ["bind"]), formatFlags(to, at)].join(",");
-    return sh`${mustBeShare(at)}
+    return sh`${isShareMountedAt(at.mountPoint, at.source)} || { echo ${gone} >&2; exit 1; }
 mount -t 9p -o ${options} -- ${at.source} ${at.mountPoint}`;
   };
   return {
@@ -70,12 +83,12 @@ fi`;
 }
 
 function startAutomount(mountPoint: string, tag: string): Script {
-  return sh`unit="${automountUnit(mountPoint)}"
-if [ -s "$work/reload" ] || ! systemctl cat "$unit" >/dev/null 2>&1; then
+  const unit = automountUnit(mountPoint);
+  return sh`if [ -s "$work/reload" ] || ! systemctl cat ${unit} >/dev/null 2>&1; then
   : > "$work/reload"
   systemctl daemon-reload
 fi
-error=$(systemctl restart "$unit" 2>&1) || { printf '%s\n' "$error" >&2; exit 1; }
+error=$(systemctl restart ${unit} 2>&1) || { printf '%s\n' "$error" >&2; exit 1; }
 if ! ${isAutomountAt(mountPoint)} && ! ${isShareMountedAt(mountPoint, tag)}; then
   ${saysNotMounted(mountPoint, tag)}
   exit 1
@@ -89,19 +102,20 @@ function saysNotMounted(mountPoint: string, tag: string): Script {
 }
 
 /** Its undo mounts with the options that the mount had: fstab has those that have just failed. */
-export function unmountStep(at: Mount, isAutomounted: boolean): Step {
+export function unmountStep(at: Mount, mounts: readonly Mount[]): Step {
   const { mountPoint, source } = at;
-  const start = sh`systemctl start "${automountUnit(mountPoint)}"`;
-  const again = isAutomounted ? sh`${start} || ${mountAgain(at)}` : mountAgain(at);
+  const start = sh`systemctl start ${automountUnit(mountPoint)}`;
+  const mount = sh`mount -t 9p -o ${formatMounted(at)} -- ${source} ${mountPoint}`;
+  const again = isAutomounted(at, mounts) ? sh`${start} || ${mount}` : mount;
   return {
     does: `unmount ${mountPoint} in the guest`,
     run: unmount(mountPoint, source),
-    undo: at.type === "autofs" ? start : sh`${isMountedAt(mountPoint)} || ${again}`,
+    undo: isAutomount(at) ? start : sh`${isMountedAt(mountPoint)} || ${again}`,
   };
 }
 
 /** Another share's mount, in the tree of what is mounted above it by now, as it was. */
-export function mountAgainStep(at: Mount, isAutomounted: boolean): Step {
+export function mountAgainStep(at: Mount, mounts: readonly Mount[]): Step {
   const { mountPoint, source } = at;
   const notEmpty = "has files in it, which its share would hide";
   return {
@@ -118,16 +132,11 @@ export function mountAgainStep(at: Mount, isAutomounted: boolean): Step {
     run: sh`umask 022
 mkdir -p -- ${mountPoint}
 if [ -n "$(ls -A -- ${mountPoint} | head -n 1)" ]; then echo ${`${mountPoint} ${notEmpty}`} >&2; exit 1; fi
-${unmountStep(at, isAutomounted).undo ?? sh`:`}
+${unmountStep(at, mounts).undo ?? sh`:`}
 ${isShareMountedAt(mountPoint, source)} || ${isAutomountAt(mountPoint)}`,
     undo: sh`${unmount(mountPoint, source)}
 rmdir -- ${mountPoint} 2>/dev/null || :`,
   };
-}
-
-/** Mounts what was mounted, with the options that it had. */
-function mountAgain(at: Mount): Script {
-  return sh`mount -t 9p -o ${formatMounted(at)} -- ${at.source} ${at.mountPoint}`;
 }
 
 /**
@@ -138,27 +147,21 @@ function mountAgain(at: Mount): Script {
  */
 function unmount(mountPoint: string, tag: string): Script {
   const isShare = isShareMountedAt(mountPoint, tag);
-  return sh`if [ -d /run/systemd/system ]; then
-  unit="${automountUnit(mountPoint)}"
-  if systemctl -q is-active "$unit"; then
-    if ${isShare}; then umount -- ${mountPoint}; fi
-    systemctl stop "$unit"
-  fi
+  const isAny = sh`{ ${isShare} || ${isAutomountAt(mountPoint)}; }`;
+  const unit = automountUnit(mountPoint);
+  return sh`if [ -d /run/systemd/system ] && systemctl -q is-active ${unit}; then
+  if ${isShare}; then umount -- ${mountPoint}; fi
+  systemctl stop ${unit}
 fi
 for turn in 1 2 3 4; do
-  if ${isShare} || ${isAutomountAt(mountPoint)}; then umount -- ${mountPoint}; else break; fi
+  if ${isAny}; then umount -- ${mountPoint}; else break; fi
 done
-if ${isShare} || ${isAutomountAt(mountPoint)}; then echo ${`${mountPoint} is still mounted`} >&2; exit 1; fi`;
+if ${isAny}; then echo ${`${mountPoint} is still mounted`} >&2; exit 1; fi`;
 }
 
-/** Ends a step whose mount is not there any more. */
-function mustBeShare(at: Mount): Script {
-  return sh`if ! ${isShareMountedAt(at.mountPoint, at.source)}; then echo ${`${at.source} is not mounted on ${at.mountPoint} any more`} >&2; exit 1; fi`;
-}
-
-/** The name of the unit that systemd's fstab generator makes for an automount, as a command substitution. */
-function automountUnit(mountPoint: string): Script {
-  return sh`$(systemd-escape --path --suffix=automount -- ${mountPoint})`;
+/** The unit that systemd's fstab generator makes for an automount. */
+function automountUnit(mountPoint: string): string {
+  return `${unitNameOf(mountPoint)}.automount`;
 }
 
 /** Removes the directories that we made, the deepest first, as far as they are empty. */
