@@ -12,12 +12,11 @@ import { sh } from "../formats/shell";
 import { type Mount, mountAt, mountHolding, mountsBelow } from "../formats/mountinfo";
 import { isAtOrBelow } from "../formats/path";
 import { recordsOfDomain } from "../engine/record";
-import { formatMountOptions } from "../mount-options";
 import { kernelRelease } from "./guest-facts";
-import { type Difference, flagsOf, mountDifferences, wantedFlags } from "./mount-differences";
+import { type Difference, mountDifferences } from "./mount-differences";
 import { notReplaceable, obstacleTo } from "./guest-files";
 import { holdersOf, mountPointOf } from "./mount-facts";
-import { isLive, otherRoot, rootFacts, shutRoot } from "./mounted-root";
+import { inGuest, isLive, otherRoot, rootFacts, type ShareInGuest, shutRoot } from "./mounted-root";
 import { guestMounts } from "./mounts";
 import {
   isAutomount,
@@ -29,17 +28,7 @@ import {
   unmountStep,
 } from "./mount-steps";
 
-interface MountWant {
-  readonly source: string;
-  readonly tag: string;
-  readonly mountPoint: string;
-  readonly options: string;
-  readonly automount: boolean;
-  /** False: by the next boot only. What the boot has mounted is unmounted on the way down all the same. */
-  readonly now: boolean;
-}
-
-const facts = (want: MountWant) => ({
+const facts = (want: ShareInGuest) => ({
   ...rootFacts(want),
   mounts: guestMounts,
   mountPoint: mountPointOf(want.mountPoint),
@@ -80,222 +69,221 @@ type MountBefore = {
  * Refuses with `mountPointTaken`, `mountPointNotEmpty`, `mountPointIsLink`, `mountBusy`.
  * Source: mount(8), umount(8) of util-linux 2.38; fs/9p/v9fs.c, Linux 6.1.
  */
-export const guestMount: Concern<MountWant, MountSeen, MountBefore, typeof restoreNeeds, typeof driftNeeds> =
-  {
-    layer: "mount",
-    place: "guest",
-    up: "guestLive",
-    down: "guest",
-    scope: "domain",
-    beforeHost: true,
-    left: (want) => `the mount point ${want.mountPoint}`,
+export const guestMount: Concern<
+  ShareInGuest,
+  MountSeen,
+  MountBefore,
+  typeof restoreNeeds,
+  typeof driftNeeds
+> = {
+  layer: "mount",
+  place: "guest",
+  up: "guestLive",
+  down: "guest",
+  scope: "domain",
+  beforeHost: true,
+  left: (want) => `the mount point ${want.mountPoint}`,
 
-    want: (spec) =>
-      spec.guest && {
-        source: spec.source,
-        tag: spec.tag,
-        mountPoint: spec.guest.mountPoint,
-        options: formatMountOptions(spec.guest.options, spec.readOnly),
-        automount: spec.guest.options.automount,
-        now: spec.guest.mount === "now",
-      },
-    identity: (want) => want.mountPoint,
-    facts,
-    needs: { restore: restoreNeeds, drift: driftNeeds },
+  want: inGuest,
+  identity: (want) => want.mountPoint,
+  facts,
+  needs: { restore: restoreNeeds, drift: driftNeeds },
 
-    plan(want, seen, before, known, context) {
-      const at = mountAt(seen.mounts, want.mountPoint);
-      const mounted = at && isOurs(at, want);
-      // Known: what is mounted there under another tag is this share under its former one.
-      const former = at?.type === "9p" && known;
-      if (at && !mounted && !former && !isAutomount(at)) {
-        return refused(
-          "mountPointTaken",
-          `${at.source} (${at.type}) is mounted on ${want.mountPoint}; this share would mount ${want.tag} there`,
-          "unmount it, or choose another mount point",
-        );
-      }
-      if (!at && seen.mountPoint.realPath !== want.mountPoint) {
-        return refused(
-          "mountPointIsLink",
-          `${want.mountPoint} leads through a link to ${seen.mountPoint.realPath} in the guest, and that is what the kernel would call it`,
-          `give guest.mountPoint as "${seen.mountPoint.realPath}"`,
-        );
-      }
-      const hider = hiddenAt(want, seen.mounts);
-      if (hider !== undefined && want.now) {
-        return refused(
-          "mountBusy",
-          `${want.tag} is mounted on ${want.mountPoint} in the guest, hidden by ${hider}`,
-          "unmount that, or choose another mount point",
-        );
-      }
-      const elsewhere = seen.mounts.find(
-        (one) =>
-          one.type === "9p" && one.source === want.tag && !context?.mountPoints.has(one.mountPoint) && !at,
+  plan(want, seen, before, known, context) {
+    const at = mountAt(seen.mounts, want.mountPoint);
+    const mounted = at && isOurs(at, want);
+    // Known: what is mounted there under another tag is this share under its former one.
+    const former = at?.type === "9p" && known;
+    if (at && !mounted && !former && !isAutomount(at)) {
+      return refused(
+        "mountPointTaken",
+        `${at.source} (${at.type}) is mounted on ${want.mountPoint}; this share would mount ${want.tag} there`,
+        "unmount it, or choose another mount point",
       );
-      if (elsewhere && isLive(want, seen) && want.now) {
-        return refused(
-          "mountBusy",
-          `${want.tag} is mounted on ${elsewhere.mountPoint} in the guest already, and a kernel mounts a virtio device once`,
-          `unmount it, or give guest.mountPoint as "${elsewhere.mountPoint}"`,
-        );
-      }
-      if (!at && seen.mountPoint.kind === "other") {
-        return refused(
-          "mountPointTaken",
-          `${want.mountPoint} is not a directory`,
-          "choose another mount point",
-        );
-      }
-      const inside = at ? [] : mountsBelow(seen.mounts, want.mountPoint);
-      const stranger = inside.find((one) => !canBeMountedAgain(one, seen.mounts));
-      if (stranger && want.now) {
-        return refused(
-          "mountPointTaken",
-          `${stranger.source} (${stranger.type}) is mounted on ${stranger.mountPoint} in the guest, which ${want.tag} on ${want.mountPoint} would hide`,
-          "unmount it, or choose another mount point",
-        );
-      }
-      const isOnTheWay = (entry: string): boolean =>
-        inside.some(({ mountPoint }) => isAtOrBelow(mountPoint, entry));
-      const { empty, entries, unreadable } = seen.mountPoint;
-      const isEmpty = empty || entries?.every(isOnTheWay) === true;
-      if (!at && !isEmpty && before === undefined) {
-        return refused(
-          "mountPointNotEmpty",
-          unreadable === undefined
-            ? `${want.mountPoint} has files in it, which the share would hide`
-            : `${want.mountPoint} cannot be listed in the guest: ${unreadable}; what is in it the share would hide`,
-          "move them away, or choose another mount point",
-        );
-      }
-      if (!want.now) return { steps: [] };
-      const isMissing = seen.mountPoint.kind === "missing";
-      const obstacle = at || !isMissing ? undefined : notReplaceable(want.mountPoint, seen);
-      if (obstacle) return obstacle;
-      if (!isLive(want, seen)) return { steps: [] };
-      if (want.automount && at && isAutomount(at)) return { steps: [] };
-      const users = usersOf(seen, want.mountPoint);
-      if (inside.length > 0 && seen.holders.length > 0) {
-        return refused(
-          "mountBusy",
-          `${inside.map(({ mountPoint }) => mountPoint).join(", ")} in the guest would be hidden by ${want.tag} on ${want.mountPoint} and has to be mounted anew, but is in use by ${users.join(", ")}`,
-          "stop them, and try again",
-        );
-      }
-      // Mounted anew it is the same one.
-      const other = mounted ? otherRoot(want, seen) : undefined;
-      const differences = mounted ? differencesOf(want, at, seen) : [];
-      const waiting = differences.filter((one) => mustWait(one, seen, want.mountPoint));
-      const warnings = [
-        ...(other === undefined ? [] : [other]),
-        ...(waiting.length === 0
-          ? []
-          : [
-              `${want.mountPoint} keeps ${list(waiting, "shown")} until nobody uses it, wanted is ${list(waiting, "wanted")}: in use by ${users.join(", ")}`,
-            ]),
-      ];
-      const warned = warnings.length > 0 && { warnings };
-      if (mounted && (waiting.length > 0 || differences.every(({ byRemount }) => byRemount)))
-        return { steps: remountSteps(want, at, differences, waiting), ...warned };
-      if (former && !mounted && users.length > 0) {
-        return {
-          steps: [],
-          warnings: [
-            `${want.mountPoint} stays mounted from ${at.source} until it is unmounted: in use by ${users.join(", ")}`,
-          ],
-        };
-      }
-      const make = {
-        does: `make ${want.mountPoint} in the guest`,
-        run: sh`umask 022; mkdir -p -- ${want.mountPoint}`,
-      };
+    }
+    if (!at && seen.mountPoint.realPath !== want.mountPoint) {
+      return refused(
+        "mountPointIsLink",
+        `${want.mountPoint} leads through a link to ${seen.mountPoint.realPath} in the guest, and that is what the kernel would call it`,
+        `give guest.mountPoint as "${seen.mountPoint.realPath}"`,
+      );
+    }
+    const hider = hiddenAt(want, seen.mounts);
+    if (hider !== undefined && want.mount === "now") {
+      return refused(
+        "mountBusy",
+        `${want.tag} is mounted on ${want.mountPoint} in the guest, hidden by ${hider}`,
+        "unmount that, or choose another mount point",
+      );
+    }
+    const elsewhere = seen.mounts.find(
+      (one) =>
+        one.type === "9p" && one.source === want.tag && !context?.mountPoints.has(one.mountPoint) && !at,
+    );
+    if (elsewhere && isLive(want, seen) && want.mount === "now") {
+      return refused(
+        "mountBusy",
+        `${want.tag} is mounted on ${elsewhere.mountPoint} in the guest already, and a kernel mounts a virtio device once`,
+        `unmount it, or give guest.mountPoint as "${elsewhere.mountPoint}"`,
+      );
+    }
+    if (!at && seen.mountPoint.kind === "other") {
+      return refused(
+        "mountPointTaken",
+        `${want.mountPoint} is not a directory`,
+        "choose another mount point",
+      );
+    }
+    const inside = at ? [] : mountsBelow(seen.mounts, want.mountPoint);
+    const stranger = inside.find((one) => !canBeMountedAgain(one, seen.mounts));
+    if (stranger && want.mount === "now") {
+      return refused(
+        "mountPointTaken",
+        `${stranger.source} (${stranger.type}) is mounted on ${stranger.mountPoint} in the guest, which ${want.tag} on ${want.mountPoint} would hide`,
+        "unmount it, or choose another mount point",
+      );
+    }
+    const isOnTheWay = (entry: string): boolean =>
+      inside.some(({ mountPoint }) => isAtOrBelow(mountPoint, entry));
+    const { empty, entries, unreadable } = seen.mountPoint;
+    const isEmpty = empty || entries?.every(isOnTheWay) === true;
+    if (!at && !isEmpty && before === undefined) {
+      return refused(
+        "mountPointNotEmpty",
+        unreadable === undefined
+          ? `${want.mountPoint} has files in it, which the share would hide`
+          : `${want.mountPoint} cannot be listed in the guest: ${unreadable}; what is in it the share would hide`,
+        "move them away, or choose another mount point",
+      );
+    }
+    if (want.mount !== "now") return { steps: [] };
+    const isMissing = seen.mountPoint.kind === "missing";
+    const obstacle = at || !isMissing ? undefined : notReplaceable(want.mountPoint, seen);
+    if (obstacle) return obstacle;
+    if (!isLive(want, seen)) return { steps: [] };
+    if (want.options.automount && at && isAutomount(at)) return { steps: [] };
+    const users = usersOf(seen, want.mountPoint);
+    if (inside.length > 0 && seen.holders.length > 0) {
+      return refused(
+        "mountBusy",
+        `${inside.map(({ mountPoint }) => mountPoint).join(", ")} in the guest would be hidden by ${want.tag} on ${want.mountPoint} and has to be mounted anew, but is in use by ${users.join(", ")}`,
+        "stop them, and try again",
+      );
+    }
+    // Mounted anew it is the same one.
+    const other = mounted ? otherRoot(want, seen) : undefined;
+    const differences = mounted ? differencesOf(want, at, seen) : [];
+    const waiting = differences.filter((one) => mustWait(one, seen, want.mountPoint));
+    const warnings = [
+      ...(other === undefined ? [] : [other]),
+      ...(waiting.length === 0
+        ? []
+        : [
+            `${want.mountPoint} keeps ${list(waiting, "shown")} until nobody uses it, wanted is ${list(waiting, "wanted")}: in use by ${users.join(", ")}`,
+          ]),
+    ];
+    const warned = warnings.length > 0 && { warnings };
+    if (mounted && (waiting.length > 0 || differences.every(({ byRemount }) => byRemount))) {
+      const now = differences.filter((one) => one.byRemount && !waiting.includes(one));
+      return { steps: now.length > 0 ? [remountStep(at, now)] : [], ...warned };
+    }
+    if (former && !mounted && users.length > 0) {
       return {
-        steps: [
-          ...(isMissing ? [make] : []),
-          ...(at ? [unmountStep(at, seen.mounts)] : []),
-          ...inside.toReversed().flatMap((one) => takeAway(one, want, seen)),
-          mountStep(want.mountPoint, want.tag, want.automount),
-          ...inside.map((one) => mountAgainStep(one, seen.mounts)),
+        steps: [],
+        warnings: [
+          `${want.mountPoint} stays mounted from ${at.source} until it is unmounted: in use by ${users.join(", ")}`,
         ],
-        ...warned,
       };
-    },
+    }
+    const make = {
+      does: `make ${want.mountPoint} in the guest`,
+      run: sh`umask 022; mkdir -p -- ${want.mountPoint}`,
+    };
+    return {
+      steps: [
+        ...(isMissing ? [make] : []),
+        ...(at ? [unmountStep(at, seen.mounts)] : []),
+        ...inside.toReversed().flatMap((one) => takeAway(one, want, seen)),
+        mountStep(want.mountPoint, want.tag, want.options.automount),
+        ...inside.map((one) => mountAgainStep(one, seen.mounts)),
+      ],
+      ...warned,
+    };
+  },
 
-    remember(want, seen) {
-      const at = mountAt(seen.mounts, want.mountPoint);
-      // A directory above it that another share made is the last one's to remove.
-      const made = (seen.records ?? []).map(({ before }) => (before as MountBefore).firstMissing);
-      const [firstMissing = null] = [seen.mountPoint.firstMissing, ...made]
-        .flatMap((path) => path ?? [])
-        .filter((path) => isAtOrBelow(want.mountPoint, path))
-        .sort((a, b) => a.length - b.length);
-      return { firstMissing, mounted: at !== undefined && isOurs(at, want) };
-    },
+  remember(want, seen) {
+    const at = mountAt(seen.mounts, want.mountPoint);
+    // A directory above it that another share made is the last one's to remove.
+    const made = (seen.records ?? []).map(({ before }) => (before as MountBefore).firstMissing);
+    const [firstMissing = null] = [seen.mountPoint.firstMissing, ...made]
+      .flatMap((path) => path ?? [])
+      .filter((path) => isAtOrBelow(want.mountPoint, path))
+      .sort((a, b) => a.length - b.length);
+    return { firstMissing, mounted: at !== undefined && isOurs(at, want) };
+  },
 
-    restore(old, before, seen) {
-      const { mountPoint, tag } = old;
-      const at = before.mounted ? undefined : mountAt(seen.mounts, mountPoint);
-      const mounted = at && (isOurs(at, old) || isFormer(at, old, seen) || isAutomount(at));
-      const users = usersOf(seen, mountPoint);
-      if (mounted && users.length > 0) {
-        return refused(
-          "mountBusy",
-          `${mountPoint} is in use in the guest by ${users.join(", ")}`,
-          mountsBelow(seen.mounts, mountPoint).length > 0
-            ? "destroy the share that is mounted in it first, or both in one operation; or unmount it"
-            : "stop them, and try again: a share is never unmounted lazily or by force",
-        );
-      }
-      const hider = before.mounted ? undefined : hiddenAt(old, seen.mounts);
-      if (hider !== undefined) {
-        return refused(
-          "mountBusy",
-          `${tag} is mounted on ${mountPoint} in the guest, and cannot be unmounted there: it is hidden by ${hider}`,
-          "unmount that, and try again",
-        );
-      }
-      const steps: Step[] = mounted ? [unmountStep(at, seen.mounts)] : [];
-      if (before.firstMissing !== null && seen.mountPoint.kind === "directory")
-        steps.push({
-          does: `remove ${mountPoint}, if it is empty`,
-          run: removeMade(mountPoint, before.firstMissing),
-        });
-      return { steps };
-    },
+  restore(old, before, seen) {
+    const { mountPoint, tag } = old;
+    const at = before.mounted ? undefined : mountAt(seen.mounts, mountPoint);
+    const mounted = at && (isOurs(at, old) || isFormer(at, old, seen) || isAutomount(at));
+    const users = usersOf(seen, mountPoint);
+    if (mounted && users.length > 0) {
+      return refused(
+        "mountBusy",
+        `${mountPoint} is in use in the guest by ${users.join(", ")}`,
+        mountsBelow(seen.mounts, mountPoint).length > 0
+          ? "destroy the share that is mounted in it first, or both in one operation; or unmount it"
+          : "stop them, and try again: a share is never unmounted lazily or by force",
+      );
+    }
+    const hider = before.mounted ? undefined : hiddenAt(old, seen.mounts);
+    if (hider !== undefined) {
+      return refused(
+        "mountBusy",
+        `${tag} is mounted on ${mountPoint} in the guest, and cannot be unmounted there: it is hidden by ${hider}`,
+        "unmount that, and try again",
+      );
+    }
+    const steps: Step[] = mounted ? [unmountStep(at, seen.mounts)] : [];
+    if (before.firstMissing !== null && seen.mountPoint.kind === "directory")
+      steps.push({
+        does: `remove ${mountPoint}, if it is empty`,
+        run: removeMade(mountPoint, before.firstMissing),
+      });
+    return { steps };
+  },
 
-    drift(want, seen) {
-      if (!want.now) return { state: "unmanaged", args: {}, notes: [] };
-      const { mountPoint } = want;
-      const at = mountAt(seen.mounts, mountPoint);
-      if (at && want.automount && isAutomount(at)) return asWanted;
-      if (!at || !isOurs(at, want)) {
-        const hider = hiddenAt(want, seen.mounts);
-        const hidden = hider === undefined ? "" : ` in sight: it is hidden by ${hider}`;
-        return {
-          state: "missing",
-          args: {},
-          notes: [`${mountPoint} is not mounted in the guest${hidden}`],
-          pending: "notMounted",
-        };
-      }
-      const differences = differencesOf(want, at, seen);
-      const other = otherRoot(want, seen);
-      if (differences.length === 0 && other === undefined) {
-        const shut = isOneUsers(at) ? undefined : shutRoot(mountPoint, seen);
-        return shut === undefined ? asWanted : { state: "unknown", args: {}, notes: [shut] };
-      }
-      const options = `${mountPoint} differs in its mount options: it has ${list(differences, "shown")}; wanted is ${list(differences, "wanted")}`;
+  drift(want, seen) {
+    if (want.mount !== "now") return { state: "unmanaged", args: {}, notes: [] };
+    const { mountPoint } = want;
+    const at = mountAt(seen.mounts, mountPoint);
+    if (at && want.options.automount && isAutomount(at)) return asWanted;
+    if (!at || !isOurs(at, want)) {
+      const hider = hiddenAt(want, seen.mounts);
+      const hidden = hider === undefined ? "" : ` in sight: it is hidden by ${hider}`;
       return {
-        state: "differs",
-        args: Object.assign({}, ...differences.map(({ args }) => args)) as Drift["args"],
-        notes: [...(other === undefined ? [] : [other]), ...(differences.length === 0 ? [] : [options])],
-        // Another directory stays as long as that QEMU runs.
-        pending: differences.every((one) => mustWait(one, seen, mountPoint)) ? "mountBusy" : "mountDiffers",
+        state: "missing",
+        args: {},
+        notes: [`${mountPoint} is not mounted in the guest${hidden}`],
+        pending: "notMounted",
       };
-    },
-  };
+    }
+    const differences = differencesOf(want, at, seen);
+    const other = otherRoot(want, seen);
+    if (differences.length === 0 && other === undefined) {
+      const shut = isOneUsers(at) ? undefined : shutRoot(mountPoint, seen);
+      return shut === undefined ? asWanted : { state: "unknown", args: {}, notes: [shut] };
+    }
+    const options = `${mountPoint} differs in its mount options: it has ${list(differences, "shown")}; wanted is ${list(differences, "wanted")}`;
+    return {
+      state: "differs",
+      args: Object.assign({}, ...differences.map(({ args }) => args)) as Drift["args"],
+      notes: [...(other === undefined ? [] : [other]), ...(differences.length === 0 ? [] : [options])],
+      // Another directory stays as long as that QEMU runs.
+      pending: differences.every((one) => mustWait(one, seen, mountPoint)) ? "mountBusy" : "mountDiffers",
+    };
+  },
+};
 
 /** What the kernel really uses, sample: `rw,relatime,access=client,msize=512000,trans=virtio`. Empty: not mounted. */
 export function effectiveOptions(seen: readonly Mount[], tag: string, mountPoint: string): string {
@@ -304,12 +292,12 @@ export function effectiveOptions(seen: readonly Mount[], tag: string, mountPoint
   return [...new Set([...at.mountOptions, ...at.superOptions])].join(",");
 }
 
-function isOurs(mount: Mount, want: MountWant): boolean {
+function isOurs(mount: Mount, want: ShareInGuest): boolean {
   return mount.type === "9p" && mount.source === want.tag && mount.root === "/";
 }
 
 /** The share's mount at its mount point that one does not see, and what hides it, in the operator's words. */
-function hiddenAt(want: MountWant, mounts: readonly Mount[]): string | undefined {
+function hiddenAt(want: ShareInGuest, mounts: readonly Mount[]): string | undefined {
   const shown = mountHolding(mounts, want.mountPoint);
   const hidden = mounts.some(
     (one) => one !== shown && one.mountPoint === want.mountPoint && isOurs(one, want),
@@ -319,7 +307,7 @@ function hiddenAt(want: MountWant, mounts: readonly Mount[]): string | undefined
 }
 
 /** The same directory under a former tag: so it stays mounted when the tag was changed, until a power cycle. */
-function isFormer(mount: Mount, want: MountWant, { live }: Pick<MountSeen, "live">): boolean {
+function isFormer(mount: Mount, want: ShareInGuest, { live }: Pick<MountSeen, "live">): boolean {
   const device = live?.devices9p.find(({ tag }) => tag === mount.source);
   return mount.type === "9p" && device?.source === want.source;
 }
@@ -330,30 +318,17 @@ function isOneUsers({ superOptions }: Mount): boolean {
 }
 
 function differencesOf(
-  want: MountWant,
+  want: ShareInGuest,
   at: Mount,
   seen: Pick<MountSeen, "mounts" | "release">,
 ): Difference[] {
-  return mountDifferences(want.options, at, isAutomounted(at, seen.mounts), seen.release);
+  return mountDifferences(want, at, isAutomounted(at, seen.mounts), seen.release);
 }
 
 /** Whether somebody's use of the mount keeps a difference as it is. */
 function mustWait(difference: Difference, seen: Users, mountPoint: string): boolean {
   if (!difference.byRemount) return usersOf(seen, mountPoint).length > 0;
   return difference.wanted === "ro" && (seen.holders ?? []).some(({ writes }) => writes);
-}
-
-/** Changes the flags that can be changed now. */
-function remountSteps(
-  { options }: MountWant,
-  at: Mount,
-  differences: readonly Difference[],
-  waiting: readonly Difference[],
-): Step[] {
-  const now = differences.filter((one) => one.byRemount && !waiting.includes(one));
-  const flags = wantedFlags(options);
-  const ro = waiting.some(({ wanted }) => wanted === "ro") ? flagsOf(at).ro : flags.ro;
-  return now.length === 0 ? [] : [remountStep(at, now, { ...flags, ro })];
 }
 
 function list(differences: readonly Difference[], side: "shown" | "wanted"): string {
@@ -383,7 +358,7 @@ function canBeMountedAgain(mount: Mount, mounts: readonly Mount[]): boolean {
 }
 
 /** Another share's mount, in which this one is to be mounted: with the directories that were made for it there. */
-function takeAway(mount: Mount, want: MountWant, seen: MountSeen): Step[] {
+function takeAway(mount: Mount, want: ShareInGuest, seen: MountSeen): Step[] {
   const record = seen.records?.find(({ identity }) => identity === mount.mountPoint);
   const made = (record?.before as MountBefore | undefined)?.firstMissing ?? null;
   const [child = ""] = mount.mountPoint.slice(want.mountPoint.length + 1).split("/");

@@ -11,19 +11,9 @@ import { type Script, sh } from "../formats/shell";
 import { exactMode, formatOctalMode, parseOctalMode } from "../formats/octal-mode";
 import { mountAt } from "../formats/mountinfo";
 import { enterShare, isShareMountedAt, mountinfo } from "./guest-facts";
-import { inodesInGuest, isLive, otherRoot, rootFacts } from "./mounted-root";
+import { inGuest, inodesInGuest, isLive, otherRoot, rootFacts, type ShareInGuest } from "./mounted-root";
 import { guestMounts } from "./mounts";
 import { type Principals, principalsOf } from "./principals";
-
-interface OwnershipWant {
-  readonly source: string;
-  readonly tag: string;
-  readonly mountPoint: string;
-  readonly owner: string | undefined;
-  readonly group: string | undefined;
-  readonly mode: number | undefined;
-  readonly automount: boolean;
-}
 
 interface Root {
   readonly uid: number;
@@ -33,7 +23,7 @@ interface Root {
   readonly mode: number;
 }
 
-const facts = (want: OwnershipWant) => ({
+const facts = (want: ShareInGuest) => ({
   ...rootFacts(want),
   root: rootOf(want.mountPoint, want.tag),
   ids: principalsOf("guest", [want.owner, want.group]),
@@ -55,7 +45,7 @@ const driftNeeds = { root: "must", ids: "must", mounts: "must" } as const;
  * Refuses with `unknownUser`.
  */
 export const guestOwnership: Concern<
-  OwnershipWant,
+  ShareInGuest,
   OwnershipSeen,
   Json,
   typeof restoreNeeds,
@@ -68,24 +58,17 @@ export const guestOwnership: Concern<
   scope: "domain",
 
   want(spec) {
-    const { guest } = spec;
-    if (guest?.mount !== "now" || (guest.owner ?? guest.group ?? guest.mode) === undefined) return undefined;
-    return {
-      source: spec.source,
-      tag: spec.tag,
-      mountPoint: guest.mountPoint,
-      owner: guest.owner,
-      group: guest.group,
-      mode: parseOctalMode(guest.mode ?? ""),
-      automount: guest.options.automount,
-    };
+    const want = inGuest(spec);
+    const isManaged = want?.mount === "now" && (want.owner ?? want.group ?? want.mode) !== undefined;
+    return isManaged ? want : undefined;
   },
   identity: (want) => want.mountPoint,
   facts,
   needs: { restore: restoreNeeds, drift: driftNeeds },
 
   plan(want, seen) {
-    const { owner, group, mode, mountPoint, tag } = want;
+    const { owner, group, mountPoint, tag } = want;
+    const mode = parseOctalMode(want.mode ?? "");
     const uid = idOf(owner, "passwd", seen.ids);
     const gid = idOf(group, "group", seen.ids);
     const unknown = [
@@ -124,23 +107,24 @@ ${program} -- ${value} .`;
   drift(want, seen) {
     const { root } = seen;
     // An automount that nobody uses now: its owner is in the share's attributes, and comes back with it.
-    if (want.automount && mountAt(seen.mounts, want.mountPoint)?.type === "autofs") return asWanted;
+    if (want.options.automount && mountAt(seen.mounts, want.mountPoint)?.type === "autofs") return asWanted;
     if (!isMounted(want, seen) || !root) return { state: "unknown", args: {}, notes: [] };
     if (typeof root === "string") {
       return { state: "unknown", args: {}, notes: [`the guest cannot look at ${want.mountPoint}: ${root}`] };
     }
     const uid = idOf(want.owner, "passwd", seen.ids);
     const gid = idOf(want.group, "group", seen.ids);
+    const mode = parseOctalMode(want.mode ?? "");
     const args = {
       ...(want.owner !== undefined && uid !== root.uid && { "guest.owner": root.user }),
       ...(want.group !== undefined && gid !== root.gid && { "guest.group": root.group }),
-      ...(want.mode !== undefined && want.mode !== root.mode && { "guest.mode": formatOctalMode(root.mode) }),
+      ...(mode !== undefined && mode !== root.mode && { "guest.mode": formatOctalMode(root.mode) }),
     };
     return Object.keys(args).length === 0 ? asWanted : { state: "differs", args, notes: [] };
   },
 };
 
-function isMounted(want: OwnershipWant, seen: Pick<OwnershipSeen, "mounts">): boolean {
+function isMounted(want: ShareInGuest, seen: Pick<OwnershipSeen, "mounts">): boolean {
   const at = mountAt(seen.mounts, want.mountPoint);
   return at?.type === "9p" && at.source === want.tag;
 }

@@ -1,6 +1,7 @@
 import type { Json } from "../engine/concern";
 import type { Mount } from "../formats/mountinfo";
-import { cacheModes, isMsizeBytes, nameOf, parseMountOptions, splitMountOptions } from "../mount-options";
+import { cacheModes, isMsizeBytes, nameOf } from "../mount-options";
+import type { ShareInGuest } from "./mounted-root";
 
 /** One option in which a mount is not as wanted. */
 export interface Difference {
@@ -20,48 +21,41 @@ export interface Difference {
  */
 const opposites = { ro: "rw", nodev: "dev", nosuid: "suid", noexec: "exec" } as const;
 const flagNames = ["ro", "nodev", "nosuid", "noexec"] as const;
-
-/** Which of its flags a mount has, or is to have. */
-export type MountFlags = Readonly<Record<(typeof flagNames)[number], boolean>>;
+type Flag = (typeof flagNames)[number];
 
 /**
  * What a mount has too little or too much, of what the kernel shows: flags that must hold exactly, and the
  * values of 9p. What it does not show cannot be compared; fstab has it.
  *
- * `text` is what is wanted, as in fstab; `isAutomounted` whether an automount lies below the mount.
+ * `isAutomounted`: whether an automount lies below the mount.
  * Source: v9fs_show_options of fs/9p/v9fs.c and p9_show_client_options of net/9p/client.c, Linux 6.1.
  */
 export function mountDifferences(
-  text: string,
+  { options, readOnly }: Pick<ShareInGuest, "options" | "readOnly">,
   mount: Mount,
   isAutomounted: boolean,
   kernelRelease: string,
 ): Difference[] {
-  const wanted = parseMountOptions(text);
-  const [flagsWanted, flags] = [wantedFlags(text), flagsOf(mount)];
+  const wanted = { ...options, ro: readOnly };
   const own = ownMsizeBytes(kernelRelease);
   const msize = Number(valueOf(mount, "msize") ?? own);
   const cache = cacheOf(mount);
-  const accessWanted = uidOf(wanted.access ?? "client");
+  const accessWanted = uidOf(options.access ?? "client");
   const access = valueOf(mount, "access") ?? accessWanted;
   const automount = (is: boolean): string => (is ? "x-systemd.automount" : "no x-systemd.automount");
   return [
-    ...flagNames.flatMap((name) =>
-      difference(
-        flagText(flagsWanted, name),
-        flagText(flags, name),
-        name === "ro" ? {} : { [name]: flags[name] },
-        true,
-      ),
-    ),
+    ...flagNames.flatMap((name) => {
+      const args = name === "ro" ? {} : { [name]: has(mount, name) };
+      return difference(flag(name, wanted[name]), flag(name, has(mount, name)), args, true);
+    }),
     ...difference(
-      `msize=${wanted.msizeBytes === 0 ? own : wanted.msizeBytes}`,
+      `msize=${options.msizeBytes === 0 ? own : options.msizeBytes}`,
       `msize=${msize}`,
       isMsizeBytes(msize) ? { msizeBytes: msize } : {},
     ),
-    ...difference(`cache=${wanted.cache ?? "none"}`, `cache=${cache}`, isCacheMode(cache) ? { cache } : {}),
+    ...difference(`cache=${options.cache ?? "none"}`, `cache=${cache}`, isCacheMode(cache) ? { cache } : {}),
     ...difference(`access=${accessWanted}`, `access=${access}`, { access }),
-    ...difference(automount(wanted.automount), automount(isAutomounted), { automount: isAutomounted }),
+    ...difference(automount(options.automount), automount(isAutomounted), { automount: isAutomounted }),
   ];
 }
 
@@ -79,19 +73,18 @@ function difference(
   return [{ wanted, shown, args, byRemount }];
 }
 
-/** The flags that options ask for, those of mount(8)'s defaults where they say nothing. */
-export function wantedFlags(text: string): MountFlags {
-  const options = splitMountOptions(text);
-  return flagsWhere((name) => options.lastIndexOf(name) > options.lastIndexOf(opposites[name]));
+/** The flags that a mount has, each or its opposite, sample: `["rw", "nodev", "suid", "exec"]`. */
+export function flagsOf(mount: Mount): readonly string[] {
+  return flagNames.map((name) => flag(name, has(mount, name)));
 }
 
-/** The flags that a mount has; read-only it is where the mount or its file system is. */
-export function flagsOf({ mountOptions, superOptions }: Mount): MountFlags {
-  return flagsWhere((name) => mountOptions.includes(name) || (name === "ro" && superOptions.includes(name)));
+/** Read-only is a mount where it itself or its file system is. */
+function has({ mountOptions, superOptions }: Mount, name: Flag): boolean {
+  return mountOptions.includes(name) || (name === "ro" && superOptions.includes(name));
 }
 
-function flagsWhere(is: (name: keyof MountFlags) => boolean): MountFlags {
-  return Object.fromEntries(flagNames.map((name) => [name, is(name)])) as MountFlags;
+function flag(name: Flag, isSet: boolean): string {
+  return isSet ? name : opposites[name];
 }
 
 /**
@@ -100,11 +93,11 @@ function flagsWhere(is: (name: keyof MountFlags) => boolean): MountFlags {
  * Each is written, set or not: util-linux 2.39 and later change by `remount,bind` only what is named
  * (mnt_optlist_get_attrs of libmount/src/optlist.c), earlier ones and busybox take the rest away.
  */
-export function formatFlags(flags: MountFlags, { mountOptions }: Pick<Mount, "mountOptions">): string {
+export function formatFlags(flags: readonly string[], { mountOptions }: Pick<Mount, "mountOptions">): string {
   // `strictatime` is shown as none of them (fs/proc_namespace.c, Linux 6.1).
   const atime = ["noatime", "relatime"].find((one) => mountOptions.includes(one)) ?? "strictatime";
   const directories = mountOptions.includes("nodiratime") ? "nodiratime" : "diratime";
-  return [...flagNames.map((name) => flagText(flags, name)), atime, directories].join(",");
+  return [...flags, atime, directories].join(",");
 }
 
 /** What a mount has, as options that mount(8) takes: to mount the same again. */
@@ -115,10 +108,6 @@ export function formatMounted(mount: Mount): string {
     .filter((option) => option !== "seclabel" && !mount.mountOptions.includes(option))
     .map((option) => (isCache(option) ? `cache=${cache}` : option));
   return [...mount.mountOptions, ...superOptions].join(",");
-}
-
-function flagText(flags: MountFlags, name: keyof MountFlags): string {
-  return flags[name] ? name : opposites[name];
 }
 
 /** The kernel's own size, of which it shows nothing: 8 KiB before Linux 5.16, 128 KiB since (net/9p/client.c, DEFAULT_MSIZE). */

@@ -2,7 +2,7 @@ import type { Step } from "../engine/concern";
 import type { Mount } from "../formats/mountinfo";
 import { type Script, sh } from "../formats/shell";
 import { isAutomountAt, isMountedAt, isShareMountedAt } from "./guest-facts";
-import { type Difference, flagsOf, formatFlags, formatMounted, type MountFlags } from "./mount-differences";
+import { type Difference, flagsOf, formatFlags, formatMounted } from "./mount-differences";
 import { unitNameOf } from "./mount-units";
 
 /** What is done to a mount in the guest, each with its way back. */
@@ -33,20 +33,20 @@ const fileSystemFlags = ["sync", "dirsync", "mand", "lazytime"];
  * plain one to become writable. Source and mount point are both given, or fstab and the present options
  * would be mixed in (mount(8)).
  */
-export function remountStep(at: Mount, now: readonly Difference[], flags: MountFlags): Step {
-  const isPlain = at.superOptions.includes("ro") && !flags.ro;
+export function remountStep(at: Mount, now: readonly Difference[]): Step {
+  const before = flagsOf(at);
+  const after = before.map((flag) => now.find(({ shown }) => shown === flag)?.wanted ?? flag);
   const kept = at.superOptions.filter((option) => fileSystemFlags.includes(option));
+  const how = at.superOptions.includes("ro") && after.includes("rw") ? kept : ["bind"];
   const gone = `${at.source} is not mounted on ${at.mountPoint} any more`;
-  const remount = (to: MountFlags): Script => {
-    const options = ["remount", ...(isPlain ? kept : ["bind"]), formatFlags(to, at)].join(",");
-    return sh`${isShareMountedAt(at.mountPoint, at.source)} || { echo ${gone} >&2; exit 1; }
-mount -t 9p -o ${options} -- ${at.source} ${at.mountPoint}`;
-  };
+  const remount = (flags: readonly string[]): Script =>
+    sh`${isShareMountedAt(at.mountPoint, at.source)} || { echo ${gone} >&2; exit 1; }
+mount -t 9p -o ${["remount", ...how, formatFlags(flags, at)].join(",")} -- ${at.source} ${at.mountPoint}`;
   return {
     does: `remount ${at.mountPoint} in the guest with ${now.map(({ wanted }) => wanted).join(", ")}`,
     code: "mountFailed",
-    run: remount(flags),
-    undo: remount(flagsOf(at)),
+    run: remount(after),
+    undo: remount(before),
   };
 }
 

@@ -1,6 +1,7 @@
 import type { Fact, SeenBy } from "../engine/concern";
 import { mountHolding } from "../formats/mountinfo";
 import { sh } from "../formats/shell";
+import type { ShareSpec } from "../spec";
 import { entryOf } from "./directory-facts";
 import { isLasting } from "./directory-identity";
 import { liveDomain } from "./domain-facts";
@@ -24,11 +25,15 @@ export function rootInodeOf(path: string, tag: string): Fact<string | undefined>
   };
 }
 
-interface Shared {
-  readonly source: string;
-  readonly tag: string;
-  readonly mountPoint: string;
+/** A share with what its guest is to do with it. */
+export type ShareInGuest = Pick<ShareSpec, "source" | "tag" | "readOnly"> & NonNullable<ShareSpec["guest"]>;
+
+/** Undefined: the guest is left alone. */
+export function inGuest({ source, tag, readOnly, guest }: ShareSpec): ShareInGuest | undefined {
+  return guest && { source, tag, readOnly, ...guest };
 }
+
+type Shared = Pick<ShareInGuest, "source" | "tag" | "mountPoint">;
 
 /** What is asked of a share's directory, on both machines. */
 export const rootFacts = ({ source, tag, mountPoint }: Shared) => ({
