@@ -3,29 +3,20 @@ import { putInPlace } from "../formats/put-in-place";
 import { type Script, sh } from "../formats/shell";
 
 /**
- * Changes of the guest's fstab, or of another file of lines, each carried out on what stands there then: so that those of
- * several shares commute.
+ * Changes a line of the guest's fstab, or of another file of lines, on what stands there then: so those of several shares
+ * commute. Without `from` it is added, before those that are mounted in it, else at the end; without `to` it is taken
+ * out. Lines are bytes, a character each. `hadFile` false: the file was not there before, and goes with its last line.
  */
-
-const fstabFile = "/etc/fstab";
-
-/** Adds a line: before those that are mounted in it, else at the end; a file that was not there is made. */
-export function addLine(does: string, bytes: string, hadFile: boolean, file = fstabFile): Step {
-  return { does, run: edit("", bytes, true, file), undo: edit(bytes, "", hadFile, file) };
-}
-
-/** Takes a line out, and with the last one a file that was not there before. */
-export function takeLine(does: string, bytes: string, hadFile: boolean, file = fstabFile): Step {
-  return { does, run: edit(bytes, "", hadFile, file), undo: edit("", bytes, true, file) };
-}
-
-/** Puts another line in the place of one. */
-export function replaceLine(does: string, from: string, to: string): Step {
-  return { does, run: edit(from, to, true), undo: edit(to, from, true) };
-}
-
-function edit(from: string, to: string, keepEmpty: boolean, file = fstabFile): Script {
-  return sh`edit_lines ${file} ${word(from)} ${word(to)} ${keepEmpty ? "keep" : ""}`;
+export function editLine(
+  does: string,
+  from: string,
+  to: string,
+  hadFile: boolean,
+  file = "/etc/fstab",
+): Step {
+  const edit = (one: string, other: string): Script =>
+    sh`edit_lines ${file} ${word(one)} ${word(other)} ${hadFile ? "keep" : ""}`;
+  return { does, run: edit(from, to), undo: edit(to, from) };
 }
 
 /** A word of these bytes; what is no UTF-8 by printf's octal escapes. */

@@ -3,6 +3,17 @@ import { type Mount, mountHolding } from "../formats/mountinfo";
 import { sh } from "../formats/shell";
 import { isMountedAt, mountinfo } from "./guest-facts";
 
+/** What stands in a file, a character a byte (latin1); undefined: it is not there. */
+export function contentOf(file: string): Fact<string | undefined> {
+  return {
+    key: `content of ${file}`,
+    place: "guest",
+    does: `read ${file}`,
+    script: sh`if [ -e ${file} ]; then cat -- ${file} && printf .; fi`,
+    parse: (_output, bytes) => (bytes.length === 0 ? undefined : bytes.subarray(0, -1).toString("latin1")),
+  };
+}
+
 /** What keeps a file in the guest from being replaced by another one. */
 export interface Obstacle {
   /** The file, or the directory in which it is to be made. */

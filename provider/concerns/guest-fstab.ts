@@ -1,3 +1,4 @@
+import { posix } from "node:path";
 import {
   type Concern,
   type Fact,
@@ -11,6 +12,8 @@ import {
 import { sh } from "../formats/shell";
 import {
   bytesOf,
+  decodeField,
+  decodeUtf8,
   formatFstabEntry,
   type FstabEntry,
   type FstabLine,
@@ -19,10 +22,9 @@ import {
 } from "../formats/fstab";
 import { formatMountOptions, isExtraOption, type MountOptions, parseMountOptions } from "../mount-options";
 import type { ShareSpec } from "../spec";
-import { addLine, replaceLine, takeLine } from "./fstab-edits";
-import { fstabLinks } from "./fstab-links";
-import { isOpenrc } from "./guest-facts";
-import { notEditable, obstacleTo } from "./guest-files";
+import { editLine } from "./fstab-edits";
+import { isOpenrc, mountinfo } from "./guest-facts";
+import { contentOf, notEditable, obstacleTo } from "./guest-files";
 import { guestMounts } from "./mounts";
 import { unitsOf } from "./mount-units";
 
@@ -39,12 +41,41 @@ type FstabBefore = {
 const restoreNeeds = { fstab: "must", links: "may", obstacle: "may", mounts: "may" } as const;
 const driftNeeds = { fstab: "must", links: "may", units: "may", lacksNetmount: "may" } as const;
 
-const fstab: Fact<string | undefined> = {
-  key: "fstab",
+const fstab = contentOf("/etc/fstab");
+
+/**
+ * Mount points through links, sample: `/mnt/link/a\040b /mnt/real/a b`. Both readers follow them: mount(8) of
+ * util-linux 2.38 compares canonical paths last (libmount tab.c, `mnt_table_find_target`), and systemd takes links "as far
+ * as possible" (systemd-fstab-generator(8), 252). What is mounted is where it says, and may not answer.
+ */
+const links: Fact<ReadonlyMap<string, string>> = {
+  key: "fstab links",
+  fixed: true,
   place: "guest",
-  does: "read /etc/fstab",
-  script: sh`if [ -e /etc/fstab ]; then cat /etc/fstab && printf .; fi`,
-  parse: (_output, bytes) => (bytes.length === 0 ? undefined : bytes.subarray(0, -1).toString("latin1")),
+  does: "see where the mount points in /etc/fstab lead",
+  gathers: mountinfo,
+  // No process for a line whose path has no link in it: there may be many lines.
+  script: sh`[ -e /etc/fstab ] || exit 0
+while read -r source field _ || [ -n "$source" ]; do
+  case $source in '#'*) continue;; esac
+  case $field in /*) ;; *) continue;; esac
+  case $mountinfo in *" $field "*) continue;; esac
+  path=$field
+  case $field in *[\\%]*) path=$(printf "$(printf %s "$field" | sed 's/%/%%/g').") && path=$${{ text: "{path%.}" }};; esac
+  at=$path
+  until [ -L "$at" ] || [ -z "$at" ]; do at=$${{ text: "{at%/*}" }}; done
+  [ -n "$at" ] || continue
+  # Below the last link there is none: how the path goes on is as it is spelled.
+  real=$(readlink -f -- "$at") || continue
+  printf '%s %s\n' "$field" "$real$${{ text: '{path#"$at"}' }}"
+done < /etc/fstab`,
+  parse: (_output, bytes) =>
+    new Map(
+      [...bytes.toString("latin1").matchAll(/(\S+) ([^\n]*)\n/g)].map(([, field = "", real = ""]) => [
+        decodeField(field),
+        posix.normalize(decodeUtf8(real)).replace(/(.)\/$/, "$1"),
+      ]),
+    ),
 };
 
 /** Of OpenRC 0.45: `localmount` leaves out what has `_netdev` (init.d/localmount.in), and `netmount` mounts it. */
@@ -63,7 +94,7 @@ echo lacks`,
 
 const facts = (want: FstabEntry) => ({
   fstab,
-  links: fstabLinks,
+  links,
   units: unitsOf(want.mountPoint),
   lacksNetmount,
   obstacle: obstacleTo("/etc/fstab"),
@@ -107,10 +138,8 @@ export const guestFstab: Concern<FstabEntry, FstabSeen, FstabBefore, typeof rest
       const warnings = notes.length > 0 && { warnings: notes };
       if (mine && sameEntry(mine.entry, want)) return { steps: [], ...warnings };
       const line = bytesOf(formatFstabEntry(want));
-      const at = `the line of ${want.mountPoint}`;
-      const step = mine
-        ? replaceLine(`set ${at} in fstab`, mine.bytes, line)
-        : addLine(`add ${at} in fstab`, line, seen.fstab !== undefined);
+      const does = `${mine ? "set" : "add"} the line of ${want.mountPoint} in fstab`;
+      const step = editLine(does, mine?.bytes ?? "", line, seen.fstab !== undefined);
       return unwritable(seen) ?? { steps: [step], ...warnings };
     },
 
@@ -131,10 +160,8 @@ export const guestFstab: Concern<FstabEntry, FstabSeen, FstabBefore, typeof rest
       );
       const former = formerBytes(before);
       if (!line || line.bytes === former) return { steps: [] };
-      const step =
-        former === undefined
-          ? takeLine(`take the line of ${old.mountPoint} in fstab`, line.bytes, before.fstab)
-          : replaceLine(`give back the line of ${old.mountPoint} in fstab`, line.bytes, former);
+      const does = `${former === undefined ? "take" : "give back"} the line of ${old.mountPoint} in fstab`;
+      const step = editLine(does, line.bytes, former ?? "", before.fstab);
       return unwritable(seen) ?? { steps: [step] };
     },
 

@@ -12,9 +12,9 @@ import {
 } from "../engine/concern";
 import { putInPlace } from "../formats/put-in-place";
 import { type Script, sh } from "../formats/shell";
-import { addLine, takeLine } from "./fstab-edits";
+import { editLine } from "./fstab-edits";
 import { distribution, isOpenrc, kernelRelease } from "./guest-facts";
-import { notEditable, notReplaceable, type Obstacle, obstacleTo } from "./guest-files";
+import { contentOf, notEditable, notReplaceable, type Obstacle, obstacleTo } from "./guest-files";
 import { guestMounts } from "./mounts";
 
 /** Loaded by systemd-modules-load(8) at boot; one module a line. */
@@ -85,12 +85,9 @@ fi`,
 };
 
 const loadedAtBoot: Fact<string | undefined> = {
-  key: `file ${bootFile}`,
-  place: "guest",
-  does: `read ${bootFile}`,
+  ...contentOf(bootFile),
   guard: true,
-  script: sh`if [ -e ${bootFile} ]; then cat -- ${bootFile} && echo .; fi`,
-  parse: (output) => (output === "" ? undefined : output.slice(0, -2)),
+  parse: (output) => (output === "" ? undefined : output.slice(0, -1)),
 };
 
 /**
@@ -196,7 +193,7 @@ export const guestKernel: Concern<
         ? { does: `remove ${bootFile}`, run: sh`[ ! -e ${bootFile} ] || rm -f -- ${bootFile}` }
         : { does: `give ${bootFile} back`, run: write(before.bootFile) };
     const lines = taken.map((one) =>
-      takeLine(`take the line of ${one} in ${listFile}`, one, list?.file === true, listFile),
+      editLine(`take the line of ${one} in ${listFile}`, one, "", list?.file === true, listFile),
     );
     return { steps: isWritten ? [back, ...lines] : lines };
   },
@@ -245,7 +242,7 @@ function bootSteps(seen: KernelSeen, before: KernelBefore | undefined): Step[] {
   return modules
     .filter((one) => !names(list, one))
     .map((one) => {
-      const { does, run } = addLine(`load ${one} at boot (${listFile})`, one, list !== null, listFile);
+      const { does, run } = editLine(`load ${one} at boot (${listFile})`, "", one, list !== null, listFile);
       return { does, run };
     });
 }
