@@ -14,7 +14,7 @@ import { putInPlace } from "../formats/put-in-place";
 import { type Script, sh } from "../formats/shell";
 import { editLine } from "./fstab-edits";
 import { distribution, isOpenrc, kernelRelease } from "./guest-facts";
-import { contentOf, notEditable, notReplaceable, type Obstacle, obstacleTo } from "./guest-files";
+import { contentOf, notEditable, notReplaceable, obstacleTo } from "./guest-files";
 import { guestMounts } from "./mounts";
 
 /** Loaded by systemd-modules-load(8) at boot; one module a line. */
@@ -113,13 +113,6 @@ fi`,
   },
 };
 
-/** What keeps `/etc/modules` from being replaced, asked where it may be written. */
-const obstacleToList: Fact<Obstacle> = {
-  ...obstacleTo(listFile),
-  script: sh`${isOpenrc} || { printf 'none %s\n' ${listFile}; exit; }
-${obstacleTo(listFile).script}`,
-};
-
 const facts = () => ({
   nineP,
   release: kernelRelease,
@@ -127,7 +120,7 @@ const facts = () => ({
   bootFile: loadedAtBoot,
   list: moduleList,
   obstacle: obstacleTo(bootFile),
-  listObstacle: obstacleToList,
+  listObstacle: obstacleTo(listFile),
   mounts: guestMounts,
 });
 
@@ -294,13 +287,12 @@ function lacks9p(seen: Needed<KernelSeen, typeof driftNeeds>): readonly Refusal[
  */
 export function remedyFor(release: string, ids: readonly string[]): string {
   const is = (...names: string[]): boolean => names.some((name) => ids.includes(name));
-  if (is("debian") && release.includes("-cloud-")) {
-    return "install the package linux-image-amd64 (linux-image-arm64 on ARM) in the guest in place of the cloud kernel, and boot it";
-  }
   if (is("ubuntu"))
     return "install the package linux-modules-extra for this kernel in the guest, or linux-image-generic, and boot it";
-  if (is("debian"))
-    return "install the package linux-image-amd64 (linux-image-arm64 on ARM) in the guest, and boot it";
+  if (is("debian")) {
+    const instead = release.includes("-cloud-") ? " in place of the cloud kernel" : "";
+    return `install the package linux-image-amd64 (linux-image-arm64 on ARM) in the guest${instead}, and boot it`;
+  }
   if (is("centos") && /\.el7/.test(release)) {
     return "install kernel-plus from the centosplus repository (yum --enablerepo=centosplus install kernel-plus), and boot it";
   }
