@@ -13,20 +13,12 @@ import { type Mount, mountAt, mountHolding, mountsBelow } from "../formats/mount
 import { isAtOrBelow } from "../formats/path";
 import { recordsOfDomain } from "../engine/record";
 import { kernelRelease } from "./guest-facts";
-import { type Difference, mountDifferences } from "./mount-differences";
+import { type Difference, isAutomount, mountDifferences } from "./mount-differences";
 import { notReplaceable, obstacleTo } from "./guest-files";
 import { holdersOf, mountPointOf } from "./mount-facts";
 import { inGuest, isLive, otherRoot, rootFacts, type ShareInGuest, shutRoot } from "./mounted-root";
 import { guestMounts } from "./mounts";
-import {
-  isAutomount,
-  isAutomounted,
-  mountAgainStep,
-  mountStep,
-  removeMade,
-  remountStep,
-  unmountStep,
-} from "./mount-steps";
+import { mountAgainStep, mountStep, removeMade, remountStep, unmountStep } from "./mount-steps";
 
 const facts = (want: ShareInGuest) => ({
   ...rootFacts(want),
@@ -172,28 +164,18 @@ export const guestMount: Concern<
     }
     // Mounted anew it is the same one.
     const other = mounted ? otherRoot(want, seen) : undefined;
-    const differences = mounted ? differencesOf(want, at, seen) : [];
+    const differences = mounted ? mountDifferences(want, at, seen) : [];
     const waiting = differences.filter((one) => mustWait(one, seen, want.mountPoint));
-    const warnings = [
-      ...(other === undefined ? [] : [other]),
-      ...(waiting.length === 0
-        ? []
-        : [
-            `${want.mountPoint} keeps ${list(waiting, "shown")} until nobody uses it, wanted is ${list(waiting, "wanted")}: in use by ${users.join(", ")}`,
-          ]),
-    ];
+    const keeps = `${want.mountPoint} keeps ${list(waiting, "shown")} until nobody uses it, wanted is ${list(waiting, "wanted")}: in use by ${users.join(", ")}`;
+    const warnings = [other ?? [], waiting.length > 0 ? keeps : []].flat();
     const warned = warnings.length > 0 && { warnings };
     if (mounted && (waiting.length > 0 || differences.every(({ byRemount }) => byRemount))) {
       const now = differences.filter((one) => one.byRemount && !waiting.includes(one));
       return { steps: now.length > 0 ? [remountStep(at, now)] : [], ...warned };
     }
     if (former && !mounted && users.length > 0) {
-      return {
-        steps: [],
-        warnings: [
-          `${want.mountPoint} stays mounted from ${at.source} until it is unmounted: in use by ${users.join(", ")}`,
-        ],
-      };
+      const stays = `${want.mountPoint} stays mounted from ${at.source} until it is unmounted: in use by ${users.join(", ")}`;
+      return { steps: [], warnings: [stays] };
     }
     const make = {
       does: `make ${want.mountPoint} in the guest`,
@@ -225,7 +207,10 @@ export const guestMount: Concern<
   restore(old, before, seen) {
     const { mountPoint, tag } = old;
     const at = before.mounted ? undefined : mountAt(seen.mounts, mountPoint);
-    const mounted = at && (isOurs(at, old) || isFormer(at, old, seen) || isAutomount(at));
+    // Under a former tag it stays mounted, when the tag was changed, until a power cycle.
+    const device = seen.live?.devices9p.find((one) => one.tag === at?.source);
+    const former = at?.type === "9p" && device?.source === old.source;
+    const mounted = at && (isOurs(at, old) || former || isAutomount(at));
     const users = usersOf(seen, mountPoint);
     if (mounted && users.length > 0) {
       return refused(
@@ -268,7 +253,7 @@ export const guestMount: Concern<
         pending: "notMounted",
       };
     }
-    const differences = differencesOf(want, at, seen);
+    const differences = mountDifferences(want, at, seen);
     const other = otherRoot(want, seen);
     if (differences.length === 0 && other === undefined) {
       const shut = isOneUsers(at) ? undefined : shutRoot(mountPoint, seen);
@@ -278,7 +263,7 @@ export const guestMount: Concern<
     return {
       state: "differs",
       args: Object.assign({}, ...differences.map(({ args }) => args)) as Drift["args"],
-      notes: [...(other === undefined ? [] : [other]), ...(differences.length === 0 ? [] : [options])],
+      notes: [other ?? [], differences.length > 0 ? options : []].flat(),
       // Another directory stays as long as that QEMU runs.
       pending: differences.every((one) => mustWait(one, seen, mountPoint)) ? "mountBusy" : "mountDiffers",
     };
@@ -306,23 +291,9 @@ function hiddenAt(want: ShareInGuest, mounts: readonly Mount[]): string | undefi
   return `${shown.source} (${shown.type}) on ${shown.mountPoint}`;
 }
 
-/** The same directory under a former tag: so it stays mounted when the tag was changed, until a power cycle. */
-function isFormer(mount: Mount, want: ShareInGuest, { live }: Pick<MountSeen, "live">): boolean {
-  const device = live?.devices9p.find(({ tag }) => tag === mount.source);
-  return mount.type === "9p" && device?.source === want.source;
-}
-
 /** By `access=1000` the kernel lets that user alone look at it, and root not (fs/9p/fid.c, Linux 6.1). */
 function isOneUsers({ superOptions }: Mount): boolean {
   return superOptions.some((option) => /^access=[1-9]\d*$/.test(option));
-}
-
-function differencesOf(
-  want: ShareInGuest,
-  at: Mount,
-  seen: Pick<MountSeen, "mounts" | "release">,
-): Difference[] {
-  return mountDifferences(want, at, isAutomounted(at, seen.mounts), seen.release);
 }
 
 /** Whether somebody's use of the mount keeps a difference as it is. */
@@ -349,12 +320,8 @@ function usersOf(seen: Users, mountPoint: string): string[] {
 
 /** Whether what lies in a directory can be unmounted and mounted again as it was: a share, mounted once. */
 function canBeMountedAgain(mount: Mount, mounts: readonly Mount[]): boolean {
-  if (isAutomount(mount)) return true;
-  return (
-    mount.type === "9p" &&
-    mount.root === "/" &&
-    mounts.filter(({ type, source }) => type === "9p" && source === mount.source).length === 1
-  );
+  const same = mounts.filter(({ type, source }) => type === "9p" && source === mount.source);
+  return isAutomount(mount) || (mount.type === "9p" && mount.root === "/" && same.length === 1);
 }
 
 /** Another share's mount, in which this one is to be mounted: with the directories that were made for it there. */

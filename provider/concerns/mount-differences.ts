@@ -27,21 +27,20 @@ type Flag = (typeof flagNames)[number];
  * What a mount has too little or too much, of what the kernel shows: flags that must hold exactly, and the
  * values of 9p. What it does not show cannot be compared; fstab has it.
  *
- * `isAutomounted`: whether an automount lies below the mount.
  * Source: v9fs_show_options of fs/9p/v9fs.c and p9_show_client_options of net/9p/client.c, Linux 6.1.
  */
 export function mountDifferences(
   { options, readOnly }: Pick<ShareInGuest, "options" | "readOnly">,
   mount: Mount,
-  isAutomounted: boolean,
-  kernelRelease: string,
+  { mounts, release }: { readonly mounts: readonly Mount[]; readonly release: string },
 ): Difference[] {
   const wanted = { ...options, ro: readOnly };
-  const own = ownMsizeBytes(kernelRelease);
+  const own = ownMsizeBytes(release);
   const msize = Number(valueOf(mount, "msize") ?? own);
   const cache = cacheOf(mount);
   const accessWanted = uidOf(options.access ?? "client");
   const access = valueOf(mount, "access") ?? accessWanted;
+  const isOn = isAutomounted(mount, mounts);
   const automount = (is: boolean): string => (is ? "x-systemd.automount" : "no x-systemd.automount");
   return [
     ...flagNames.flatMap((name) => {
@@ -55,7 +54,7 @@ export function mountDifferences(
     ),
     ...difference(`cache=${options.cache ?? "none"}`, `cache=${cache}`, isCacheMode(cache) ? { cache } : {}),
     ...difference(`access=${accessWanted}`, `access=${access}`, { access }),
-    ...difference(automount(options.automount), automount(isAutomounted), { automount: isAutomounted }),
+    ...difference(automount(options.automount), automount(isOn), { automount: isOn }),
   ];
 }
 
@@ -71,6 +70,17 @@ function difference(
     Object.entries(options).map(([name, value]) => [`guest.options.${name}`, value]),
   );
   return [{ wanted, shown, args, byRemount }];
+}
+
+/** An automount that waits, or that has something mounted on it. */
+export function isAutomount(mount: Mount): boolean {
+  return mount.type === "autofs";
+}
+
+/** Whether an automount lies where something is mounted, with the share on it or not. */
+export function isAutomounted({ mountPoint }: Mount, mounts: readonly Mount[]): boolean {
+  const lowest = mounts.find((mount) => mount.mountPoint === mountPoint);
+  return lowest !== undefined && isAutomount(lowest);
 }
 
 /** The flags that a mount has, each or its opposite, sample: `["rw", "nodev", "suid", "exec"]`. */

@@ -2,21 +2,17 @@ import type { Step } from "../engine/concern";
 import type { Mount } from "../formats/mountinfo";
 import { type Script, sh } from "../formats/shell";
 import { isAutomountAt, isMountedAt, isShareMountedAt } from "./guest-facts";
-import { type Difference, flagsOf, formatFlags, formatMounted } from "./mount-differences";
+import {
+  type Difference,
+  flagsOf,
+  formatFlags,
+  formatMounted,
+  isAutomount,
+  isAutomounted,
+} from "./mount-differences";
 import { unitNameOf } from "./mount-units";
 
 /** What is done to a mount in the guest, each with its way back. */
-
-/** An automount that waits, or that has something mounted on it. */
-export function isAutomount(mount: Mount): boolean {
-  return mount.type === "autofs";
-}
-
-/** Whether an automount lies where something is mounted, with the share on it or not. */
-export function isAutomounted({ mountPoint }: Mount, mounts: readonly Mount[]): boolean {
-  const lowest = mounts.find((mount) => mount.mountPoint === mountPoint);
-  return lowest !== undefined && isAutomount(lowest);
-}
 
 /** Seconds in which a mount that somebody else has begun should be there. */
 const secondsOfOther = 20;
@@ -68,18 +64,15 @@ export function mountStep(mountPoint: string, tag: string, automount: boolean): 
  * anything is mounted (net/9p/trans_virtio.c, Linux 6.1), and the other's mount is waited for.
  */
 function mountByFstab(mountPoint: string, tag: string): Script {
-  return sh`if ! ${isShareMountedAt(mountPoint, tag)}; then
-  error=$(mount -- ${mountPoint} 2>&1) || :
-  turn=0
-  until ${isShareMountedAt(mountPoint, tag)}; do
-    case $error in *busy*) turn=$(( turn + 1 ));; *) turn=${secondsOfOther};; esac
-    if [ $turn -ge ${secondsOfOther} ]; then
-      ${saysNotMounted(mountPoint, tag)}
-      exit 1
-    fi
-    sleep 1
-  done
-fi`;
+  const isMounted = isShareMountedAt(mountPoint, tag);
+  return sh`! ${isMounted} || exit 0
+error=$(mount -- ${mountPoint} 2>&1) || :
+case $error in *busy*) seconds=${secondsOfOther};; *) seconds=0;; esac
+until ${isMounted}; do
+  [ $seconds -gt 0 ] || { ${failNotMounted(mountPoint, tag)}; }
+  sleep 1
+  seconds=$((seconds - 1))
+done`;
 }
 
 function startAutomount(mountPoint: string, tag: string): Script {
@@ -89,16 +82,14 @@ function startAutomount(mountPoint: string, tag: string): Script {
   systemctl daemon-reload
 fi
 error=$(systemctl restart ${unit} 2>&1) || { printf '%s\n' "$error" >&2; exit 1; }
-if ! ${isAutomountAt(mountPoint)} && ! ${isShareMountedAt(mountPoint, tag)}; then
-  ${saysNotMounted(mountPoint, tag)}
-  exit 1
-fi`;
+${isAutomountAt(mountPoint)} || ${isShareMountedAt(mountPoint, tag)} || { ${failNotMounted(mountPoint, tag)}; }`;
 }
 
-/** What mount(8) said, in `$error`, and the last that the kernel said of 9p. */
-function saysNotMounted(mountPoint: string, tag: string): Script {
+/** Ends the step with what mount(8) said, in `$error`, and the last that the kernel said of 9p. */
+function failNotMounted(mountPoint: string, tag: string): Script {
   return sh`printf '%s\n' "$error" ${`${tag} is not mounted on ${mountPoint}`} | sed '/^$/d' >&2
-      dmesg 2>/dev/null | grep -F 9p | tail -n 3 | sed 's/^/kernel: /' >&2`;
+    dmesg 2>/dev/null | grep -F 9p | tail -n 3 | sed 's/^/kernel: /' >&2
+    exit 1`;
 }
 
 /** Its undo mounts with the options that the mount had: fstab has those that have just failed. */

@@ -48,7 +48,7 @@ test.each<[string, string, string, string, string, string[]]>([
   ["access times are not compared", `${base},noatime`, "rw,nodiratime,relatime", "rw", linux61, []],
   ["the last of two", `${base},noexec,exec`, "rw,relatime", "rw", linux61, []],
 ])("%s", (_, text, flags, values, release, expected) => {
-  const differences = mountDifferences(wantedOf(text), mountOf(flags, values), false, release);
+  const differences = mountDifferences(wantedOf(text), mountOf(flags, values), { mounts: [], release });
   expect(differences.map(({ shown, wanted }) => `${shown} for ${wanted}`)).toEqual(expected);
 });
 
@@ -71,9 +71,9 @@ test.each<[string, string, string, boolean, Record<string, unknown>]>([
   ["an automount", "rw,nodev,relatime", "rw", true, { automount: true }],
 ])("arguments: %s", (_, flags, values, isAutomounted, expected) => {
   const text = `${base},nodev,x-a,relatime`;
-  const args = mountDifferences(wantedOf(text), mountOf(flags, values), isAutomounted, linux61).map(
-    (one) => one.args,
-  );
+  const mount = mountOf(flags, values);
+  const mounts = isAutomounted ? [{ ...mount, type: "autofs" }, mount] : [mount];
+  const args = mountDifferences(wantedOf(text), mount, { mounts, release: linux61 }).map((one) => one.args);
   expect(Object.assign({}, ...args)).toEqual(
     Object.fromEntries(Object.entries(expected).map(([key, value]) => [`guest.options.${key}`, value])),
   );
