@@ -3,29 +3,20 @@ import { putInPlace } from "../formats/put-in-place";
 import { type Script, sh } from "../formats/shell";
 
 /**
- * Changes of the guest's fstab, or of another file of lines, each carried out on what stands there then: so that those of
- * several shares commute.
+ * Changes a line of the guest's fstab, or of another file of lines, on what stands there then: so those of several shares
+ * commute. Without `from` it is added, before those that are mounted in it, else at the end; without `to` it is taken
+ * out. Lines are bytes, a character each. `hadFile` false: the file was not there before, and goes with its last line.
  */
-
-const fstabFile = "/etc/fstab";
-
-/** Adds a line: before those that are mounted in it, else at the end; a file that was not there is made. */
-export function addLine(does: string, bytes: string, hadFile: boolean, file = fstabFile): Step {
-  return { does, run: edit("", bytes, true, file), undo: edit(bytes, "", hadFile, file) };
-}
-
-/** Takes a line out, and with the last one a file that was not there before. */
-export function takeLine(does: string, bytes: string, hadFile: boolean, file = fstabFile): Step {
-  return { does, run: edit(bytes, "", hadFile, file), undo: edit("", bytes, true, file) };
-}
-
-/** Puts another line in the place of one. */
-export function replaceLine(does: string, from: string, to: string): Step {
-  return { does, run: edit(from, to, true), undo: edit(to, from, true) };
-}
-
-function edit(from: string, to: string, keepEmpty: boolean, file = fstabFile): Script {
-  return sh`edit_lines ${file} ${word(from)} ${word(to)} ${keepEmpty ? "keep" : ""}`;
+export function editLine(
+  does: string,
+  from: string,
+  to: string,
+  hadFile: boolean,
+  file = "/etc/fstab",
+): Step {
+  const edit = (one: string, other: string): Script =>
+    sh`edit_lines ${file} ${word(one)} ${word(other)} ${hadFile ? "keep" : ""}`;
+  return { does, run: edit(from, to), undo: edit(to, from) };
 }
 
 /** A word of these bytes; what is no UTF-8 by printf's octal escapes. */
@@ -72,41 +63,35 @@ END {
   ended = !NR || got == ENVIRON["had"] + 0
   if (!ended && got != ENVIRON["had"] + 1) exit 5
   from = ENVIRON["from"]; to = ENVIRON["to"]
+  mine = from != "" ? from : to; key = point(mine)
   n = NR
-  if (from != "") {
-    for (at = n; at > 0 && bare(line[at]) != from; at--);
-    if (!at) {
-      for (i = 1; i <= n; i++) if (point(from) != "" && point(line[i]) == point(from)) to = to " "
-      if (to != "") exit 3
-    } else if (to != "") {
-      line[at] = to (line[at] ~ /\r$/ ? "\r" : ""); grown = length(to) - length(from)
-    } else {
-      grown = -length(line[at]) - (n > 1 || ended)
-      if (at == n && !ended && crlf(n - 2) && sub(/\r$/, "", line[n - 1])) grown--
-      for (n--; at <= n; at++) line[at] = line[at + 1]
-    }
-  } else {
-    for (i = 1; i <= n && bare(line[i]) != to; i++);
-    there = i <= n
-    for (i = 1; i <= n && !there; i++) if (point(to) != "" && point(line[i]) == point(to)) exit 3
-    for (i = 1; i <= n; i++) {
-      p = point(line[i])
-      if (p != "" && index(point(to), p) == 1) within = i
-      else if (!inner && p != "" && index(p, point(to)) == 1) inner = i
-    }
+  for (i = 1; i <= n; i++) {
+    p = point(line[i])
+    if (bare(line[i]) == mine) at = i
+    else if (p != "" && p == key) other = i
+    else if (p != "" && index(key, p) == 1) within = i
+    else if (!inner && p != "" && index(p, key) == 1) inner = i
+  }
+  if (!at && (other || from != "" && to != "")) exit 3
+  if (at && from != "" && to != "") line[at] = to (line[at] ~ /\r$/ ? "\r" : "")
+  else if (at && from != "") {
+    if (at == n && !ended && crlf(n - 2)) sub(/\r$/, "", line[n - 1])
+    for (n--; at <= n; at++) line[at] = line[at + 1]
+  } else if (!at && from == "") {
     end = crlf(ended ? n : n - 1) ? "\r" : ""
-    if (!there) grown = length(to) + length(end) + 1
-    if (there);
-    else if (inner > within) {
+    if (inner > within) {
       for (i = n++; i >= inner; i--) line[i + 1] = line[i]
       line[inner] = to end
     } else if (ended) line[++n] = to end
     else { line[n] = line[n] end; line[++n] = to }
   }
-  for (i = 1; i <= n; i++) printf "%s%s", line[i], (i < n || ended ? "\n" : "") > ENVIRON["fresh"]
+  for (i = 1; i <= n; i++) {
+    size += length(line[i]) + 1
+    printf "%s%s", line[i], (i < n || ended ? "\n" : "") > ENVIRON["fresh"]
+  }
   close(ENVIRON["fresh"])
   while ((getline l < ENVIRON["fresh"]) > 0) back += length(l) + 1
-  if (back != ENVIRON["had"] + grown + !(ended || !n)) exit 4
+  if (back != size) exit 4
 }' <&6 || ended=$?
   # Somebody without the lock has written to it meanwhile: once more, on what stands there now.
   if { [ $ended -eq 5 ] || [ "$old" -nt "$fresh" ]; } && [ "$again" != aaaa ]; then

@@ -2,8 +2,8 @@ import {
   asWanted,
   type ConcernOfMany,
   type Fact,
-  type Facts,
   type Json,
+  refuse,
   type Refusal,
   type Step,
 } from "../engine/concern";
@@ -69,11 +69,11 @@ export const guestBooleans: ConcernOfMany<string, BooleanSeen, BooleanBefore> = 
   left: (want, before) => (before?.on === false ? `its SELinux boolean ${want}, which is on` : undefined),
   wants: (spec) => [...new Set(spec.guest?.selinuxBooleans ?? [])],
   identity: (want) => want,
-  facts: (): Facts<BooleanSeen> => ({ policy: booleans }),
+  facts: () => ({ policy: booleans }),
 
   plan(want, { policy }) {
-    const refusal = cannot(want, policy);
-    if (refusal) return { refuse: [refusal], steps: [] };
+    const refuse = cannot(want, policy);
+    if (refuse.length > 0) return { refuse, steps: [] };
     return { steps: policy?.values.get(want) === true ? [] : [set(want, true)] };
   },
 
@@ -83,45 +83,44 @@ export const guestBooleans: ConcernOfMany<string, BooleanSeen, BooleanBefore> = 
   },
 
   restore(want, before, { policy }) {
-    const steps =
-      before !== null && !before.on && policy?.values.get(want) === true ? [set(want, false)] : [];
-    return { steps };
+    const isOurs = before?.on === false && policy?.values.get(want) === true;
+    return { steps: isOurs ? [set(want, false)] : [] };
   },
 
   drift(want, { policy }) {
     const on = policy?.values.get(want);
     if (on === true) return asWanted;
+    const [refusal] = cannot(want, policy);
     const state = on === undefined ? "missing" : "differs";
-    return { state, args: {}, notes: [cannot(want, policy)?.what ?? `${want} is off in the guest`] };
+    return { state, args: {}, notes: [refusal?.what ?? `${want} is off in the guest`] };
   },
 };
 
-function cannot(want: string, policy: GuestPolicy | undefined): Refusal | undefined {
+function cannot(want: string, policy: GuestPolicy | undefined): readonly Refusal[] {
   if (!policy) {
-    return {
-      code: "seLinuxNotAvailable",
-      what: `SELinux is not enabled in the guest, and guest.selinuxBooleans asks for ${want}`,
-      remedy: "leave guest.selinuxBooleans out",
-    };
+    return refuse(
+      "seLinuxNotAvailable",
+      `SELinux is not enabled in the guest, and guest.selinuxBooleans asks for ${want}`,
+      "leave guest.selinuxBooleans out",
+    );
   }
   const on = policy.values.get(want);
   if (on === undefined) {
     const names = near(want, [...policy.values.keys()]).slice(0, 3);
-    return {
-      code: "unknownBoolean",
-      what: `the guest's policy has no boolean ${want}`,
-      remedy:
-        names.length === 0
-          ? "see which there are: getsebool -a in the guest"
-          : `did you mean ${names.join(", or ")}?`,
-    };
+    return refuse(
+      "unknownBoolean",
+      `the guest's policy has no boolean ${want}`,
+      names.length === 0
+        ? "see which there are: getsebool -a in the guest"
+        : `did you mean ${names.join(", or ")}?`,
+    );
   }
-  if (on || policy.settable) return undefined;
-  return {
-    code: "toolMissing",
-    what: `${want} is off in the guest, and setsebool is not installed there`,
-    remedy: "install the package policycoreutils in the guest",
-  };
+  if (on || policy.settable) return [];
+  return refuse(
+    "toolMissing",
+    `${want} is off in the guest, and setsebool is not installed there`,
+    "install the package policycoreutils in the guest",
+  );
 }
 
 /** All of one script in one transaction: each costs seconds. */

@@ -1,4 +1,4 @@
-import type { Fact, Gathering, Tool } from "../engine/concern";
+import type { Fact, Gathering } from "../engine/concern";
 import { mountPointInMountinfo, sourcesInMountinfo } from "../formats/mountinfo";
 import { editLines } from "./fstab-edits";
 import { type Script, sh } from "../formats/shell";
@@ -115,5 +115,3 @@ done`,
       return value.split(" ").filter((word) => word !== "");
     }),
 };
-
-export const flock: Tool = { program: "flock", packages: ["util-linux", "util-linux"] };

@@ -1,36 +1,32 @@
-import { asWanted, type Concern, type Fact, type Facts, type Json, type Refusal } from "../engine/concern";
+import { posix } from "node:path";
+import {
+  type Concern,
+  type Fact,
+  type Json,
+  type Needed,
+  type Plan,
+  type Refusal,
+  refuse,
+  type SeenBy,
+} from "../engine/concern";
 import { sh } from "../formats/shell";
 import {
   bytesOf,
+  decodeField,
+  decodeUtf8,
   formatFstabEntry,
   type FstabEntry,
   type FstabLine,
   mountPointOf,
   parseFstab,
 } from "../formats/fstab";
-import { type Mount } from "../formats/mountinfo";
 import { formatMountOptions, isExtraOption, type MountOptions, parseMountOptions } from "../mount-options";
 import type { ShareSpec } from "../spec";
-import { addLine, replaceLine, takeLine } from "./fstab-edits";
-import { fstabLinks } from "./fstab-links";
-import { isOpenrc } from "./guest-facts";
-import { notReplaceable, type Obstacle, obstacleTo } from "./guest-files";
+import { editLine } from "./fstab-edits";
+import { isOpenrc, mountinfo } from "./guest-facts";
+import { contentOf, notEditable, obstacleTo } from "./guest-files";
 import { guestMounts } from "./mounts";
 import { unitsOf } from "./mount-units";
-
-interface FstabSeen {
-  /** `/etc/fstab` as latin1, a character a byte; undefined: no such file. */
-  readonly fstab: string | undefined;
-  /** Where mount points of its lines lead that are spelled through links. */
-  readonly links?: ReadonlyMap<string, string> | undefined;
-  /** Files of units that systemd has for the mount point. */
-  readonly units?: readonly string[];
-  /** OpenRC, and no runlevel has the service that mounts what has `_netdev`. */
-  readonly lacksNetmount?: boolean | undefined;
-  /** What keeps the file from being replaced. */
-  readonly obstacle?: Obstacle | undefined;
-  readonly mounts?: readonly Mount[] | undefined;
-}
 
 /**
  * The line that stood at the mount point, and whether there was an fstab at all. `base64`: the line's bytes, where they
@@ -45,12 +41,41 @@ type FstabBefore = {
 const restoreNeeds = { fstab: "must", links: "may", obstacle: "may", mounts: "may" } as const;
 const driftNeeds = { fstab: "must", links: "may", units: "may", lacksNetmount: "may" } as const;
 
-const fstab: Fact<string | undefined> = {
-  key: "fstab",
+const fstab = contentOf("/etc/fstab");
+
+/**
+ * Mount points through links, sample: `/mnt/link/a\040b /mnt/real/a b`. Both readers follow them: mount(8) of
+ * util-linux 2.38 compares canonical paths last (libmount tab.c, `mnt_table_find_target`), and systemd takes links "as far
+ * as possible" (systemd-fstab-generator(8), 252). What is mounted is where it says, and may not answer.
+ */
+const links: Fact<ReadonlyMap<string, string>> = {
+  key: "fstab links",
+  fixed: true,
   place: "guest",
-  does: "read /etc/fstab",
-  script: sh`if [ -e /etc/fstab ]; then cat /etc/fstab && printf .; fi`,
-  parse: (_output, bytes) => (bytes.length === 0 ? undefined : bytes.subarray(0, -1).toString("latin1")),
+  does: "see where the mount points in /etc/fstab lead",
+  gathers: mountinfo,
+  // No process for a line whose path has no link in it: there may be many lines.
+  script: sh`[ -e /etc/fstab ] || exit 0
+while read -r source field _ || [ -n "$source" ]; do
+  case $source in '#'*) continue;; esac
+  case $field in /*) ;; *) continue;; esac
+  case $mountinfo in *" $field "*) continue;; esac
+  path=$field
+  case $field in *[\\%]*) path=$(printf "$(printf %s "$field" | sed 's/%/%%/g').") && path=$${{ text: "{path%.}" }};; esac
+  at=$path
+  until [ -L "$at" ] || [ -z "$at" ]; do at=$${{ text: "{at%/*}" }}; done
+  [ -n "$at" ] || continue
+  # Below the last link there is none: how the path goes on is as it is spelled.
+  real=$(readlink -f -- "$at") || continue
+  printf '%s %s\n' "$field" "$real$${{ text: '{path#"$at"}' }}"
+done < /etc/fstab`,
+  parse: (_output, bytes) =>
+    new Map(
+      [...bytes.toString("latin1").matchAll(/(\S+) ([^\n]*)\n/g)].map(([, field = "", real = ""]) => [
+        decodeField(field),
+        posix.normalize(decodeUtf8(real)).replace(/(.)\/$/, "$1"),
+      ]),
+    ),
 };
 
 /** Of OpenRC 0.45: `localmount` leaves out what has `_netdev` (init.d/localmount.in), and `netmount` mounts it. */
@@ -66,6 +91,17 @@ done
 echo lacks`,
   parse: (output) => output !== "",
 };
+
+const facts = (want: FstabEntry) => ({
+  fstab,
+  links,
+  units: unitsOf(want.mountPoint),
+  lacksNetmount,
+  obstacle: obstacleTo("/etc/fstab"),
+  mounts: guestMounts,
+});
+
+type FstabSeen = SeenBy<ReturnType<typeof facts>, "fstab">;
 
 /**
  * One line of the guest's fstab, every other byte of it left as it is.
@@ -86,43 +122,25 @@ export const guestFstab: Concern<FstabEntry, FstabSeen, FstabBefore, typeof rest
       `the line "${formatFstabEntry(want)}" of its fstab${want.options.split(",").includes("nofail") ? ", which is nofail, and harmless" : ""}`,
     want: (spec) => fstabEntryOf(spec),
     identity: (want) => want.mountPoint,
-    facts: (want): Facts<FstabSeen> => ({
-      fstab,
-      links: fstabLinks,
-      units: unitsOf(want.mountPoint),
-      lacksNetmount,
-      obstacle: obstacleTo("/etc/fstab"),
-      mounts: guestMounts,
-    }),
+    facts,
     needs: { restore: restoreNeeds, drift: driftNeeds },
 
     plan(want, seen, _before, known) {
       const lines = linesAt(seen, want.mountPoint);
-      const [first, second] = lines;
-      const other = lines.find(({ entry }) => !isOurs(entry, want));
+      const [first] = lines;
       // Ours under a former tag is a 9p line; what is not 9p was put there by somebody else, whatever stood there before.
-      const stranger = second ? (other ?? second) : known && other?.entry.type === "9p" ? undefined : other;
-      const line = formatFstabEntry(want);
-      const unit = seen.units?.[0];
-      const isDone = first !== undefined && first.differs === undefined && sameEntry(first.entry, want);
-      const refusal =
-        (stranger && taken(want, stranger)) ??
-        (first?.differs === undefined ? undefined : readDifferently(want, first)) ??
-        (unit !== undefined && !first ? overridden(want, unit) : undefined) ??
-        (isDone ? undefined : (damaged(seen) ?? notReplaceable("/etc/fstab", seen)));
+      const isFormer = known && lines.length === 1 && first?.entry.type === "9p";
+      const mine = isFormer ? first : ours(lines, want);
+      const unit = overridden(want, seen)[0];
+      const refusal = conflicts(want, lines, mine)[0] ?? (mine ? undefined : unit);
       if (refusal) return { refuse: [refusal], steps: [] };
-      const notes = [...(unit === undefined ? [] : [overridden(want, unit).what]), ...unmounted(want, seen)];
-      const warnings = notes.length === 0 ? {} : { warnings: notes };
-      if (isDone) return { steps: [], ...warnings };
-      const at = `the line of ${want.mountPoint}`;
-      return {
-        steps: [
-          first
-            ? replaceLine(`set ${at} in fstab`, first.bytes, bytesOf(line))
-            : addLine(`add ${at} in fstab`, bytesOf(line), seen.fstab !== undefined),
-        ],
-        ...warnings,
-      };
+      const notes = [...(unit ? [unit.what] : []), ...unmounted(want, seen)];
+      const warnings = notes.length > 0 && { warnings: notes };
+      if (mine && sameEntry(mine.entry, want)) return { steps: [], ...warnings };
+      const line = bytesOf(formatFstabEntry(want));
+      const does = `${mine ? "set" : "add"} the line of ${want.mountPoint} in fstab`;
+      const step = editLine(does, mine?.bytes ?? "", line, seen.fstab !== undefined);
+      return unwritable(seen) ?? { steps: [step], ...warnings };
     },
 
     remember(want, seen) {
@@ -142,70 +160,58 @@ export const guestFstab: Concern<FstabEntry, FstabSeen, FstabBefore, typeof rest
       );
       const former = formerBytes(before);
       if (!line || line.bytes === former) return { steps: [] };
-      const refusal = damaged(seen) ?? notReplaceable("/etc/fstab", seen);
-      if (refusal) return { refuse: [refusal], steps: [] };
-      return {
-        steps: [
-          former === undefined
-            ? takeLine(`take the line of ${old.mountPoint} in fstab`, line.bytes, before.fstab)
-            : replaceLine(`give back the line of ${old.mountPoint} in fstab`, line.bytes, former),
-        ],
-      };
+      const does = `${former === undefined ? "take" : "give back"} the line of ${old.mountPoint} in fstab`;
+      const step = editLine(does, line.bytes, former ?? "", before.fstab);
+      return unwritable(seen) ?? { steps: [step] };
     },
 
     drift(want, seen) {
       const lines = linesAt(seen, want.mountPoint);
-      const line = lines.find(({ entry }) => isOurs(entry, want));
-      if (!line)
+      const mine = ours(lines, want);
+      if (!mine)
         return {
           state: "missing",
           args: {},
           notes: [`the guest's fstab has no line for ${want.mountPoint}`],
         };
-      const others = [
-        ...lines.filter((one) => one !== line).map((one) => taken(want, one).what),
-        ...(line.differs === undefined ? [] : [readDifferently(want, line).what]),
-        ...(seen.units ?? []).map((unit) => overridden(want, unit).what),
+      const differing = [
+        ...(sameEntry(mine.entry, want)
+          ? []
+          : [`the guest's fstab has "${mine.text}", wanted is "${formatFstabEntry(want)}"`]),
+        ...[...conflicts(want, lines, mine), ...overridden(want, seen)].map(({ what }) => what),
       ];
-      const notes = unmounted(want, seen);
-      if (sameEntry(line.entry, want))
-        return others.length === 0
-          ? { ...asWanted, notes }
-          : { state: "differs", args: {}, notes: [...others, ...notes] };
       return {
-        state: "differs",
-        args: argumentsThatDiffer(line.entry, want),
-        notes: [
-          `the guest's fstab has "${line.text}", wanted is "${formatFstabEntry(want)}"`,
-          ...others,
-          ...notes,
-        ],
+        state: differing.length === 0 ? "ok" : "differs",
+        args: argumentsThatDiffer(mine.entry, want),
+        notes: [...differing, ...unmounted(want, seen)],
       };
     },
   };
 
-function taken(want: FstabEntry, line: FstabLine): Refusal {
-  return {
-    code: "mountPointTaken",
-    what: `${want.mountPoint} is taken in the guest's fstab by "${line.text}"; this share would mount ${want.source} there`,
-    remedy: "choose another mount point, or take that line out",
-  };
+/** What else stands at the mount point, and how the boot takes our own line for another one. */
+function conflicts(want: FstabEntry, lines: readonly FstabLine[], mine: FstabLine | undefined): Refusal[] {
+  const taken = lines
+    .filter((line) => line !== mine)
+    .flatMap(({ text }) =>
+      refuse(
+        "mountPointTaken",
+        `${want.mountPoint} is taken in the guest's fstab by "${text}"; this share would mount ${want.source} there`,
+        "choose another mount point, or take that line out",
+      ),
+    );
+  if (mine?.differs === undefined) return taken;
+  const what = `the guest's fstab has "${mine.text}" for ${want.mountPoint}, and ${mine.differs}`;
+  return [...taken, ...refuse("mountPointTaken", what, "put that line right, or take it out")];
 }
 
-function readDifferently(want: FstabEntry, line: FstabLine): Refusal {
-  return {
-    code: "mountPointTaken",
-    what: `the guest's fstab has "${line.text}" for ${want.mountPoint}, and ${line.differs ?? ""}`,
-    remedy: "put that line right, or take it out",
-  };
-}
-
-function overridden(want: FstabEntry, unit: string): Refusal {
-  return {
-    code: "mountPointTaken",
-    what: `the guest has ${unit} for ${want.mountPoint}, which systemd takes instead of a line in fstab, or beside it`,
-    remedy: "remove that file, or choose another mount point",
-  };
+function overridden(want: FstabEntry, { units = [] }: Pick<FstabSeen, "units">): Refusal[] {
+  return units.flatMap((unit) =>
+    refuse(
+      "mountPointTaken",
+      `the guest has ${unit} for ${want.mountPoint}, which systemd takes instead of a line in fstab, or beside it`,
+      "remove that file, or choose another mount point",
+    ),
+  );
 }
 
 /** The line is right, and the boot does not mount it. */
@@ -216,14 +222,9 @@ function unmounted(want: FstabEntry, seen: Pick<FstabSeen, "lacksNetmount">): st
   ];
 }
 
-/** As a file system leaves a file that was being written when the power went. */
-function damaged({ fstab: text }: FstabSeen): Refusal | undefined {
-  if (text?.includes("\0") !== true) return undefined;
-  return {
-    code: "fileProtected",
-    what: "the guest's fstab has NUL bytes in it, and is left as it is",
-    remedy: "repair it in the guest",
-  };
+/** Why the file cannot be edited. */
+function unwritable(seen: Needed<FstabSeen, typeof restoreNeeds>): Plan | undefined {
+  return notEditable("/etc/fstab", "the guest's fstab", seen.fstab, seen);
 }
 
 /** The bytes of the line that stood there; undefined: none did. */
@@ -253,6 +254,10 @@ function linesAt(
   return parseFstab(text).filter(
     ({ entry }) => mountPointOf(entry) === mountPoint || links?.get(entry.mountPoint) === mountPoint,
   );
+}
+
+function ours(lines: readonly FstabLine[], want: FstabEntry): FstabLine | undefined {
+  return lines.find(({ entry }) => isOurs(entry, want));
 }
 
 function isOurs(entry: FstabEntry, want: FstabEntry): boolean {

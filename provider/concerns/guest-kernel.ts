@@ -2,18 +2,19 @@ import {
   asWanted,
   type Concern,
   type Fact,
-  type Facts,
   type Json,
   type Needed,
+  type Plan,
+  refuse,
   type Refusal,
+  type SeenBy,
   type Step,
 } from "../engine/concern";
-import type { Mount } from "../formats/mountinfo";
 import { putInPlace } from "../formats/put-in-place";
-import { sh } from "../formats/shell";
-import { addLine, takeLine } from "./fstab-edits";
+import { type Script, sh } from "../formats/shell";
+import { editLine } from "./fstab-edits";
 import { distribution, isOpenrc, kernelRelease } from "./guest-facts";
-import { notReplaceable, type Obstacle, obstacleTo } from "./guest-files";
+import { contentOf, notEditable, notReplaceable, obstacleTo } from "./guest-files";
 import { guestMounts } from "./mounts";
 
 /** Loaded by systemd-modules-load(8) at boot; one module a line. */
@@ -24,19 +25,6 @@ const bootLines = modules.map((module) => `${module}\n`).join("");
 const listFile = "/etc/modules";
 
 type NineP = "builtIn" | "loaded" | "available" | "absent" | "noModules";
-
-interface KernelSeen {
-  readonly nineP: NineP;
-  readonly release: string;
-  readonly distribution: readonly string[];
-  readonly bootFile: string | undefined;
-  /** Where the boot reads it: `/etc/modules` as latin1, a character a byte; null: it is not there. */
-  readonly list?: string | null | undefined;
-  /** What keeps the two files from being replaced. */
-  readonly obstacle?: Obstacle | undefined;
-  readonly listObstacle?: Obstacle | undefined;
-  readonly mounts?: readonly Mount[] | undefined;
-}
 
 const restoreNeeds = {
   bootFile: "must",
@@ -97,12 +85,9 @@ fi`,
 };
 
 const loadedAtBoot: Fact<string | undefined> = {
-  key: `file ${bootFile}`,
-  place: "guest",
-  does: `read ${bootFile}`,
+  ...contentOf(bootFile),
   guard: true,
-  script: sh`if [ -e ${bootFile} ]; then cat -- ${bootFile} && echo .; fi`,
-  parse: (output) => (output === "" ? undefined : output.slice(0, -2)),
+  parse: (output) => (output === "" ? undefined : output.slice(0, -1)),
 };
 
 /**
@@ -128,12 +113,18 @@ fi`,
   },
 };
 
-/** What keeps `/etc/modules` from being replaced, asked where it may be written. */
-const obstacleToList: Fact<Obstacle> = {
-  ...obstacleTo(listFile),
-  script: sh`${isOpenrc} || { printf 'none %s\n' ${listFile}; exit; }
-${obstacleTo(listFile).script}`,
-};
+const facts = () => ({
+  nineP,
+  release: kernelRelease,
+  distribution,
+  bootFile: loadedAtBoot,
+  list: moduleList,
+  obstacle: obstacleTo(bootFile),
+  listObstacle: obstacleTo(listFile),
+  mounts: guestMounts,
+});
+
+type KernelSeen = SeenBy<ReturnType<typeof facts>, "nineP" | "release" | "distribution" | "bootFile">;
 
 /**
  * The guest's kernel can mount 9p over virtio, now and after a boot.
@@ -161,49 +152,17 @@ export const guestKernel: Concern<
   left: () => bootFile,
   want: (spec) => spec.guest && {},
   identity: () => bootFile,
-  facts: (): Facts<KernelSeen> => ({
-    nineP,
-    release: kernelRelease,
-    distribution,
-    bootFile: loadedAtBoot,
-    list: moduleList,
-    obstacle: obstacleTo(bootFile),
-    listObstacle: obstacleToList,
-    mounts: guestMounts,
-  }),
+  facts,
   needs: { restore: restoreNeeds, drift: driftNeeds },
 
   plan(_want, seen, before) {
-    if (seen.nineP === "absent" || seen.nineP === "noModules") return { refuse: [lacks9p(seen)], steps: [] };
+    const refuse = lacks9p(seen);
+    if (refuse.length > 0) return { refuse, steps: [] };
     if (seen.nineP === "builtIn") return { steps: [] };
     const atBoot = seen.bootFile === bootLines ? [] : bootSteps(seen, before);
-    const refusal =
-      atBoot.length === 0
-        ? undefined
-        : isListed(seen, before)
-          ? notEditable(seen)
-          : notReplaceable(bootFile, seen);
-    if (refusal) return { refuse: [refusal], steps: [] };
-    return {
-      steps: [
-        ...(seen.nineP === "loaded"
-          ? []
-          : [
-              {
-                does: "load 9pnet_virtio and 9p",
-                run: sh`${isLoaded} || {
-modprobe 9pnet_virtio
-modprobe 9p
-}
-if ! ${has9p}; then
-  echo 'modprobe loaded no 9p, and said nothing: see modprobe -c for "install" and "blacklist" lines of 9p' >&2
-  exit 1
-fi`,
-              },
-            ]),
-        ...atBoot,
-      ],
-    };
+    const protectedBy = isListed(seen, before) ? listNotEditable(seen) : notReplaceable(bootFile, seen);
+    if (atBoot.length > 0 && protectedBy) return protectedBy;
+    return { steps: seen.nineP === "loaded" ? atBoot : [load, ...atBoot] };
   },
 
   // Our own name with our own text: left by a share whose guest was off when it went.
@@ -218,46 +177,49 @@ fi`,
     const { list } = before;
     const taken = list ? modules.filter((one) => !list.lines.includes(one) && hasLine(seen.list, one)) : [];
     const isWritten = (seen.bootFile ?? null) !== before.bootFile && seen.bootFile === bootLines;
-    const refusal =
+    const protectedBy =
       (isWritten ? notReplaceable(bootFile, seen) : undefined) ??
-      (taken.length > 0 ? notEditable(seen) : undefined);
-    if (refusal) return { refuse: [refusal], steps: [] };
+      (taken.length > 0 ? listNotEditable(seen) : undefined);
+    if (protectedBy) return protectedBy;
     const back: Step =
       before.bootFile === null
         ? { does: `remove ${bootFile}`, run: sh`[ ! -e ${bootFile} ] || rm -f -- ${bootFile}` }
         : { does: `give ${bootFile} back`, run: write(before.bootFile) };
-    return {
-      steps: [
-        ...(isWritten ? [back] : []),
-        ...taken.map((one) =>
-          takeLine(`take the line of ${one} in ${listFile}`, one, list?.file === true, listFile),
-        ),
-      ],
-    };
+    const lines = taken.map((one) =>
+      editLine(`take the line of ${one} in ${listFile}`, one, "", list?.file === true, listFile),
+    );
+    return { steps: isWritten ? [back, ...lines] : lines };
   },
 
   drift(_want, seen) {
-    if (seen.nineP === "absent" || seen.nineP === "noModules")
-      return { state: "missing", args: {}, notes: [lacks9p(seen).what] };
+    const [lacking] = lacks9p(seen);
+    if (lacking) return { state: "missing", args: {}, notes: [lacking.what] };
     if (seen.nineP === "builtIn" || seen.bootFile === bootLines) return asWanted;
-    if (seen.list !== undefined) {
-      const unnamed = modules.filter((one) => !names(seen.list, one));
-      if (unnamed.length === 0) return asWanted;
-      return {
-        state: "missing",
-        args: {},
-        notes: [`9p is not loaded at the guest's boot: ${listFile} has no line of ${unnamed.join(" and ")}`],
-      };
-    }
-    const state = seen.bootFile === undefined ? "missing" : "differs";
+    const unnamed = modules.filter((one) => !names(seen.list, one));
+    if (seen.list !== undefined && unnamed.length === 0) return asWanted;
+    const isMissing = seen.list !== undefined || seen.bootFile === undefined;
+    const why =
+      seen.list === undefined
+        ? `${bootFile} is ${isMissing ? "not there" : "not ours"}`
+        : `${listFile} has no line of ${unnamed.join(" and ")}`;
     return {
-      state,
+      state: isMissing ? "missing" : "differs",
       args: {},
-      notes: [
-        `9p is not loaded at the guest's boot: ${bootFile} is ${seen.bootFile === undefined ? "not there" : "not ours"}`,
-      ],
+      notes: [`9p is not loaded at the guest's boot: ${why}`],
     };
   },
+};
+
+const load: Step = {
+  does: "load 9pnet_virtio and 9p",
+  run: sh`${isLoaded} || {
+modprobe 9pnet_virtio
+modprobe 9p
+}
+if ! ${has9p}; then
+  echo 'modprobe loaded no 9p, and said nothing: see modprobe -c for "install" and "blacklist" lines of 9p' >&2
+  exit 1
+fi`,
 };
 
 /** A record of an earlier release knows the boot file alone, and that is kept as long as it stands. */
@@ -273,7 +235,7 @@ function bootSteps(seen: KernelSeen, before: KernelBefore | undefined): Step[] {
   return modules
     .filter((one) => !names(list, one))
     .map((one) => {
-      const { does, run } = addLine(`load ${one} at boot (${listFile})`, one, list !== null, listFile);
+      const { does, run } = editLine(`load ${one} at boot (${listFile})`, "", one, list !== null, listFile);
       return { does, run };
     });
 }
@@ -287,49 +249,36 @@ function hasLine(list: string | null | undefined, line: string): boolean {
   return (list ?? "").split("\n").some((one) => one.replace(/\r$/, "") === line);
 }
 
-function notEditable({
-  list,
-  listObstacle,
-  mounts,
-}: Pick<KernelSeen, "list" | "listObstacle" | "mounts">): Refusal | undefined {
-  if (list?.includes("\0") === true) {
-    return {
-      code: "fileProtected",
-      what: `${listFile} of the guest has NUL bytes in it, and is left as it is`,
-      remedy: "repair it in the guest",
-    };
-  }
-  return notReplaceable(listFile, { obstacle: listObstacle, mounts });
+function listNotEditable(seen: Pick<KernelSeen, "list" | "listObstacle" | "mounts">): Plan | undefined {
+  const { list, listObstacle: obstacle, mounts } = seen;
+  return notEditable(listFile, `${listFile} of the guest`, list, { obstacle, mounts });
 }
 
 /** Each share sees to it: what it says already is not written again. */
-function write(text: string) {
-  return sh`said=''
-if [ -e ${bootFile} ]; then
-  while IFS= read -r line || [ -n "$line" ]; do said="$said$line
-"; done < ${bootFile}
-  [ "$said" != ${text} ] || exit 0
-fi
+function write(text: string): Script {
+  const fresh = `${bootFile}.new`;
+  return sh`[ "$(cat -- ${bootFile} 2>/dev/null)" != ${text.replace(/\n+$/, "")} ] || exit 0
 umask 022
 [ -d /etc/modules-load.d ] || mkdir -p -- /etc/modules-load.d
-printf %s ${text} > ${`${bootFile}.new`}
-${putInPlace(sh`${`${bootFile}.new`}`, sh`${bootFile}`)}`;
+printf %s ${text} > ${fresh}
+${putInPlace(sh`${fresh}`, sh`${bootFile}`)}`;
 }
 
-function lacks9p(seen: Needed<KernelSeen, typeof driftNeeds>): Refusal {
-  const { release = "", distribution: ids = [] } = seen;
-  if (seen.nineP === "noModules") {
-    return {
-      code: "guestKernelLacks9p",
-      what: `the guest has no /lib/modules/${release}: the kernel that runs was booted from the host, and its modules are not in the guest`,
-      remedy: `put the modules of ${release} into /lib/modules of the guest, or boot a kernel that has 9p built in`,
-    };
+function lacks9p(seen: Needed<KernelSeen, typeof driftNeeds>): readonly Refusal[] {
+  const { nineP, release = "", distribution: ids = [] } = seen;
+  if (nineP === "noModules") {
+    return refuse(
+      "guestKernelLacks9p",
+      `the guest has no /lib/modules/${release}: the kernel that runs was booted from the host, and its modules are not in the guest`,
+      `put the modules of ${release} into /lib/modules of the guest, or boot a kernel that has 9p built in`,
+    );
   }
-  return {
-    code: "guestKernelLacks9p",
-    what: `${`kernel ${release}`.trim()} has no 9p over virtio`,
-    remedy: remedyFor(release, ids),
-  };
+  if (nineP !== "absent") return [];
+  return refuse(
+    "guestKernelLacks9p",
+    `${`kernel ${release}`.trim()} has no 9p over virtio`,
+    remedyFor(release, ids),
+  );
 }
 
 /**
@@ -338,13 +287,12 @@ function lacks9p(seen: Needed<KernelSeen, typeof driftNeeds>): Refusal {
  */
 export function remedyFor(release: string, ids: readonly string[]): string {
   const is = (...names: string[]): boolean => names.some((name) => ids.includes(name));
-  if (is("debian") && release.includes("-cloud-")) {
-    return "install the package linux-image-amd64 (linux-image-arm64 on ARM) in the guest in place of the cloud kernel, and boot it";
-  }
   if (is("ubuntu"))
     return "install the package linux-modules-extra for this kernel in the guest, or linux-image-generic, and boot it";
-  if (is("debian"))
-    return "install the package linux-image-amd64 (linux-image-arm64 on ARM) in the guest, and boot it";
+  if (is("debian")) {
+    const instead = release.includes("-cloud-") ? " in place of the cloud kernel" : "";
+    return `install the package linux-image-amd64 (linux-image-arm64 on ARM) in the guest${instead}, and boot it`;
+  }
   if (is("centos") && /\.el7/.test(release)) {
     return "install kernel-plus from the centosplus repository (yum --enablerepo=centosplus install kernel-plus), and boot it";
   }

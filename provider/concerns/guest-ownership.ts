@@ -1,24 +1,19 @@
-import { asWanted, type Concern, type Fact, type Facts, type Json, type Step } from "../engine/concern";
-import { sh } from "../formats/shell";
+import {
+  asWanted,
+  type Concern,
+  type Fact,
+  type Json,
+  refuse,
+  type SeenBy,
+  type Step,
+} from "../engine/concern";
+import { type Script, sh } from "../formats/shell";
 import { exactMode, formatOctalMode, parseOctalMode } from "../formats/octal-mode";
-import { type Mount, mountAt } from "../formats/mountinfo";
-import type { Domain } from "../formats/domain-xml";
-import { entryOf } from "./directory-facts";
-import { liveDomain } from "./domain-facts";
+import { mountAt } from "../formats/mountinfo";
 import { enterShare, isShareMountedAt, mountinfo } from "./guest-facts";
-import { inodesInGuest, otherRoot, rootInodeOf, type RootSeen } from "./mounted-root";
-import { guestMounts, hostMounts } from "./mounts";
+import { inGuest, inodesInGuest, isLive, otherRoot, rootFacts, type ShareInGuest } from "./mounted-root";
+import { guestMounts } from "./mounts";
 import { type Principals, principalsOf } from "./principals";
-
-interface OwnershipWant {
-  readonly source: string;
-  readonly tag: string;
-  readonly mountPoint: string;
-  readonly owner: string | undefined;
-  readonly group: string | undefined;
-  readonly mode: number | undefined;
-  readonly automount: boolean;
-}
 
 interface Root {
   readonly uid: number;
@@ -28,13 +23,14 @@ interface Root {
   readonly mode: number;
 }
 
-interface OwnershipSeen extends RootSeen {
-  /** A text: why the guest may not look at it, for QEMU cannot open the directory on the host. */
-  readonly root: Root | string | undefined;
-  readonly ids: Principals;
-  readonly mounts: readonly Mount[];
-  readonly live: Domain | undefined;
-}
+const facts = (want: ShareInGuest) => ({
+  ...rootFacts(want),
+  root: rootOf(want.mountPoint, want.tag),
+  ids: principalsOf("guest", [want.owner, want.group]),
+  mounts: guestMounts,
+});
+
+type OwnershipSeen = SeenBy<ReturnType<typeof facts>, "root" | "ids" | "mounts" | "live">;
 
 const restoreNeeds = {} as const;
 const driftNeeds = { root: "must", ids: "must", mounts: "must" } as const;
@@ -49,7 +45,7 @@ const driftNeeds = { root: "must", ids: "must", mounts: "must" } as const;
  * Refuses with `unknownUser`.
  */
 export const guestOwnership: Concern<
-  OwnershipWant,
+  ShareInGuest,
   OwnershipSeen,
   Json,
   typeof restoreNeeds,
@@ -62,63 +58,47 @@ export const guestOwnership: Concern<
   scope: "domain",
 
   want(spec) {
-    const { guest } = spec;
-    if (guest?.mount !== "now" || (guest.owner ?? guest.group ?? guest.mode) === undefined) return undefined;
-    return {
-      source: spec.source,
-      tag: spec.tag,
-      mountPoint: guest.mountPoint,
-      owner: guest.owner,
-      group: guest.group,
-      mode: parseOctalMode(guest.mode ?? ""),
-      automount: guest.options.automount,
-    };
+    const want = inGuest(spec);
+    const isManaged = want?.mount === "now" && (want.owner ?? want.group ?? want.mode) !== undefined;
+    return isManaged ? want : undefined;
   },
   identity: (want) => want.mountPoint,
-  facts: (want): Facts<OwnershipSeen> => ({
-    root: rootOf(want.mountPoint, want.tag),
-    ids: principalsOf("guest", [want.owner, want.group]),
-    mounts: guestMounts,
-    live: liveDomain,
-    entry: entryOf(want.source),
-    hostMounts,
-    rootInode: rootInodeOf(want.mountPoint, want.tag),
-  }),
+  facts,
   needs: { restore: restoreNeeds, drift: driftNeeds },
 
   plan(want, seen) {
-    const uid = idOf(want.owner, "passwd", seen.ids);
-    const gid = idOf(want.group, "group", seen.ids);
-    const missing = [
-      ...(want.owner !== undefined && uid === undefined ? [`user ${want.owner}`] : []),
-      ...(want.group !== undefined && gid === undefined ? [`group ${want.group}`] : []),
-    ];
-    if (missing.length > 0) {
-      return {
-        refuse: missing.map((what) => ({
-          code: "unknownUser" as const,
-          what: `the guest has no ${what}`,
-          remedy: "make it there, or give a number",
-        })),
-        steps: [],
-      };
-    }
-    if (seen.live?.devices9p.some((device) => device.tag === want.tag) !== true) return { steps: [] };
-    // The mount's layer says so.
-    if (otherRoot(want, want.mountPoint, seen) !== undefined) return { steps: [] };
-    const inodes = inodesInGuest(want, seen);
+    const { owner, group, mountPoint, tag } = want;
+    const mode = parseOctalMode(want.mode ?? "");
+    const uid = idOf(owner, "passwd", seen.ids);
+    const gid = idOf(group, "group", seen.ids);
+    const unknown = [
+      ...(owner !== undefined && uid === undefined ? [`user ${owner}`] : []),
+      ...(group !== undefined && gid === undefined ? [`group ${group}`] : []),
+    ].flatMap((who) => refuse("unknownUser", `the guest has no ${who}`, "make it there, or give a number"));
+    if (unknown.length > 0) return { refuse: unknown, steps: [] };
+    // Another directory is what the mount's layer tells of.
+    if (!isLive(want, seen) || otherRoot(want, seen) !== undefined) return { steps: [] };
     // Not mounted yet: its owner is not known, and the mount is a step before this one.
     const root = isMounted(want, seen) && typeof seen.root === "object" ? seen.root : undefined;
-    const to = `${uid ?? root?.uid ?? ""}:${gid ?? ""}`.replace(/:$/, "");
-    const owned = (uid === undefined || uid === root?.uid) && (gid === undefined || gid === root?.gid);
-    return {
-      steps: [
-        ...(owned ? [] : [chown(want, uid === undefined ? `:${gid ?? ""}` : to, root, inodes)]),
-        ...(want.mode === undefined || want.mode === root?.mode
-          ? []
-          : [chmod(want, want.mode, root, inodes)]),
-      ],
+    const enter = enterShare(mountPoint, tag, inodesInGuest(want, seen));
+    const change = (program: Script, to: string, shown: string, back: string | undefined): Step => {
+      const run = (value: string) => sh`${enter}
+${program} -- ${value} .`;
+      return {
+        does: `${program.text} ${mountPoint} to ${shown} in the guest`,
+        run: run(to),
+        ...(back !== undefined && { undo: run(back) }),
+      };
     };
+    const steps: Step[] = [];
+    if ((uid ?? root?.uid) !== root?.uid || (gid ?? root?.gid) !== root?.gid) {
+      const to = `${uid ?? ""}:${gid ?? ""}`.replace(/:$/, "");
+      steps.push(change(sh`chown`, to, to, root && `${root.uid}:${root.gid}`));
+    }
+    // Behind chown, which clears setuid and setgid.
+    if (mode !== undefined && mode !== root?.mode)
+      steps.push(change(sh`chmod`, exactMode(mode), formatOctalMode(mode), root && exactMode(root.mode)));
+    return { steps };
   },
 
   remember: () => null,
@@ -127,57 +107,26 @@ export const guestOwnership: Concern<
   drift(want, seen) {
     const { root } = seen;
     // An automount that nobody uses now: its owner is in the share's attributes, and comes back with it.
-    if (want.automount && mountAt(seen.mounts, want.mountPoint)?.type === "autofs") return asWanted;
+    if (want.options.automount && mountAt(seen.mounts, want.mountPoint)?.type === "autofs") return asWanted;
     if (!isMounted(want, seen) || !root) return { state: "unknown", args: {}, notes: [] };
     if (typeof root === "string") {
       return { state: "unknown", args: {}, notes: [`the guest cannot look at ${want.mountPoint}: ${root}`] };
     }
     const uid = idOf(want.owner, "passwd", seen.ids);
     const gid = idOf(want.group, "group", seen.ids);
+    const mode = parseOctalMode(want.mode ?? "");
     const args = {
-      ...(want.owner !== undefined && uid !== root.uid ? { "guest.owner": root.user } : {}),
-      ...(want.group !== undefined && gid !== root.gid ? { "guest.group": root.group } : {}),
-      ...(want.mode !== undefined && want.mode !== root.mode
-        ? { "guest.mode": formatOctalMode(root.mode) }
-        : {}),
+      ...(want.owner !== undefined && uid !== root.uid && { "guest.owner": root.user }),
+      ...(want.group !== undefined && gid !== root.gid && { "guest.group": root.group }),
+      ...(mode !== undefined && mode !== root.mode && { "guest.mode": formatOctalMode(root.mode) }),
     };
     return Object.keys(args).length === 0 ? asWanted : { state: "differs", args, notes: [] };
   },
 };
 
-function isMounted(want: OwnershipWant, seen: Pick<OwnershipSeen, "mounts">): boolean {
+function isMounted(want: ShareInGuest, seen: Pick<OwnershipSeen, "mounts">): boolean {
   const at = mountAt(seen.mounts, want.mountPoint);
   return at?.type === "9p" && at.source === want.tag;
-}
-
-function chown(
-  { mountPoint, tag }: OwnershipWant,
-  to: string,
-  root: Root | undefined,
-  inodes: readonly string[] | undefined,
-): Step {
-  const run = (owner: string) => sh`${enterShare(mountPoint, tag, inodes)}
-chown -- ${owner} .`;
-  return {
-    does: `chown ${mountPoint} to ${to} in the guest`,
-    run: run(to),
-    ...(root ? { undo: run(`${root.uid}:${root.gid}`) } : {}),
-  };
-}
-
-function chmod(
-  { mountPoint, tag }: OwnershipWant,
-  mode: number,
-  root: Root | undefined,
-  inodes: readonly string[] | undefined,
-): Step {
-  const run = (bits: number) => sh`${enterShare(mountPoint, tag, inodes)}
-chmod -- ${exactMode(bits)} .`;
-  return {
-    does: `chmod ${mountPoint} to ${formatOctalMode(mode)} in the guest`,
-    run: run(mode),
-    ...(root ? { undo: run(root.mode) } : {}),
-  };
 }
 
 function idOf(name: string | undefined, database: "passwd" | "group", ids: Principals): number | undefined {

@@ -1,6 +1,7 @@
 import type { Json } from "../engine/concern";
 import type { Mount } from "../formats/mountinfo";
-import { cacheModes, isMsizeBytes, nameOf, parseMountOptions, splitMountOptions } from "../mount-options";
+import { cacheModes, isMsizeBytes, nameOf } from "../mount-options";
+import type { ShareInGuest } from "./mounted-root";
 
 /** One option in which a mount is not as wanted. */
 export interface Difference {
@@ -14,67 +15,86 @@ export interface Difference {
   readonly byRemount: boolean;
 }
 
-/** The flags of a mount that a remount changes, in use or not. */
-export interface MountFlags {
-  readonly ro: boolean;
-  readonly nodev: boolean;
-  readonly nosuid: boolean;
-  readonly noexec: boolean;
-}
+/**
+ * The flags that a remount changes, in use or not, each with its opposite, as mount(8) of util-linux 2.38 and busybox
+ * 1.35 name them.
+ */
+const opposites = { ro: "rw", nodev: "dev", nosuid: "suid", noexec: "exec" } as const;
+const flagNames = ["ro", "nodev", "nosuid", "noexec"] as const;
+type Flag = (typeof flagNames)[number];
 
 /**
  * What a mount has too little or too much, of what the kernel shows: flags that must hold exactly, and the
  * values of 9p. What it does not show cannot be compared; fstab has it.
  *
- * `text` is what is wanted, as in fstab; `isAutomounted` whether an automount lies below the mount.
  * Source: v9fs_show_options of fs/9p/v9fs.c and p9_show_client_options of net/9p/client.c, Linux 6.1.
  */
 export function mountDifferences(
-  text: string,
+  { options, readOnly }: Pick<ShareInGuest, "options" | "readOnly">,
   mount: Mount,
-  isAutomounted: boolean,
-  kernelRelease: string,
+  { mounts, release }: { readonly mounts: readonly Mount[]; readonly release: string },
 ): Difference[] {
-  const wanted = parseMountOptions(text);
+  const wanted = { ...options, ro: readOnly };
+  const own = ownMsizeBytes(release);
+  const msize = Number(valueOf(mount, "msize") ?? own);
+  const cache = cacheOf(mount);
+  const accessWanted = uidOf(options.access ?? "client");
+  const access = valueOf(mount, "access") ?? accessWanted;
+  const isOn = isAutomounted(mount, mounts);
+  const automount = (is: boolean): string => (is ? "x-systemd.automount" : "no x-systemd.automount");
   return [
-    ...flagDifferences(text, mount),
-    ...msizeDifferences(wanted.msizeBytes, mount, kernelRelease),
-    ...valueDifferences("cache", wanted.cache ?? "none", cacheOf(mount), cacheModes),
-    ...valueDifferences("access", uidOf(wanted.access ?? "client"), valueOf(mount, "access")),
-    ...(wanted.automount === isAutomounted
-      ? []
-      : [
-          {
-            ...sides("x-systemd.automount", "no x-systemd.automount", wanted.automount),
-            args: { "guest.options.automount": isAutomounted },
-            byRemount: false,
-          },
-        ]),
+    ...flagNames.flatMap((name) => {
+      const args = name === "ro" ? {} : { [name]: has(mount, name) };
+      return difference(flag(name, wanted[name]), flag(name, has(mount, name)), args, true);
+    }),
+    ...difference(
+      `msize=${options.msizeBytes === 0 ? own : options.msizeBytes}`,
+      `msize=${msize}`,
+      isMsizeBytes(msize) ? { msizeBytes: msize } : {},
+    ),
+    ...difference(`cache=${options.cache ?? "none"}`, `cache=${cache}`, isCacheMode(cache) ? { cache } : {}),
+    ...difference(`access=${accessWanted}`, `access=${access}`, { access }),
+    ...difference(automount(options.automount), automount(isOn), { automount: isOn }),
   ];
 }
 
-/** The flags that options ask for, those of mount(8)'s defaults where they say nothing. */
-export function wantedFlags(text: string): MountFlags {
-  const options = splitMountOptions(text);
-  const isLast = (name: string, opposite: string): boolean =>
-    options.lastIndexOf(name) > options.lastIndexOf(opposite);
-  return {
-    ro: options.includes("ro"),
-    nodev: isLast("nodev", "dev"),
-    nosuid: isLast("nosuid", "suid"),
-    noexec: isLast("noexec", "exec"),
-  };
+/** None, where the two are the same; `options`: the arguments of `guest.options` that take what is shown. */
+function difference(
+  wanted: string,
+  shown: string,
+  options: Readonly<Record<string, Json>>,
+  byRemount = false,
+): Difference[] {
+  if (wanted === shown) return [];
+  const args = Object.fromEntries(
+    Object.entries(options).map(([name, value]) => [`guest.options.${name}`, value]),
+  );
+  return [{ wanted, shown, args, byRemount }];
 }
 
-/** The flags that a mount has; read-only it is where the mount or its file system is. */
-export function flagsOf(mount: Mount): MountFlags {
-  const has = (flag: string): boolean => mount.mountOptions.includes(flag);
-  return {
-    ro: has("ro") || mount.superOptions.includes("ro"),
-    nodev: has("nodev"),
-    nosuid: has("nosuid"),
-    noexec: has("noexec"),
-  };
+/** An automount that waits, or that has something mounted on it. */
+export function isAutomount(mount: Mount): boolean {
+  return mount.type === "autofs";
+}
+
+/** Whether an automount lies where something is mounted, with the share on it or not. */
+export function isAutomounted({ mountPoint }: Mount, mounts: readonly Mount[]): boolean {
+  const lowest = mounts.find((mount) => mount.mountPoint === mountPoint);
+  return lowest !== undefined && isAutomount(lowest);
+}
+
+/** The flags that a mount has, each or its opposite, sample: `["rw", "nodev", "suid", "exec"]`. */
+export function flagsOf(mount: Mount): readonly string[] {
+  return flagNames.map((name) => flag(name, has(mount, name)));
+}
+
+/** Read-only is a mount where it itself or its file system is. */
+function has({ mountOptions, superOptions }: Mount, name: Flag): boolean {
+  return mountOptions.includes(name) || (name === "ro" && superOptions.includes(name));
+}
+
+function flag(name: Flag, isSet: boolean): string {
+  return isSet ? name : opposites[name];
 }
 
 /**
@@ -83,11 +103,11 @@ export function flagsOf(mount: Mount): MountFlags {
  * Each is written, set or not: util-linux 2.39 and later change by `remount,bind` only what is named
  * (mnt_optlist_get_attrs of libmount/src/optlist.c), earlier ones and busybox take the rest away.
  */
-export function formatFlags(flags: MountFlags, { mountOptions }: Pick<Mount, "mountOptions">): string {
+export function formatFlags(flags: readonly string[], { mountOptions }: Pick<Mount, "mountOptions">): string {
   // `strictatime` is shown as none of them (fs/proc_namespace.c, Linux 6.1).
   const atime = ["noatime", "relatime"].find((one) => mountOptions.includes(one)) ?? "strictatime";
   const directories = mountOptions.includes("nodiratime") ? "nodiratime" : "diratime";
-  return [...flagNames.map((name) => flagText(flags, name)), atime, directories].join(",");
+  return [...flags, atime, directories].join(",");
 }
 
 /** What a mount has, as options that mount(8) takes: to mount the same again. */
@@ -100,56 +120,10 @@ export function formatMounted(mount: Mount): string {
   return [...mount.mountOptions, ...superOptions].join(",");
 }
 
-const flagNames = ["ro", "nodev", "nosuid", "noexec"] as const;
-
-/** The opposites, as mount(8) of util-linux 2.38 and busybox 1.35 name them. */
-const opposites = { ro: "rw", nodev: "dev", nosuid: "suid", noexec: "exec" } as const;
-
-function flagText(flags: MountFlags, name: (typeof flagNames)[number]): string {
-  return flags[name] ? name : opposites[name];
-}
-
-function flagDifferences(text: string, mount: Mount): Difference[] {
-  const wanted = wantedFlags(text);
-  const shown = flagsOf(mount);
-  return flagNames
-    .filter((name) => wanted[name] !== shown[name])
-    .map((name) => ({
-      wanted: flagText(wanted, name),
-      shown: flagText(shown, name),
-      args: name === "ro" ? {} : { [`guest.options.${name}`]: shown[name] },
-      byRemount: true,
-    }));
-}
-
 /** The kernel's own size, of which it shows nothing: 8 KiB before Linux 5.16, 128 KiB since (net/9p/client.c, DEFAULT_MSIZE). */
 function ownMsizeBytes(kernelRelease: string): number {
   const [major = 0, minor = 0] = kernelRelease.split(/[.-]/).map(Number);
   return major > 5 || (major === 5 && minor >= 16) ? 131_072 : 8192;
-}
-
-function msizeDifferences(wantedBytes: number, mount: Mount, kernelRelease: string): Difference[] {
-  const own = ownMsizeBytes(kernelRelease);
-  const shown = Number(valueOf(mount, "msize") ?? own);
-  const wanted = wantedBytes === 0 ? own : wantedBytes;
-  if (shown === wanted) return [];
-  const args = isMsizeBytes(shown) ? { "guest.options.msizeBytes": shown } : {};
-  return [{ wanted: `msize=${wanted}`, shown: `msize=${shown}`, args, byRemount: false }];
-}
-
-function valueDifferences(
-  name: "cache" | "access",
-  wanted: string,
-  shown: string | undefined,
-  known?: readonly string[],
-): Difference[] {
-  if (shown === undefined || shown === wanted) return [];
-  const args = known?.includes(shown) === false ? {} : { [`guest.options.${name}`]: shown };
-  return [{ wanted: `${name}=${wanted}`, shown: `${name}=${shown}`, args, byRemount: false }];
-}
-
-function sides(on: string, off: string, isOn: boolean): Pick<Difference, "wanted" | "shown"> {
-  return isOn ? { wanted: on, shown: off } : { wanted: off, shown: on };
 }
 
 function valueOf(mount: Mount, name: string): string | undefined {
@@ -172,12 +146,14 @@ const cacheBits: ReadonlyMap<string, string> = new Map([
 
 /** Sample: `cache=f`, or the bare name, `loose`, of Linux before 6.4 (v9fs_show_options, fs/9p/vfs_super.c). */
 function isCache(option: string): boolean {
-  return nameOf(option) === "cache" || (cacheModes as readonly string[]).includes(option);
+  return nameOf(option) === "cache" || isCacheMode(option);
+}
+
+function isCacheMode(text: string): boolean {
+  return (cacheModes as readonly string[]).includes(text);
 }
 
 function cacheOf(mount: Mount): string {
-  const named = mount.superOptions.find((option) => isCache(option) && !option.includes("="));
-  if (named !== undefined) return named;
   const shown = valueOf(mount, "cache")?.replace(/^0x/, "") ?? "none";
-  return cacheBits.get(shown) ?? shown;
+  return mount.superOptions.find(isCacheMode) ?? cacheBits.get(shown) ?? shown;
 }

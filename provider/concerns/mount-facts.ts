@@ -2,6 +2,7 @@ import { posix } from "node:path";
 import type { Fact } from "../engine/concern";
 import { lines, type Script, sh } from "../formats/shell";
 import { mountPointInMountinfo } from "../formats/mountinfo";
+import { isAtOrBelow } from "../formats/path";
 import { isMountedAt, mountinfo } from "./guest-facts";
 import { without, withoutMounts } from "./tree-mounts";
 
@@ -93,16 +94,12 @@ ${otherMounts(path)} | while read -r process other; do
   printf '%s %s l mounted %s\n' "$process" "$(tr ' ' _ < "/proc/$process/comm" 2>/dev/null)" "$other"
 done`,
     parse: (output) => {
-      const inside = output
-        .split("\n")
-        .map((line) => /^(\d+) (\S*) l(\S*) ([a-z]+) (.*)$/.exec(line))
-        .filter(
-          (match) =>
-            match && (match[4] === "mounted" || match[5] === path || match[5]?.startsWith(`${path}/`)),
-        )
-        .map((match) => ({
-          who: `${match?.[2] ?? ""} (${match?.[1] ?? ""})${match?.[4] === "mounted" ? `, which has it at ${match[5] ?? ""}` : ""}`,
-          writes: match?.[4] === "fd" && match[3]?.[1] === "w",
+      const inside = [...output.matchAll(/^(\d+) (\S*) l(\S*) ([a-z]+) (.*)$/gm)]
+        .map(([, process = "", name = "", mode, what, file = ""]) => ({ process, name, mode, what, file }))
+        .filter(({ what, file }) => what === "mounted" || isAtOrBelow(file, path))
+        .map(({ process, name, mode, what, file }) => ({
+          who: `${name} (${process})${what === "mounted" ? `, which has it at ${file}` : ""}`,
+          writes: what === "fd" && mode?.[1] === "w",
         }));
       return [...new Set(inside.map(({ who }) => who))].map((who) => ({
         who,

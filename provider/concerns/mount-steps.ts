@@ -2,7 +2,15 @@ import type { Step } from "../engine/concern";
 import type { Mount } from "../formats/mountinfo";
 import { type Script, sh } from "../formats/shell";
 import { isAutomountAt, isMountedAt, isShareMountedAt } from "./guest-facts";
-import { type Difference, flagsOf, formatFlags, formatMounted, type MountFlags } from "./mount-differences";
+import {
+  type Difference,
+  flagsOf,
+  formatFlags,
+  formatMounted,
+  isAutomount,
+  isAutomounted,
+} from "./mount-differences";
+import { unitNameOf } from "./mount-units";
 
 /** What is done to a mount in the guest, each with its way back. */
 
@@ -21,19 +29,20 @@ const fileSystemFlags = ["sync", "dirsync", "mand", "lazytime"];
  * plain one to become writable. Source and mount point are both given, or fstab and the present options
  * would be mixed in (mount(8)).
  */
-export function remountStep(at: Mount, now: readonly Difference[], flags: MountFlags): Step {
-  const isPlain = at.superOptions.includes("ro") && !flags.ro;
+export function remountStep(at: Mount, now: readonly Difference[]): Step {
+  const before = flagsOf(at);
+  const after = before.map((flag) => now.find(({ shown }) => shown === flag)?.wanted ?? flag);
   const kept = at.superOptions.filter((option) => fileSystemFlags.includes(option));
-  const remount = (to: MountFlags): Script => {
-    const options = ["remount", ...(isPlain ? kept : ["bind"]), formatFlags(to, at)].join(",");
-    return sh`${mustBeShare(at)}
-mount -t 9p -o ${options} -- ${at.source} ${at.mountPoint}`;
-  };
+  const how = at.superOptions.includes("ro") && after.includes("rw") ? kept : ["bind"];
+  const gone = `${at.source} is not mounted on ${at.mountPoint} any more`;
+  const remount = (flags: readonly string[]): Script =>
+    sh`${isShareMountedAt(at.mountPoint, at.source)} || { echo ${gone} >&2; exit 1; }
+mount -t 9p -o ${["remount", ...how, formatFlags(flags, at)].join(",")} -- ${at.source} ${at.mountPoint}`;
   return {
     does: `remount ${at.mountPoint} in the guest with ${now.map(({ wanted }) => wanted).join(", ")}`,
     code: "mountFailed",
-    run: remount(flags),
-    undo: remount(flagsOf(at)),
+    run: remount(after),
+    undo: remount(before),
   };
 }
 
@@ -55,53 +64,49 @@ export function mountStep(mountPoint: string, tag: string, automount: boolean): 
  * anything is mounted (net/9p/trans_virtio.c, Linux 6.1), and the other's mount is waited for.
  */
 function mountByFstab(mountPoint: string, tag: string): Script {
-  return sh`if ! ${isShareMountedAt(mountPoint, tag)}; then
-  error=$(mount -- ${mountPoint} 2>&1) || :
-  turn=0
-  until ${isShareMountedAt(mountPoint, tag)}; do
-    case $error in *busy*) turn=$(( turn + 1 ));; *) turn=${secondsOfOther};; esac
-    if [ $turn -ge ${secondsOfOther} ]; then
-      ${saysNotMounted(mountPoint, tag)}
-      exit 1
-    fi
-    sleep 1
-  done
-fi`;
+  const isMounted = isShareMountedAt(mountPoint, tag);
+  return sh`! ${isMounted} || exit 0
+error=$(mount -- ${mountPoint} 2>&1) || :
+case $error in *busy*) seconds=${secondsOfOther};; *) seconds=0;; esac
+until ${isMounted}; do
+  [ $seconds -gt 0 ] || { ${failNotMounted(mountPoint, tag)}; }
+  sleep 1
+  seconds=$((seconds - 1))
+done`;
 }
 
 function startAutomount(mountPoint: string, tag: string): Script {
-  return sh`unit="${automountUnit(mountPoint)}"
-if [ -s "$work/reload" ] || ! systemctl cat "$unit" >/dev/null 2>&1; then
+  const unit = automountUnit(mountPoint);
+  return sh`if [ -s "$work/reload" ] || ! systemctl cat ${unit} >/dev/null 2>&1; then
   : > "$work/reload"
   systemctl daemon-reload
 fi
-error=$(systemctl restart "$unit" 2>&1) || { printf '%s\n' "$error" >&2; exit 1; }
-if ! ${isAutomountAt(mountPoint)} && ! ${isShareMountedAt(mountPoint, tag)}; then
-  ${saysNotMounted(mountPoint, tag)}
-  exit 1
-fi`;
+error=$(systemctl restart ${unit} 2>&1) || { printf '%s\n' "$error" >&2; exit 1; }
+${isAutomountAt(mountPoint)} || ${isShareMountedAt(mountPoint, tag)} || { ${failNotMounted(mountPoint, tag)}; }`;
 }
 
-/** What mount(8) said, in `$error`, and the last that the kernel said of 9p. */
-function saysNotMounted(mountPoint: string, tag: string): Script {
+/** Ends the step with what mount(8) said, in `$error`, and the last that the kernel said of 9p. */
+function failNotMounted(mountPoint: string, tag: string): Script {
   return sh`printf '%s\n' "$error" ${`${tag} is not mounted on ${mountPoint}`} | sed '/^$/d' >&2
-      dmesg 2>/dev/null | grep -F 9p | tail -n 3 | sed 's/^/kernel: /' >&2`;
+    dmesg 2>/dev/null | grep -F 9p | tail -n 3 | sed 's/^/kernel: /' >&2
+    exit 1`;
 }
 
 /** Its undo mounts with the options that the mount had: fstab has those that have just failed. */
-export function unmountStep(at: Mount, isAutomounted: boolean): Step {
+export function unmountStep(at: Mount, mounts: readonly Mount[]): Step {
   const { mountPoint, source } = at;
-  const start = sh`systemctl start "${automountUnit(mountPoint)}"`;
-  const again = isAutomounted ? sh`${start} || ${mountAgain(at)}` : mountAgain(at);
+  const start = sh`systemctl start ${automountUnit(mountPoint)}`;
+  const mount = sh`mount -t 9p -o ${formatMounted(at)} -- ${source} ${mountPoint}`;
+  const again = isAutomounted(at, mounts) ? sh`${start} || ${mount}` : mount;
   return {
     does: `unmount ${mountPoint} in the guest`,
     run: unmount(mountPoint, source),
-    undo: at.type === "autofs" ? start : sh`${isMountedAt(mountPoint)} || ${again}`,
+    undo: isAutomount(at) ? start : sh`${isMountedAt(mountPoint)} || ${again}`,
   };
 }
 
 /** Another share's mount, in the tree of what is mounted above it by now, as it was. */
-export function mountAgainStep(at: Mount, isAutomounted: boolean): Step {
+export function mountAgainStep(at: Mount, mounts: readonly Mount[]): Step {
   const { mountPoint, source } = at;
   const notEmpty = "has files in it, which its share would hide";
   return {
@@ -118,16 +123,11 @@ export function mountAgainStep(at: Mount, isAutomounted: boolean): Step {
     run: sh`umask 022
 mkdir -p -- ${mountPoint}
 if [ -n "$(ls -A -- ${mountPoint} | head -n 1)" ]; then echo ${`${mountPoint} ${notEmpty}`} >&2; exit 1; fi
-${unmountStep(at, isAutomounted).undo ?? sh`:`}
+${unmountStep(at, mounts).undo ?? sh`:`}
 ${isShareMountedAt(mountPoint, source)} || ${isAutomountAt(mountPoint)}`,
     undo: sh`${unmount(mountPoint, source)}
 rmdir -- ${mountPoint} 2>/dev/null || :`,
   };
-}
-
-/** Mounts what was mounted, with the options that it had. */
-function mountAgain(at: Mount): Script {
-  return sh`mount -t 9p -o ${formatMounted(at)} -- ${at.source} ${at.mountPoint}`;
 }
 
 /**
@@ -138,27 +138,21 @@ function mountAgain(at: Mount): Script {
  */
 function unmount(mountPoint: string, tag: string): Script {
   const isShare = isShareMountedAt(mountPoint, tag);
-  return sh`if [ -d /run/systemd/system ]; then
-  unit="${automountUnit(mountPoint)}"
-  if systemctl -q is-active "$unit"; then
-    if ${isShare}; then umount -- ${mountPoint}; fi
-    systemctl stop "$unit"
-  fi
+  const isAny = sh`{ ${isShare} || ${isAutomountAt(mountPoint)}; }`;
+  const unit = automountUnit(mountPoint);
+  return sh`if [ -d /run/systemd/system ] && systemctl -q is-active ${unit}; then
+  if ${isShare}; then umount -- ${mountPoint}; fi
+  systemctl stop ${unit}
 fi
 for turn in 1 2 3 4; do
-  if ${isShare} || ${isAutomountAt(mountPoint)}; then umount -- ${mountPoint}; else break; fi
+  if ${isAny}; then umount -- ${mountPoint}; else break; fi
 done
-if ${isShare} || ${isAutomountAt(mountPoint)}; then echo ${`${mountPoint} is still mounted`} >&2; exit 1; fi`;
+if ${isAny}; then echo ${`${mountPoint} is still mounted`} >&2; exit 1; fi`;
 }
 
-/** Ends a step whose mount is not there any more. */
-function mustBeShare(at: Mount): Script {
-  return sh`if ! ${isShareMountedAt(at.mountPoint, at.source)}; then echo ${`${at.source} is not mounted on ${at.mountPoint} any more`} >&2; exit 1; fi`;
-}
-
-/** The name of the unit that systemd's fstab generator makes for an automount, as a command substitution. */
-function automountUnit(mountPoint: string): Script {
-  return sh`$(systemd-escape --path --suffix=automount -- ${mountPoint})`;
+/** The unit that systemd's fstab generator makes for an automount. */
+function automountUnit(mountPoint: string): string {
+  return `${unitNameOf(mountPoint)}.automount`;
 }
 
 /** Removes the directories that we made, the deepest first, as far as they are empty. */

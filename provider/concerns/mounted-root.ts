@@ -1,10 +1,12 @@
-import type { Fact } from "../engine/concern";
-import type { Domain } from "../formats/domain-xml";
-import { type Mount, mountHolding } from "../formats/mountinfo";
+import type { Fact, SeenBy } from "../engine/concern";
+import { mountHolding } from "../formats/mountinfo";
 import { sh } from "../formats/shell";
-import type { Entry } from "./directory-facts";
+import type { ShareSpec } from "../spec";
+import { entryOf } from "./directory-facts";
 import { isLasting } from "./directory-identity";
+import { liveDomain } from "./domain-facts";
 import { isShareMountedAt, mountinfo } from "./guest-facts";
+import { hostMounts } from "./mounts";
 
 /** Whether the root that a guest has mounted is the directory of the host, told by their inode numbers. */
 
@@ -23,19 +25,30 @@ export function rootInodeOf(path: string, tag: string): Fact<string | undefined>
   };
 }
 
-/** What is seen of a share's directory on both machines; what is undefined could not be looked at. */
-export interface RootSeen {
-  /** The directory on the host. */
-  readonly entry?: Entry | undefined;
-  readonly hostMounts?: readonly Mount[] | undefined;
-  readonly live?: Domain | undefined;
-  /** Of {@link rootInodeOf}. */
-  readonly rootInode?: string | undefined;
+/** A share with what its guest is to do with it. */
+export type ShareInGuest = Pick<ShareSpec, "source" | "tag" | "readOnly"> & NonNullable<ShareSpec["guest"]>;
+
+/** Undefined: the guest is left alone. */
+export function inGuest({ source, tag, readOnly, guest }: ShareSpec): ShareInGuest | undefined {
+  return guest && { source, tag, readOnly, ...guest };
 }
 
-interface Shared {
-  readonly source: string;
-  readonly tag: string;
+type Shared = Pick<ShareInGuest, "source" | "tag" | "mountPoint">;
+
+/** What is asked of a share's directory, on both machines. */
+export const rootFacts = ({ source, tag, mountPoint }: Shared) => ({
+  entry: entryOf(source),
+  hostMounts,
+  live: liveDomain,
+  rootInode: rootInodeOf(mountPoint, tag),
+});
+
+/** What is seen of it; what is undefined could not be looked at. */
+export type RootSeen = SeenBy<ReturnType<typeof rootFacts>, never>;
+
+/** Whether the running QEMU has a 9p device of this tag. */
+export function isLive({ tag }: Pick<Shared, "tag">, { live }: Pick<RootSeen, "live">): boolean {
+  return live?.devices9p.some((device) => device.tag === tag) === true;
 }
 
 /**
@@ -44,11 +57,10 @@ interface Shared {
  * QEMU gives the number of the host as the path of the qid, unless `multidevs` is `remap` (`stat_to_qid` of
  * hw/9pfs/9p.c, QEMU 4.2 to 9.2). Linux adds 2 to it, and where its own numbers have 32 bits it folds the halves: the
  * upper one of the sum (`v9fs_qid2ino` of fs/9p/vfs_inode.c, Linux 2.6.14 to 6.8), or that of the number (`QID2INO` of
- * fs/9p/v9fs_vfs.h since 6.9). Seen with
- * Linux 6.1 and QEMU 7.2: 804061 on the host, 804063 in the guest.
+ * fs/9p/v9fs_vfs.h since 6.9). Seen with Linux 6.1 and QEMU 7.2: 804061 on the host, 804063 in the guest.
  */
 export function inodesInGuest(
-  { source, tag }: Shared,
+  { source, tag }: Pick<Shared, "source" | "tag">,
   { entry, hostMounts, live }: RootSeen,
 ): readonly string[] | undefined {
   if (entry?.kind !== "directory" || !hostMounts) return undefined;
@@ -73,10 +85,10 @@ function isNumber(rootInode: string): boolean {
 }
 
 /** How the guest's root is another directory than the host's, in the operator's words; undefined: nothing says that it is. */
-export function otherRoot(share: Shared, mountPoint: string, seen: RootSeen): string | undefined {
+export function otherRoot(share: Shared, seen: RootSeen): string | undefined {
   const { rootInode, entry } = seen;
   const wanted = inodesInGuest(share, seen);
   if (rootInode === undefined || !isNumber(rootInode) || !wanted || wanted.includes(rootInode))
     return undefined;
-  return `the guest has another directory under the tag ${share.tag} on ${mountPoint}: its inode on the host is ${BigInt(rootInode) - 2n}, and that of ${share.source} is ${entry?.inode ?? ""}; QEMU got it before ${share.source} was made anew, or a device of <qemu:commandline> has the tag`;
+  return `the guest has another directory under the tag ${share.tag} on ${share.mountPoint}: its inode on the host is ${BigInt(rootInode) - 2n}, and that of ${share.source} is ${entry?.inode ?? ""}; QEMU got it before ${share.source} was made anew, or a device of <qemu:commandline> has the tag`;
 }

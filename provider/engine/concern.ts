@@ -77,6 +77,13 @@ export interface Tool {
 /** The facts of a concern, by name. */
 export type Facts<Seen> = { readonly [K in keyof Seen]: Fact<Seen[K]> };
 
+/** What such facts find: `Must` always, the others where they could be looked up. */
+export type SeenBy<F, Must extends keyof F> = { readonly [K in Must]: FoundBy<F[K]> } & {
+  readonly [K in Exclude<keyof F, Must>]?: FoundBy<F[K]> | undefined;
+};
+
+type FoundBy<F> = F extends Fact<infer T> ? T : never;
+
 /**
  * The facts that restore or drift asks for, by name. One that it `must` have: where its look fails, the layer is unknown
  * on refresh, and destroy is refused. One that it `may` have: where its look fails, it is undefined, with a warning.

@@ -13,11 +13,14 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
-import { addLine, replaceLine, takeLine } from "../../../provider/concerns/fstab-edits";
+import { editLine } from "../../../provider/concerns/fstab-edits";
 import type { Step } from "../../../provider/engine/concern";
 import { lines, type Script, sh } from "../../../provider/formats/shell";
 import { runScript } from "../shell-machine";
 
+const addLine = (does: string, line: string, hadFile: boolean) => editLine(does, "", line, hadFile);
+const takeLine = (does: string, line: string, hadFile: boolean) => editLine(does, line, "", hadFile);
+const replaceLine = (does: string, from: string, to: string) => editLine(does, from, to, true);
 const ours = "foobar    /mnt/a    9p   trans=virtio 0 0";
 const inner = "inner    /mnt/a/in    9p   trans=virtio 0 0";
 

@@ -3,8 +3,8 @@ import {
   formatFlags,
   formatMounted,
   mountDifferences,
-  wantedFlags,
 } from "../../../provider/concerns/mount-differences";
+import { parseMountOptions, splitMountOptions } from "../../../provider/mount-options";
 import { type Mount, parseMountinfo } from "../../../provider/formats/mountinfo";
 
 /** A mount by its own flags and what v9fs shows. */
@@ -13,6 +13,10 @@ function mountOf(flags: string, values: string): Mount {
   if (!mount) throw new Error("no mount");
   return mount;
 }
+const wantedOf = (text: string): Parameters<typeof mountDifferences>[0] => ({
+  options: parseMountOptions(text) as Parameters<typeof mountDifferences>[0]["options"],
+  readOnly: splitMountOptions(text).includes("ro"),
+});
 const linux61 = "6.1.0-40-amd64";
 const linux510 = "5.10.0-32-amd64";
 const base = "trans=virtio,version=9p2000.L";
@@ -44,7 +48,7 @@ test.each<[string, string, string, string, string, string[]]>([
   ["access times are not compared", `${base},noatime`, "rw,nodiratime,relatime", "rw", linux61, []],
   ["the last of two", `${base},noexec,exec`, "rw,relatime", "rw", linux61, []],
 ])("%s", (_, text, flags, values, release, expected) => {
-  const differences = mountDifferences(text, mountOf(flags, values), false, release);
+  const differences = mountDifferences(wantedOf(text), mountOf(flags, values), { mounts: [], release });
   expect(differences.map(({ shown, wanted }) => `${shown} for ${wanted}`)).toEqual(expected);
 });
 
@@ -67,17 +71,12 @@ test.each<[string, string, string, boolean, Record<string, unknown>]>([
   ["an automount", "rw,nodev,relatime", "rw", true, { automount: true }],
 ])("arguments: %s", (_, flags, values, isAutomounted, expected) => {
   const text = `${base},nodev,x-a,relatime`;
-  const args = mountDifferences(text, mountOf(flags, values), isAutomounted, linux61).map((one) => one.args);
+  const mount = mountOf(flags, values);
+  const mounts = isAutomounted ? [{ ...mount, type: "autofs" }, mount] : [mount];
+  const args = mountDifferences(wantedOf(text), mount, { mounts, release: linux61 }).map((one) => one.args);
   expect(Object.assign({}, ...args)).toEqual(
     Object.fromEntries(Object.entries(expected).map(([key, value]) => [`guest.options.${key}`, value])),
   );
-});
-
-test.each([
-  ["nodev,ro", "rw,relatime", "ro,nodev,suid,exec,relatime,diratime"],
-  ["noexec,nosuid", "rw,nodiratime", "rw,dev,nosuid,noexec,strictatime,nodiratime"],
-])("wantedFlags of %s on a mount %s, each written, set or not", (text, flags, expected) => {
-  expect(formatFlags(wantedFlags(text), mountOf(flags, "rw"))).toBe(expected);
 });
 
 test.each([

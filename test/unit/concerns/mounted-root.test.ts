@@ -46,7 +46,9 @@ test.each<[string, Partial<RootSeen>]>([
   ["the running QEMU has a former source", { live: domainOf([{ ...device, source: "/former" }]) }],
 ])("nothing is said of the guest's inode where %s", (_, more) => {
   expect(inodesInGuest(share, seenOf("1", more))).toBeUndefined();
-  expect(otherRoot(share, "/mnt/a", { ...seenOf("1", more), rootInode: "9" })).toBeUndefined();
+  expect(
+    otherRoot({ ...share, mountPoint: "/mnt/a" }, { ...seenOf("1", more), rootInode: "9" }),
+  ).toBeUndefined();
 });
 
 const spec = specOf({ guest: { mountPoint: "/mnt/a", owner: 7 } });

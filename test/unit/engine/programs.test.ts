@@ -61,7 +61,6 @@ const doneWithout: Readonly<Record<string, string>> = {
   modprobe: "concerns/guest-kernel.ts: only where 9p is a module of the guest's kernel",
   nproc: "concerns/tree-tools.ts: one process at a time",
   setsebool: "concerns/guest-booleans.ts: asked for by its fact",
-  "systemd-escape": "concerns/mount-steps.ts: only where systemd runs",
   "systemd-run": "concerns/domain-power.ts: only where systemd runs",
   systemctl: "only where systemd runs",
   mount: "on the host with unshare alone, whose package brings it",
