@@ -1,6 +1,6 @@
 import { isAccessList, withMode } from "../formats/access-list";
-import { formatU32, listAttributes, seenByGuest, type Status } from "../formats/virtfs";
-import { type Listed, wholeMode } from "./entries";
+import { formatU32, listAttributes, seenByGuest, type Status, wholeMode } from "../formats/virtfs";
+import type { Listed } from "./entries";
 
 /** What `virtio9p chown` and `virtio9p chmod` write: pure. */
 

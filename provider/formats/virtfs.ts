@@ -67,9 +67,9 @@ export function fileTypeOf(mode: number): FileType | undefined {
   return (fileTypes as Readonly<Record<number, FileType>>)[mode & 0o170000];
 }
 
-/** The digits of a type in an st_mode. */
-export function bitsOf(type: FileType): number {
-  return Number(Object.entries(fileTypes).find(([, name]) => name === type)?.[0] ?? 0);
+/** The whole st_mode of what is seen. */
+export function wholeMode({ type, mode }: Status): number {
+  return mode | Number(Object.entries(fileTypes).find(([, name]) => name === type)?.[0] ?? 0);
 }
 
 /** What a guest sees of an entry, and everything for which that is not what anybody can have meant. */
@@ -89,18 +89,14 @@ export interface Seen {
  */
 export function seenByGuest(host: Status, attributes: ReadonlyMap<string, Buffer>): Seen {
   const damage: string[] = [];
-  const read = (name: string, bytes: number): bigint | undefined => {
+  const read = (name: string): Buffer | undefined => {
     const value = attributes.get(name);
-    if (value === undefined) return undefined;
-    const wrong = malformed(name, value);
-    if (wrong === undefined) return bytes === 4 ? BigInt(value.readUInt32LE()) : value.readBigUInt64LE();
+    const wrong = value && malformed(name, value);
+    if (wrong === undefined) return value;
     damage.push(wrong);
     return undefined;
   };
-  const number = (name: string): number | undefined => {
-    const value = read(name, 4);
-    return value === undefined ? undefined : Number(value);
-  };
+  const number = (name: string): number | undefined => read(name)?.readUInt32LE();
   const id = (name: string): number | undefined => {
     const value = number(name);
     // (uid_t) -1 is nobody: chown(2).
@@ -110,14 +106,10 @@ export function seenByGuest(host: Status, attributes: ReadonlyMap<string, Buffer
   const uid = id("user.virtfs.uid") ?? host.uid;
   const gid = id("user.virtfs.gid") ?? host.gid;
   const mode = number("user.virtfs.mode");
-  const rdev = read("user.virtfs.rdev", 8);
+  const rdev = read("user.virtfs.rdev")?.readBigUInt64LE();
   const type = mode === undefined ? host.type : fileTypeOf(mode);
   if (mode !== undefined) damage.push(...impossible(mode, host));
-  for (const name of listAttributes) {
-    const list = attributes.get(name);
-    const wrong = list && malformed(name, list);
-    if (wrong !== undefined) damage.push(wrong);
-  }
+  listAttributes.forEach(read);
   const isDevice = type === "block" || type === "character";
   if (isDevice && rdev === undefined && mode !== undefined) damage.push("user.virtfs.rdev is missing");
   const device = rdev === undefined ? host.device : deviceOf(rdev);

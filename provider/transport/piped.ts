@@ -1,11 +1,7 @@
-import { type ChildProcess, execFileSync, spawn } from "node:child_process";
-import { lstatSync, realpathSync, statSync } from "node:fs";
-import { basename, dirname, join, resolve } from "node:path";
+import { type ChildProcess, spawn } from "node:child_process";
 import type { Readable, Writable } from "node:stream";
-import { ShareError } from "../errors";
 import { searchPath } from "../formats/environment";
 import type { Script } from "../formats/shell";
-import { identityFormat } from "../formats/identity";
 
 /** A script on this machine whose streams are used while it runs, for what it prints or takes has no end. */
 export interface Piped {
@@ -87,39 +83,4 @@ function endOf(child: ChildProcess, passed: RegExp | undefined): Promise<PipedEn
       resolve({ status: code ?? 128, said: sayings.said, first: sayings.first });
     });
   });
-}
-
-/** Where scripts find an entry of this machine. */
-export interface Located {
-  /** A directory, by a path in which no link is. */
-  readonly directory: string;
-  /** Inode and birth, by which a script knows it again: `6029396:1763877000.123456789`. */
-  readonly identity: string;
-  /** The entry in it: `.` for itself, `./a`. */
-  readonly name: string;
-}
-
-/**
- * Finds an entry of this machine; undefined: it is not there. A link is an entry, and is not followed; one on the way
- * there is refused with `sourceIsLink`, for a guest may have put it there.
- */
-export function located(path: string): Located | undefined {
-  const full = resolve(path);
-  const parent = dirname(full);
-  if (!statSync(parent, { throwIfNoEntry: false })?.isDirectory()) return undefined;
-  const real = realpathSync(parent);
-  if (real !== parent) {
-    throw new ShareError({
-      code: "sourceIsLink",
-      layer: "directory",
-      machine: "this machine",
-      what: `${path} leads through a link to ${join(real, basename(full))}`,
-      remedy: "give that path, if it is meant",
-    });
-  }
-  const status = lstatSync(full, { throwIfNoEntry: false });
-  if (!status) return undefined;
-  const [directory, name] = status.isDirectory() ? [full, "."] : [parent, `./${basename(full)}`];
-  const identity = execFileSync("stat", ["-c", identityFormat, "--", directory], { encoding: "utf8" }).trim();
-  return { directory, name, identity };
 }
