@@ -1,4 +1,4 @@
-import { asWanted, type Concern, type Step } from "../engine/concern";
+import { asWanted, type Concern } from "../engine/concern";
 import { formatOctalMode, parseOctalMode } from "../formats/octal-mode";
 import { linksBack, restoreDirectory } from "./directory-back";
 import {
@@ -31,6 +31,7 @@ import {
   forgotten,
   isToBeMapped,
   isToBeTaken,
+  notTaken,
   strangers,
   undecided,
   unreadableLinks,
@@ -92,6 +93,8 @@ export const hostDirectory: Concern<
     const { owner, refuse: unknown } = resolveOwner(want, seen);
     const stood = context?.stood["directory"] as Stood | undefined;
     const foreign = context?.foreign as ForeignRecord | undefined;
+    const takes = isToBeTaken(want, seen, owner);
+    const maps = isToBeMapped(want, seen);
     const refuse = [
       ...unknown,
       ...standing(want, seen, before, stood?.path === want.path ? stood : undefined, foreign),
@@ -100,10 +103,8 @@ export const hostDirectory: Concern<
       ...reachable(want, seen),
       ...(seen.unreadable === undefined ? notOwned(want, seen, owner) : []),
       ...(before ? [] : undecided(want, seen, owner)),
+      ...(takes || maps ? [...untakeable(want, seen), ...sharesInside(want, seen)] : []),
     ];
-    const takes = isToBeTaken(want, seen, owner);
-    const maps = isToBeMapped(want, seen);
-    if (takes || maps) refuse.push(...untakeable(want, seen), ...sharesInside(want, seen));
     if (refuse.length > 0) return { refuse, steps: [] };
     if (!seen.entry) {
       return orUnwritable(want, seen, {
@@ -111,27 +112,19 @@ export const hostDirectory: Concern<
         warnings: unusableForQemu(want, seen, owner),
       });
     }
+    const at = treeAt(want.path, seen.entry);
+    const keeps = !want.mapped || want.keepOwners;
+    const isClosed = seen.tree.entries.some(({ open }) => !open);
     const taker = {
       ...owner,
       keepOwners: want.keepOwners,
-      opens: want.mapped && owner.uid !== undefined,
+      opens: want.mapped && owner.uid !== undefined && (keeps || isClosed),
       strips: want.privileged === "strip",
     };
-    const at = treeAt(want.path, seen.entry);
-    const keeps = !want.mapped || want.keepOwners;
-    const take = (): Step =>
-      keeps
-        ? takeOver(at, taker)
-        : takeOverForGood(
-            at,
-            { ...taker, opens: taker.opens && seen.tree.entries.some(({ open }) => !open) },
-            seen.tree.executables > 0,
-          );
-    const others =
-      before === undefined || want.recursive !== undefined ? undefined : strangers(want, seen, owner.uid);
+    const take = keeps ? takeOver(at, taker) : takeOverForGood(at, taker, seen.tree.executables > 0);
     return orUnwritable(want, seen, {
       steps: [
-        ...(takes ? [take()] : []),
+        ...(takes ? [take] : []),
         ...(maps ? [mapLinks(at, owner)] : []),
         ...(want.links === "keep" ? linksBack(seen, at) : []),
         ...adjust(want, seen, seen.entry, owner),
@@ -140,14 +133,9 @@ export const hostDirectory: Concern<
         ...unmappedDangers(want, seen),
         ...unusableForQemu(want, seen, owner),
         ...collidingInodes(want, seen),
-        ...(before === undefined ? unlasting(want.path, seen) : []),
+        ...(before ? [] : unlasting(want.path, seen)),
         ...(takes && !keeps ? [forgotten(want, seen, owner)] : []),
-        ...(before === undefined ? unreadableLinks(want, seen) : []),
-        ...(others === undefined
-          ? []
-          : [
-              `${want.path} holds entries that are not QEMU's, and that the guest can at most read: ${others}; directory.recursive: true takes them over`,
-            ]),
+        ...(before ? notTaken(want, seen, owner) : unreadableLinks(want, seen)),
       ],
     });
   },
@@ -178,17 +166,14 @@ export const hostDirectory: Concern<
       return { state: "missing", args: {}, notes: [`the directory ${want.path} is not there`] };
     }
     const { owner } = resolveOwner(want, seen);
-    const args = {
-      ...(owner.uid !== undefined && entry.uid !== owner.uid
-        ? { "directory.owner": named(entry.user, entry.uid) }
-        : {}),
-      ...(owner.gid !== undefined && entry.gid !== owner.gid
-        ? { "directory.group": named(entry.group, entry.gid) }
-        : {}),
-      ...(want.mode !== undefined && entry.mode !== want.mode
-        ? { "directory.mode": formatOctalMode(entry.mode) }
-        : {}),
-    };
+    const compared = [
+      ["directory.owner", owner.uid, entry.uid, named(entry.user, entry.uid)],
+      ["directory.group", owner.gid, entry.gid, named(entry.group, entry.gid)],
+      ["directory.mode", want.mode, entry.mode, formatOctalMode(entry.mode)],
+    ] as const;
+    const args = compared
+      .filter(([, wanted, now]) => wanted !== undefined && now !== wanted)
+      .map(([name, , , now]) => [name, now] as const);
     const notes = [
       ...(isToBeTaken(want, seen, owner)
         ? [
@@ -197,7 +182,8 @@ export const hostDirectory: Concern<
         : []),
       ...(isToBeMapped(want, seen) ? [`${want.path} holds links that are not mapped`] : []),
     ];
-    return Object.keys(args).length + notes.length === 0 ? asWanted : { state: "differs", args, notes };
+    if (args.length + notes.length === 0) return asWanted;
+    return { state: "differs", args: Object.fromEntries(args), notes };
   },
 
   standing: ({ entry, realPath, mounts }) =>
