@@ -259,39 +259,34 @@ export function reachable(want: DirectoryWant, seen: DirectorySeen): Refusal[] {
  * QEMU gives each file that the guest makes to the guest's user, which only root may do (hw/9pfs/9p-local.c
  * `local_set_cred_passthrough`); `squash` goes on where that fails.
  */
-export function unmappedDangers(want: DirectoryWant, seen: DirectorySeen): string[] {
+export function unmappedDangers(want: DirectoryWant, seen: DirectorySeen): string | undefined {
   const qemu = qemuUser(want, seen);
-  if (want.mapped || want.readOnly || !qemu) return [];
+  if (want.mapped || want.readOnly || !qemu) return undefined;
   if (qemu.uid !== 0) {
-    if (want.accessMode !== "passthrough") return [];
-    return [
-      `with accessMode passthrough the guest can make nothing in ${want.path}: QEMU (uid ${qemu.uid}) may not give files to the guest's users; use mapped, or squash`,
-    ];
+    return want.accessMode === "passthrough"
+      ? `with accessMode passthrough the guest can make nothing in ${want.path}: QEMU (uid ${qemu.uid}) may not give files to the guest's users; use mapped, or squash`
+      : undefined;
   }
-  if (mountHolding(seen.mounts, want.path)?.mountOptions.includes("nosuid") === true) return [];
-  return [
-    `QEMU runs as root, so with accessMode ${want.accessMode} the guest can make files in ${want.path} that run as root on this host: mount it nosuid there, or use mapped`,
-  ];
+  if (mountHolding(seen.mounts, want.path)?.mountOptions.includes("nosuid") === true) return undefined;
+  return `QEMU runs as root, so with accessMode ${want.accessMode} the guest can make files in ${want.path} that run as root on this host: mount it nosuid there, or use mapped`;
 }
 
 /** Of a share whose QEMU could not use what the guest is to use: by owner, group and mode as they will be. */
-export function unusableForQemu(want: DirectoryWant, seen: DirectorySeen, owner: Owner): string[] {
+export function unusableForQemu(want: DirectoryWant, seen: DirectorySeen, owner: Owner): string | undefined {
   const qemu = qemuUser(want, seen);
   // An access list may let it; what else the user of a name is in is not known.
-  if (!qemu || qemu.uid === 0 || seen.groupRights !== undefined) return [];
+  if (!qemu || qemu.uid === 0 || seen.groupRights !== undefined) return undefined;
   const to = becoming(want, seen.entry ?? { uid: 0, gid: 0, mode: createdMode }, owner);
   // With passthrough it is said already that it can make nothing.
-  const [does, needed] =
-    want.readOnly || want.accessMode === "passthrough" ? (["read", 5] as const) : (["write to", 7] as const);
-  if ((rightsOf(to, qemu.uid, [qemu.group]) & needed) === needed) return [];
-  return [
-    `QEMU (uid ${qemu.uid}, gid ${qemu.group}) may not ${does} ${want.path}, which is ${ownedText(to)}, and so the guest cannot: directory.owner: "qemu" gives it to QEMU`,
-  ];
+  const reads = want.readOnly || want.accessMode === "passthrough";
+  const lacks = (reads ? 5 : 7) & ~rightsOf(to, qemu.uid, [qemu.group]);
+  return lacks === 0
+    ? undefined
+    : `QEMU (uid ${qemu.uid}, gid ${qemu.group}) may not ${reads ? "read" : "write to"} ${want.path}, which is ${ownedText(to)}, and so the guest cannot: directory.owner: "qemu" gives it to QEMU`;
 }
 
 /** QEMU warns of it in its own log alone (hw/9pfs/9p.c `stat_to_qid`, 7.2). */
-export function collidingInodes(want: DirectoryWant, { tree, mounts }: DirectorySeen): string[] {
-  if (want.multidevs !== "default") return [];
+export function collidingInodes(want: DirectoryWant, { tree, mounts }: DirectorySeen): string | undefined {
   const device = mountHolding(mounts, want.path)?.device;
   const { count, names } = tree.otherFileSystems;
   const others = names.filter((name) => {
@@ -299,10 +294,9 @@ export function collidingInodes(want: DirectoryWant, { tree, mounts }: Directory
     return !mount || mount.device !== device;
   });
   const left = count - (names.length - others.length);
-  if (left <= 0) return [];
-  return [
-    `other file systems begin in ${want.path} (${others.join(", ")}${left > others.length ? ", ..." : ""}), and QEMU may give the guest one inode number for two files of them: multidevs: "remap" tells them apart`,
-  ];
+  return want.multidevs !== "default" || left <= 0
+    ? undefined
+    : `other file systems begin in ${want.path} (${others.join(", ")}${left > others.length ? ", ..." : ""}), and QEMU may give the guest one inode number for two files of them: multidevs: "remap" tells them apart`;
 }
 
 /** A plan that changes something is none where the file system, or a mount of it, takes no change. */

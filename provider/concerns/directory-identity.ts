@@ -11,11 +11,11 @@ export type DirectoryAt = Pick<TreeAt, "path"> & Partial<TreeAt>;
 export type FileSystem = { readonly type: string; readonly source: string };
 
 /** What was written down of a directory; what an earlier release wrote has no file system. */
-export interface KnownBy {
+export type KnownBy = {
   readonly inode: string;
   readonly born: string;
   readonly fileSystem?: FileSystem;
-}
+};
 
 /**
  * Their inodes are made up as entries are looked up (FUSE, vfat, exfat), so that they are others after a remount; an
@@ -86,10 +86,12 @@ export function directoryAt(
 }
 
 /** What a person should know at first contact. */
-export function unlasting(path: string, seen: Pick<DirectorySeen, "entry" | "mounts">): string[] {
-  const mount = mountHolding(seen.mounts, path);
-  if (!seen.entry || !mount || isLasting(mount, seen.entry.born)) return [];
-  return [
-    `${path} is on ${mount.type} (${mount.source}), where inode or birth of a directory change: it is known again by its path and by that mount alone, and another directory in its place is taken for it`,
-  ];
+export function unlasting(
+  path: string,
+  { entry, mounts }: Pick<DirectorySeen, "entry" | "mounts">,
+): string | undefined {
+  const mount = mountHolding(mounts, path);
+  return !entry || !mount || isLasting(mount, entry.born)
+    ? undefined
+    : `${path} is on ${mount.type} (${mount.source}), where inode or birth of a directory change: it is known again by its path and by that mount alone, and another directory in its place is taken for it`;
 }

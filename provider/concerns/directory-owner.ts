@@ -13,12 +13,8 @@ export interface Owner {
   readonly gid: number | undefined;
 }
 
-/** Owner, group and permission bits of something that is there. */
-export interface Owned {
-  readonly uid: number;
-  readonly gid: number;
-  readonly mode: number;
-}
+/** Owner, group and permission bits (0 to 0o7777) of something that is there. */
+export type Owned = { readonly uid: number; readonly gid: number; readonly mode: number };
 
 /** Sample: `64055:108 0755`. */
 export function ownedText({ uid, gid, mode }: Owned): string {

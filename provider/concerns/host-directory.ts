@@ -64,24 +64,21 @@ export const hostDirectory: Concern<
   scope: "host",
   usedByQemu: true,
 
-  want: (spec) => ({
-    path: spec.source,
-    create: spec.directory.create,
-    owner: spec.directory.owner,
-    group: spec.directory.group,
-    mode: parseOctalMode(spec.directory.mode ?? ""),
-    recursive: spec.directory.recursive,
-    keepOwners: spec.directory.keepOwners === true,
-    privileged: spec.directory.privileged,
-    links: spec.directory.links,
-    otherFileSystems: spec.directory.otherFileSystems,
-    mapped: spec.accessMode === "mapped",
-    accessMode: spec.accessMode,
-    multidevs: spec.multidevs,
-    readOnly: spec.readOnly,
-    giveBack: spec.directory.onDelete === "restore",
-    session: spec.host.libvirtUri === "qemu:///session",
-  }),
+  want({ source, accessMode, multidevs, readOnly, host, directory }) {
+    const { mode, keepOwners, onDelete, ...others } = directory;
+    return {
+      ...others,
+      accessMode,
+      multidevs,
+      readOnly,
+      path: source,
+      mode: parseOctalMode(mode ?? ""),
+      keepOwners: keepOwners === true,
+      mapped: accessMode === "mapped",
+      giveBack: onDelete === "restore",
+      session: host.libvirtUri === "qemu:///session",
+    };
+  },
 
   identity: (want) => want.path,
 
@@ -109,7 +106,7 @@ export const hostDirectory: Concern<
     if (!seen.entry) {
       return orUnwritable(want, seen, {
         steps: create(want, owner),
-        warnings: unusableForQemu(want, seen, owner),
+        warnings: told(unusableForQemu(want, seen, owner)),
       });
     }
     const at = treeAt(want.path, seen.entry);
@@ -129,27 +126,28 @@ export const hostDirectory: Concern<
         ...(want.links === "keep" ? linksBack(seen, at) : []),
         ...adjust(want, seen, seen.entry, owner),
       ],
-      warnings: [
-        ...unmappedDangers(want, seen),
-        ...unusableForQemu(want, seen, owner),
-        ...collidingInodes(want, seen),
-        ...(before ? [] : unlasting(want.path, seen)),
-        ...(takes && !keeps ? [forgotten(want, seen, owner)] : []),
-        ...(before ? notTaken(want, seen, owner) : unreadableLinks(want, seen)),
-      ],
+      warnings: told(
+        unmappedDangers(want, seen),
+        unusableForQemu(want, seen, owner),
+        collidingInodes(want, seen),
+        before ? undefined : unlasting(want.path, seen),
+        takes && !keeps ? forgotten(want, seen, owner) : undefined,
+        before ? notTaken(want, seen, owner) : unreadableLinks(want, seen),
+      ),
     });
   },
 
   remember(want, seen) {
     const { entry, attributes } = seen;
     if (!entry) return { created: true };
+    const { uid, gid, inode, born } = entry;
     return {
       created: false,
-      uid: entry.uid,
-      gid: entry.gid,
+      uid,
+      gid,
       mode: formatOctalMode(entry.mode),
-      inode: entry.inode,
-      born: entry.born,
+      inode,
+      born,
       attributes: attributes === "unsupported" ? {} : attributes,
       ...fileSystemOf(seen, want.path),
     };
@@ -174,27 +172,23 @@ export const hostDirectory: Concern<
     const args = compared
       .filter(([, wanted, now]) => wanted !== undefined && now !== wanted)
       .map(([name, , , now]) => [name, now] as const);
-    const notes = [
-      ...(isToBeTaken(want, seen, owner)
-        ? [
-            `${want.path} holds entries that are not taken over: ${strangers(want, seen, owner.uid) ?? "their group or mode differs"}`,
-          ]
-        : []),
-      ...(isToBeMapped(want, seen) ? [`${want.path} holds links that are not mapped`] : []),
-    ];
+    const notes = told(
+      isToBeTaken(want, seen, owner)
+        ? `${want.path} holds entries that are not taken over: ${strangers(want, seen, owner.uid) ?? "their group or mode differs"}`
+        : undefined,
+      isToBeMapped(want, seen) ? `${want.path} holds links that are not mapped` : undefined,
+    );
     if (args.length + notes.length === 0) return asWanted;
     return { state: "differs", args: Object.fromEntries(args), notes };
   },
 
-  standing: ({ entry, realPath, mounts }) =>
-    entry &&
-    ({
-      path: realPath,
-      inode: entry.inode,
-      born: entry.born,
-      ...fileSystemOf({ mounts }, realPath),
-      uid: entry.uid,
-      gid: entry.gid,
-      mode: entry.mode,
-    } satisfies Stood),
+  standing: ({ entry, realPath: path, mounts }) => {
+    if (!entry) return undefined;
+    const { inode, born, uid, gid, mode } = entry;
+    return { path, inode, born, ...fileSystemOf({ mounts }, path), uid, gid, mode } satisfies Stood;
+  },
 };
+
+function told(...all: readonly (string | undefined)[]): string[] {
+  return all.filter((one) => one !== undefined);
+}

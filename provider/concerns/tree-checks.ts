@@ -65,12 +65,11 @@ export function strangers(
 }
 
 /** What the guest of a share that takes no tree over can at most read. */
-export function notTaken(want: DirectoryWant, seen: DirectorySeen, { uid }: Owner): string[] {
+export function notTaken(want: DirectoryWant, seen: DirectorySeen, { uid }: Owner): string | undefined {
   const others = strangers(want, seen, uid);
-  if (want.recursive !== undefined || others === undefined) return [];
-  return [
-    `${want.path} holds entries that are not QEMU's, and that the guest can at most read: ${others}; directory.recursive: true takes them over`,
-  ];
+  return want.recursive !== undefined || others === undefined
+    ? undefined
+    : `${want.path} holds entries that are not QEMU's, and that the guest can at most read: ${others}; directory.recursive: true takes them over`;
 }
 
 /** What cannot be taken over, or not without a loss. */
@@ -156,11 +155,9 @@ function withoutBirth({ path }: DirectoryWant, { entry, mounts }: DirectorySeen)
 }
 
 /** Links that were made on the host, which a guest of a mapped share cannot read: how many. */
-export function unreadableLinks(want: DirectoryWant, { tree }: DirectorySeen): string[] {
+export function unreadableLinks(want: DirectoryWant, { tree }: DirectorySeen): string | undefined {
   const links = tree.entries.filter(({ kind }) => kind === "link").reduce((sum, { count }) => sum + count, 0);
-  if (!want.mapped || want.links === "map" || want.recursive === false || links === 0) return [];
+  if (!want.mapped || want.links === "map" || want.recursive === false || links === 0) return undefined;
   const [were, them] = links === 1 ? ["was", "it"] : ["were", "them"];
-  return [
-    `${countOf(links, "symbolic link")} in ${want.path} ${were} made on the host: with accessMode mapped a guest sees ${them}, and can neither read nor follow ${them} (directory.links: map changes that)`,
-  ];
+  return `${countOf(links, "symbolic link")} in ${want.path} ${were} made on the host: with accessMode mapped a guest sees ${them}, and can neither read nor follow ${them} (directory.links: map changes that)`;
 }
