@@ -43,7 +43,7 @@ export async function writeAttributes(
       "run it again when that is mended: what is set is not set again",
       {
         tried: "setfattr --restore",
-        returned: end.first.map(shownName).join("\n") || `exit status ${end.status}`,
+        returned: end.said.first.map(shownName).join("\n") || `exit status ${end.status}`,
       },
     );
   } finally {

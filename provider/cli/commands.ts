@@ -72,7 +72,8 @@ async function list(
  */
 export async function restore(path: string, file: string, options: ChangeOptions): Promise<number> {
   const at = await toChange(path, options);
-  if (file !== "-") await readToItsEnd(dumpOf(file));
+  const first = dumpOf(file);
+  while (file !== "-" && (await first.next()).done !== true);
   const report = new Report();
   const mounts = mountPointsIn(at.directory);
   const left = new Sayings();
@@ -86,28 +87,30 @@ export async function restore(path: string, file: string, options: ChangeOptions
         partly += 1;
         continue;
       }
-      const ofGuest = [...attributes].filter(([attribute]) => guestAttributes.has(attribute));
-      others += attributes.size - ofGuest.length;
-      const wrong = ofGuest.flatMap(([attribute, value]) => malformed(attribute, value) ?? []);
-      for (const one of wrong) left.add(`${name}: ${one}`);
-      if (wrong.length > 0) partly += 1;
-      if (wrong.length === ofGuest.length) continue;
-      if (wrong.length === 0) set += 1;
-      yield { name, attributes: new Map(ofGuest.filter((one) => malformed(...one) === undefined)) };
+      const known = new Map<string, Buffer>();
+      let isWhole = true;
+      for (const [attribute, value] of attributes) {
+        const wrong = malformed(attribute, value);
+        if (!guestAttributes.has(attribute)) others += 1;
+        else if (wrong === undefined) known.set(attribute, value);
+        else {
+          left.add(`${name}: ${wrong}`);
+          isWhole = false;
+        }
+      }
+      if (!isWhole) partly += 1;
+      else if (known.size > 0) set += 1;
+      if (known.size > 0) yield { name, attributes: known };
     }
   };
-  const end = await writeAttributes(at, toSet());
-  report.couldNot("set", end);
-  report.couldNot(`set, and ${left.said === 1 ? "was" : "were"} left out`, left);
+  const { said } = await writeAttributes(at, toSet());
+  report.couldNot("set", said);
+  report.couldNot(`set, and ${left.count === 1 ? "was" : "were"} left out`, left);
   if (others > 0) {
-    const what = countOf(
-      others,
-      "attribute that is not a guest's was",
-      "attributes that are not a guest's were",
-    );
-    report.tell(`${what} left out`);
+    const [one, many] = ["attribute that is not a guest's was", "attributes that are not a guest's were"];
+    report.tell(`${countOf(others, one, many)} left out`);
   }
-  report.summary(set - end.said, end.said + partly, options.json);
+  report.summary(set - said.count, said.count + partly, options.json);
   return report.status;
 }
 
@@ -141,15 +144,16 @@ export async function change(
   };
   for (const path of paths) {
     const at = await toChange(path, options);
-    const end = await writeAttributes(at, toSet(at), gone);
-    failed += end.said;
-    report.couldNot("changed", end);
+    const { said } = await writeAttributes(at, toSet(at), gone);
+    failed += said.count;
+    report.couldNot("changed", said);
   }
   if (unable > 0) {
-    const [one, many] = ["is a link, device, fifo or socket", "are links, devices, fifos or sockets"];
-    report.tell(
-      `${countOf(unable, `entry ${one}`, `entries ${many}`)} of the host, which cannot have attributes`,
-    );
+    const [one, many] = [
+      "entry is a link, device, fifo or socket",
+      "entries are links, devices, fifos or sockets",
+    ];
+    report.tell(`${countOf(unable, one, many)} of the host, which cannot have attributes`);
     if (!isRecursive) report.status = 1;
   }
   report.summary(changed - failed, failed, options.json);
@@ -195,10 +199,6 @@ async function* dumpOf(file: string): AsyncGenerator<Dumped> {
       { cause: error },
     );
   }
-}
-
-async function readToItsEnd(entries: AsyncGenerator<Dumped>): Promise<void> {
-  while ((await entries.next()).done !== true);
 }
 
 const guestAttributes: ReadonlySet<string> = new Set(virtfsAttributes);

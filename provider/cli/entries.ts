@@ -1,3 +1,4 @@
+import { rightsOf } from "../concerns/directory-owner";
 import { DumpReader, type Dumped } from "../formats/attribute-dump";
 import { type Script, sh } from "../formats/shell";
 import { isAtOrBelow } from "../formats/path";
@@ -90,10 +91,10 @@ printf 'end\n%s\0' "$ends"`,
     if (!list.isWhole || end.status !== 0) {
       throw failure("lookFailed", `the list of ${start.directory} ended early`, "run it again", {
         tried: "find, stat and getfattr in it",
-        returned: end.first.map(shownName).join("\n"),
+        returned: end.said.first.map(shownName).join("\n"),
       });
     }
-    report.couldNot("read", end);
+    report.couldNot("read", end.said);
     report.leftOut([...elsewhere]);
   } finally {
     process.stop();
@@ -153,8 +154,8 @@ class ListReader {
 
 /** Sample: `2049 81a4 1000 100 12 1763877000 0 0 ./sub/a`; the numbers of a device file are hexadecimal. */
 function parseStatus(line: string): Found {
-  const [, fileSystem = "", mode = "0", uid, gid, size, modified, major = "0", minor = "0", name = ""] =
-    /^(\S+) (\S+) (\S+) (\S+) (\S+) (\S+) (\S+) (\S+) ([^]*)$/.exec(line) ?? [];
+  const [fileSystem = "", mode = "", uid, gid, size, modified, major = "", minor = "", ...name] =
+    line.split(" ");
   const bits = Number.parseInt(mode, 16);
   const type = fileTypeOf(bits);
   const isDevice = type === "block" || type === "character";
@@ -167,7 +168,7 @@ function parseStatus(line: string): Found {
   };
   return {
     fileSystem,
-    name,
+    name: name.join(" "),
     sizeBytes: Number(size),
     modified: Number(modified),
     host,
@@ -181,10 +182,9 @@ export function mayHaveAttributes({ type }: Status): boolean {
 }
 
 /** By its mode alone; where an access list of the host allows it, its attributes say so. */
-function mayRead({ mode, uid, gid }: Status): boolean {
+function mayRead(host: Status): boolean {
   const me = process.geteuid?.() ?? 0;
   if (me === 0) return true;
-  if (uid === me) return (mode & 0o400) !== 0;
-  const isMine = gid === process.getegid?.() || process.getgroups?.().includes(gid) === true;
-  return (mode & (isMine ? 0o040 : 0o004)) !== 0;
+  const groups = [process.getegid?.(), ...(process.getgroups?.() ?? [])].map(String);
+  return (rightsOf(host, me, groups) & 4) !== 0;
 }

@@ -1,7 +1,7 @@
 import { type ErrorCode, type Problem, ShareError } from "../errors";
 import { countOf } from "../formats/count";
 import { shownName } from "../formats/shown-name";
-import type { Said } from "../transport/piped";
+import type { Sayings } from "../transport/piped";
 
 /** Milliseconds between two showings. */
 const everyMs = 100;
@@ -15,17 +15,18 @@ export class Report {
   /** 1: some entries could not be done, or were left out. */
   status = 0;
   readonly #began = performance.now();
-  readonly #isShown = process.stderr.isTTY;
   #shown = 0;
 
   /** One more entry. */
   add(): void {
     this.entries += 1;
-    if (!this.#isShown || this.entries % 64 !== 0) return;
     const now = performance.now();
-    if (now - this.#shown < everyMs) return;
+    if (!process.stderr.isTTY || now - this.#shown < everyMs) return;
     this.#shown = now;
-    process.stderr.write(`\r\x1b[K${this.#progress(now)}`);
+    // 12,000 entries, 34,000/s
+    const rate = Math.round((this.entries / (now - this.#began)) * 1000);
+    const [entries, aSecond] = [this.entries, rate].map((one) => one.toLocaleString("en-US"));
+    process.stderr.write(`\r\x1b[K${entries} entries, ${aSecond}/s`);
   }
 
   /** `text`: a character for each byte. */
@@ -35,12 +36,12 @@ export class Report {
   }
 
   /** What could not be `done`. */
-  couldNot(done: string, { said, first }: Said): void {
-    if (said === 0) return;
+  couldNot(done: string, { count, first }: Sayings): void {
+    if (count === 0) return;
     this.status = 1;
     for (const line of first) this.tell(line);
-    const rest = said > first.length ? `; the first ${first.length} are above` : "";
-    this.tell(`${entriesOf(said)} could not be ${done}${rest}`);
+    const rest = count > first.length ? `; the first ${first.length} are above` : "";
+    this.tell(`${entriesOf(count)} could not be ${done}${rest}`);
   }
 
   /** Where other file systems begin, which were not entered. */
@@ -67,12 +68,6 @@ export class Report {
   end(): void {
     if (this.#shown !== 0) process.stderr.write("\r\x1b[K");
     this.#shown = 0;
-  }
-
-  /** Sample: `12,000 entries, 34,000/s`. */
-  #progress(now: number): string {
-    const rate = Math.round(this.entries / Math.max((now - this.#began) / 1000, 0.001));
-    return `${this.entries.toLocaleString("en-US")} entries, ${rate.toLocaleString("en-US")}/s`;
   }
 }
 
