@@ -11,7 +11,7 @@ import type {
   ForeignRecord,
   Stood,
 } from "./directory-facts";
-import { fileSystemOf, isSame, type KnownBy } from "./directory-identity";
+import { isSame, type KnownBy, knownBy } from "./directory-identity";
 import {
   becoming,
   createdMode,
@@ -68,7 +68,7 @@ export function standing(
   }
   const then = found ?? stood;
   if (!then || isSame(want.path, entry, seen, then)) return [];
-  const now = { ...entry, ...fileSystemOf(seen, want.path) };
+  const now = knownBy(want.path, entry, seen);
   return refuse(
     "sourceMoved",
     `${want.path} is not the directory that it was: ${identityText(now)}, it was ${identityText(then)}${holders && ` at first contact${holders}`}`,
@@ -91,20 +91,14 @@ function unreadableSource(
   why: string,
 ): Refusal[] {
   const sole = soleUser(mounts, path);
-  const what = `${path} cannot be looked at: ${why}`;
-  if (sole) {
-    return refuse(
-      "sourceUnreadable",
-      `${what}; it is on ${sole.mount}, which lets in nobody but the user ${sole.uid}, not even root`,
-      allowOther,
-    );
-  }
+  const letsIn =
+    sole && `; it is on ${sole.mount}, which lets in nobody but the user ${sole.uid}, not even root`;
+  const forUser = `let the user ${user.user}, who alone acts with qemu:///session, search the directories above it; or use qemu:///system`;
+  const other = "see whether its file system, or one above it, still answers; or share another directory";
   return refuse(
     "sourceUnreadable",
-    what,
-    session
-      ? `let the user ${user.user}, who alone acts with qemu:///session, search the directories above it; or use qemu:///system`
-      : "see whether its file system, or one above it, still answers; or share another directory",
+    `${path} cannot be looked at: ${why}${letsIn ?? ""}`,
+    sole ? allowOther : session ? forUser : other,
   );
 }
 
@@ -170,7 +164,7 @@ export function aliases(
   others: readonly string[],
 ): Refusal[] {
   const trees = new DirectoryTrees(seen.mounts);
-  const other = [...recordedPaths(seen), ...others].find(
+  const other = [...seen.records.map(({ identity }) => identity), ...others].find(
     (path) => path !== want.path && trees.isSame(path, want.path),
   );
   if (other === undefined) return [];
@@ -188,7 +182,7 @@ export function changesOwners({ owner, group, mode, recursive, links }: Director
 
 /** The directory above that another share has taken over, with all in it; undefined: none. */
 export function takenAround(seen: Pick<DirectorySeen, "takenAround" | "records">): string | undefined {
-  return seen.takenAround.find((above) => recordedPaths(seen).includes(above));
+  return seen.takenAround.find((above) => seen.records.some(({ identity }) => identity === above));
 }
 
 /** A share in a tree that another one took over would take from it what its guest uses, and find what that one made of it. */
@@ -213,11 +207,6 @@ export function sharesInside(
     `${want.path} holds ${changedInside.slice(0, 5).join(", ")}${changedInside.length > 5 ? ", ..." : ""}, of which other shares have changed the owners; this share would take them from those`,
     `destroy those shares, or write directory.recursive: false`,
   );
-}
-
-/** The paths of all directories that shares have. */
-export function recordedPaths({ records }: Pick<DirectorySeen, "records">): readonly string[] {
-  return records.map(({ identity }) => identity);
 }
 
 /** Can QEMU get there and work there? */

@@ -37,12 +37,13 @@ export function isLasting(mount: Mount | undefined, born: string): boolean {
 }
 
 /** What is written down of it, to know it by. */
-export function fileSystemOf(
-  { mounts }: Pick<DirectorySeen, "mounts">,
+export function knownBy(
   path: string,
-): { readonly fileSystem?: FileSystem } {
+  { inode, born }: Entry,
+  { mounts }: Pick<DirectorySeen, "mounts">,
+): KnownBy {
   const mount = mountHolding(mounts, path);
-  return mount ? { fileSystem: { type: mount.type, source: mount.source } } : {};
+  return { inode, born, ...(mount && { fileSystem: { type: mount.type, source: mount.source } }) };
 }
 
 /**

@@ -23,7 +23,7 @@ import {
   type ForeignRecord,
   type Stood,
 } from "./directory-facts";
-import { fileSystemOf, unlasting } from "./directory-identity";
+import { knownBy, unlasting } from "./directory-identity";
 import { named, resolveOwner } from "./directory-owner";
 import { adjust, create } from "./directory-steps";
 import { treeAt } from "./tree-at";
@@ -104,10 +104,8 @@ export const hostDirectory: Concern<
     ];
     if (refuse.length > 0) return { refuse, steps: [] };
     if (!seen.entry) {
-      return orUnwritable(want, seen, {
-        steps: create(want, owner),
-        warnings: told(unusableForQemu(want, seen, owner)),
-      });
+      const warnings = told(unusableForQemu(want, seen, owner));
+      return orUnwritable(want, seen, { steps: create(want, owner), warnings });
     }
     const at = treeAt(want.path, seen.entry);
     const keeps = !want.mapped || want.keepOwners;
@@ -140,16 +138,13 @@ export const hostDirectory: Concern<
   remember(want, seen) {
     const { entry, attributes } = seen;
     if (!entry) return { created: true };
-    const { uid, gid, inode, born } = entry;
     return {
       created: false,
-      uid,
-      gid,
+      uid: entry.uid,
+      gid: entry.gid,
       mode: formatOctalMode(entry.mode),
-      inode,
-      born,
       attributes: attributes === "unsupported" ? {} : attributes,
-      ...fileSystemOf(seen, want.path),
+      ...knownBy(want.path, entry, seen),
     };
   },
 
@@ -182,10 +177,11 @@ export const hostDirectory: Concern<
     return { state: "differs", args: Object.fromEntries(args), notes };
   },
 
-  standing: ({ entry, realPath: path, mounts }) => {
+  standing: (seen) => {
+    const { entry, realPath: path } = seen;
     if (!entry) return undefined;
-    const { inode, born, uid, gid, mode } = entry;
-    return { path, inode, born, ...fileSystemOf({ mounts }, path), uid, gid, mode } satisfies Stood;
+    const { uid, gid, mode } = entry;
+    return { path, ...knownBy(path, entry, seen), uid, gid, mode } satisfies Stood;
   },
 };
 
