@@ -1,6 +1,6 @@
 import { isAccessList, withMode } from "../formats/access-list";
-import { formatU32, listAttributes, seenByGuest, type Status } from "../formats/virtfs";
-import { type Listed, wholeMode } from "./entries";
+import { listAttributes, seenByGuest, type Status, u32, wholeMode } from "../formats/virtfs";
+import type { Listed } from "./entries";
 
 /** What `virtio9p chown` and `virtio9p chmod` write: pure. */
 
@@ -57,10 +57,6 @@ export function attributesFor(entry: Listed, wanted: Wanted): ReadonlyMap<string
     if (!changed.equals(list)) set.set(accessList, changed);
   }
   return set;
-}
-
-function u32(value: number): Buffer {
-  return Buffer.from(formatU32(value).slice(2), "hex");
 }
 
 function withoutPrivileges({ type, mode }: Status): number {

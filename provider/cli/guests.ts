@@ -5,6 +5,7 @@ import { ShareError } from "../errors";
 import { DirectoryTrees } from "../formats/directory-tree";
 import type { Mount } from "../formats/mountinfo";
 import { thisMachine } from "../reconcile/machines";
+import { failure } from "./report";
 
 /**
  * Refuses with `domainRuns` where a running domain has this directory or file, a part of it, or one that it lies in: its
@@ -27,11 +28,9 @@ export async function refuseRunning(path: string, libvirtUri: string): Promise<v
     : trees.isInside(path, one.realPath)
       ? `${one.realPath}, which has ${path} in it,`
       : `${one.realPath}, in ${path},`;
-  throw new ShareError({
-    code: "domainRuns",
-    layer: "directory",
-    machine: "this machine",
-    what: `${where} is exported to ${names}, which runs`,
-    remedy: "do it in the guest, or shut it down first (--live does it all the same)",
-  });
+  throw failure(
+    "domainRuns",
+    `${where} is exported to ${names}, which runs`,
+    "do it in the guest, or shut it down first (--live does it all the same)",
+  );
 }

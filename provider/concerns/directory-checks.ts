@@ -1,6 +1,7 @@
-import { type Refusal, type Step, refuse } from "../engine/concern";
+import { posix } from "node:path";
+import { type Plan, type Refusal, refuse } from "../engine/concern";
 import { DirectoryTrees } from "../formats/directory-tree";
-import { type Mount, mountHolding } from "../formats/mountinfo";
+import { type Mount, mountAt, mountHolding } from "../formats/mountinfo";
 import { formatOctalMode, parseOctalMode } from "../formats/octal-mode";
 import type {
   DirectoryBefore,
@@ -10,8 +11,17 @@ import type {
   ForeignRecord,
   Stood,
 } from "./directory-facts";
-import { type FileSystem, fileSystemOf, isSame, type KnownBy } from "./directory-identity";
-import { createdMode, type Owner, type OwnerSeen, qemuLabel, resolveOwner } from "./directory-owner";
+import { isSame, type KnownBy, knownBy } from "./directory-identity";
+import {
+  becoming,
+  createdMode,
+  ownedText,
+  type Owner,
+  type OwnerSeen,
+  qemuUser,
+  resolveOwner,
+  rightsOf,
+} from "./directory-owner";
 
 /** Everything for which a share's directory is refused. Pure. */
 
@@ -26,6 +36,7 @@ export function standing(
   const { entry, realPath } = seen;
   const foreign = others?.before.created === false ? others : undefined;
   const recorded = before ?? foreign?.before;
+  const found = recorded?.created === false ? recorded : undefined;
   const holders = foreign ? ` of ${foreign.holders.join(", ")}` : "";
   if (realPath !== want.path) {
     return refuse(
@@ -34,9 +45,9 @@ export function standing(
       `give source as "${realPath}"`,
     );
   }
-  if (seen.unreadable !== undefined) return [unreadableSource(want, seen, seen.unreadable)];
+  if (seen.unreadable !== undefined) return unreadableSource(want, seen, seen.unreadable);
   if (!entry) {
-    if (stood ?? (recorded && !recorded.created)) {
+    if (stood ?? found) {
       return refuse(
         "sourceVanished",
         `${want.path} was there ${stood ? "after the last operation" : `at first contact${holders}`} and is not now`,
@@ -44,8 +55,8 @@ export function standing(
       );
     }
     const parent = seen.parents[0];
-    const above = want.path.slice(0, want.path.lastIndexOf("/")) || "/";
-    if (want.create && parent?.path === above && parent.kind === "directory") return [];
+    const canBeMade = parent?.path === posix.dirname(want.path) && parent.kind === "directory";
+    if (want.create && canBeMade) return [];
     return refuse(
       "sourceMissing",
       `${want.path} is not there${want.create ? ", nor the directory that it is in" : ""}`,
@@ -55,44 +66,50 @@ export function standing(
   if (entry.kind !== "directory") {
     return refuse("sourceNotDirectory", `${want.path} is not a directory`, "share a directory");
   }
-  const then = recorded && !recorded.created ? recorded : stood;
-  if (then && !isSame(want.path, entry, seen, then)) {
-    return refuse(
-      "sourceMoved",
-      `${want.path} is not the directory that it was: ${identityText(entry, fileSystemOf(seen, want.path).fileSystem)}, it was ${identityText(then, then.fileSystem)}${holders && ` at first contact${holders}`}`,
+  const then = found ?? stood;
+  if (!then || isSame(want.path, entry, seen, then)) return [];
+  const now = knownBy(want.path, entry, seen);
+  return refuse(
+    "sourceMoved",
+    `${want.path} is not the directory that it was: ${identityText(now)}, it was ${identityText(then)}${holders && ` at first contact${holders}`}`,
+    `mount the file system that it was on; if the change was meant, ${
       foreign
-        ? "mount the file system that it was on; if the change was meant, destroy those shares, and where nothing is left of them to destroy remove the record that names it in /var/lib/virtio9p/host"
-        : "mount the file system that it was on; if the change was meant, destroy the share and create it again",
-    );
-  }
-  return [];
+        ? "destroy those shares, and where nothing is left of them to destroy remove the record that names it in /var/lib/virtio9p/host"
+        : "destroy the share and create it again"
+    }`,
+  );
+}
+
+function identityText({ inode, born, fileSystem }: KnownBy): string {
+  const on = fileSystem === undefined ? "" : ` on ${fileSystem.type} of ${fileSystem.source}`;
+  return `inode ${inode} made at ${born}${on}`;
 }
 
 function unreadableSource(
   { path, session }: DirectoryWant,
   { mounts, user }: DirectorySeen,
   why: string,
-): Refusal {
-  const owner = soleUser(mountHolding(mounts, path));
-  const what = `${path} cannot be looked at: ${why}`;
-  if (owner !== undefined) {
-    return {
-      code: "sourceUnreadable",
-      what: `${what}; it is on ${owner.mount}, which lets in nobody but the user ${owner.uid}, not even root`,
-      remedy: "mount that with -o allow_other, or share another directory",
-    };
-  }
-  return {
-    code: "sourceUnreadable",
-    what,
-    remedy: session
-      ? `let the user ${user.user}, who alone acts with qemu:///session, search the directories above it; or use qemu:///system`
-      : "see whether its file system, or one above it, still answers; or share another directory",
-  };
+): Refusal[] {
+  const sole = soleUser(mounts, path);
+  const letsIn =
+    sole && `; it is on ${sole.mount}, which lets in nobody but the user ${sole.uid}, not even root`;
+  const forUser = `let the user ${user.user}, who alone acts with qemu:///session, search the directories above it; or use qemu:///system`;
+  const other = "see whether its file system, or one above it, still answers; or share another directory";
+  return refuse(
+    "sourceUnreadable",
+    `${path} cannot be looked at: ${why}${letsIn ?? ""}`,
+    sole ? allowOther : session ? forUser : other,
+  );
 }
 
+const allowOther = "mount that with -o allow_other, or share another directory";
+
 /** Of a FUSE mount without `allow_other`, whom alone it lets in (Linux 6.1 fs/fuse/dir.c `fuse_allow_current_process`). */
-function soleUser(mount: Mount | undefined): { readonly mount: string; readonly uid: number } | undefined {
+function soleUser(
+  mounts: readonly Mount[],
+  path: string,
+): { readonly mount: string; readonly uid: number } | undefined {
+  const mount = mountHolding(mounts, path);
   if (!mount || !/^fuse(blk)?($|\.)/.test(mount.type) || mount.superOptions.includes("allow_other"))
     return undefined;
   const uid = mount.superOptions.find((option) => option.startsWith("user_id="))?.slice("user_id=".length);
@@ -103,42 +120,36 @@ function soleUser(mount: Mount | undefined): { readonly mount: string; readonly 
 
 /** With libvirt's session: what is to be changed is that user's, or it cannot be changed. */
 export function notOwned(want: DirectoryWant, seen: DirectorySeen, owner: Owner): Refusal[] {
+  const { path } = want;
   const { user, group, groups } = seen.user;
   const { entry } = seen;
   if (!want.session || user === "0") return [];
-  const refuse = (what: string, remedy: string): Refusal[] => [
-    {
-      code: "sourceNotOwned",
-      what: `${what}, and qemu:///session acts as the user ${user} alone, who may not`,
-      remedy: `${remedy}; or share a directory of that user`,
-    },
-  ];
+  const mayNot = (what: string, remedy: string): Refusal[] =>
+    refuse(
+      "sourceNotOwned",
+      `${what}, and qemu:///session acts as the user ${user} alone, who may not`,
+      `as root: ${remedy}; or share a directory of that user`,
+    );
   if (!entry) {
     const parent = seen.parents[0];
-    const bit = parent?.uid === Number(user) ? 0o300 : groups.includes(String(parent?.gid)) ? 0o030 : 0o003;
     // An access list may let the user.
-    return !parent || parent.acl || (parent.mode & bit) === bit
-      ? []
-      : refuse(
-          `${want.path} is to be made in ${parent.path}, which is ${parent.uid}:${parent.gid} ${formatOctalMode(parent.mode)}`,
-          `as root: mkdir ${want.path} && chown ${user}:${group} ${want.path}`,
-        );
+    if (!parent || parent.acl || (rightsOf(parent, Number(user), groups) & 3) === 3) return [];
+    return mayNot(
+      `${path} is to be made in ${parent.path}, which is ${ownedText(parent)}`,
+      `mkdir ${path} && chown ${user}:${group} ${path}`,
+    );
   }
-  const toOther = owner.uid !== undefined && owner.uid !== entry.uid;
-  const toGroup = owner.gid !== undefined && owner.gid !== entry.gid;
-  const toMode = want.mode !== undefined && want.mode !== entry.mode;
-  const isOwn = entry.uid === Number(user);
-  if (isOwn ? !toOther && !(toGroup && !groups.includes(String(owner.gid))) : !(toOther || toGroup || toMode))
-    return [];
-  return refuse(
-    `${want.path} is ${entry.uid}:${entry.gid} ${formatOctalMode(entry.mode)} and is to be ${owner.uid ?? entry.uid}:${owner.gid ?? entry.gid} ${formatOctalMode(want.mode ?? entry.mode)}`,
-    `as root: chown ${owner.uid ?? entry.uid}:${owner.gid ?? entry.gid} ${want.path}${toMode ? ` && chmod ${formatOctalMode(want.mode)} ${want.path}` : ""}`,
+  const to = becoming(want, entry, owner);
+  const may =
+    entry.uid === Number(user)
+      ? to.uid === entry.uid && (to.gid === entry.gid || groups.includes(String(to.gid)))
+      : ownedText(to) === ownedText(entry);
+  if (may) return [];
+  const chmod = to.mode === entry.mode ? "" : ` && chmod ${formatOctalMode(to.mode)} ${path}`;
+  return mayNot(
+    `${path} is ${ownedText(entry)} and is to be ${ownedText(to)}`,
+    `chown ${to.uid}:${to.gid} ${path}${chmod}`,
   );
-}
-
-function identityText({ inode, born }: KnownBy, fileSystem: FileSystem | undefined): string {
-  const on = fileSystem === undefined ? "" : ` on ${fileSystem.type} of ${fileSystem.source}`;
-  return `inode ${inode} made at ${born}${on}`;
 }
 
 /**
@@ -153,7 +164,7 @@ export function aliases(
   others: readonly string[],
 ): Refusal[] {
   const trees = new DirectoryTrees(seen.mounts);
-  const other = [...recordedPaths(seen), ...others].find(
+  const other = [...seen.records.map(({ identity }) => identity), ...others].find(
     (path) => path !== want.path && trees.isSame(path, want.path),
   );
   if (other === undefined) return [];
@@ -171,7 +182,7 @@ export function changesOwners({ owner, group, mode, recursive, links }: Director
 
 /** The directory above that another share has taken over, with all in it; undefined: none. */
 export function takenAround(seen: Pick<DirectorySeen, "takenAround" | "records">): string | undefined {
-  return seen.takenAround.find((above) => recordedPaths(seen).includes(above));
+  return seen.takenAround.find((above) => seen.records.some(({ identity }) => identity === above));
 }
 
 /** A share in a tree that another one took over would take from it what its guest uses, and find what that one made of it. */
@@ -198,47 +209,37 @@ export function sharesInside(
   );
 }
 
-/** The paths of all directories that shares have. */
-export function recordedPaths({ records }: Pick<DirectorySeen, "records">): readonly string[] {
-  return records.map(({ identity }) => identity);
-}
-
 /** Can QEMU get there and work there? */
 export function reachable(want: DirectoryWant, seen: DirectorySeen): Refusal[] {
-  const refuse: Refusal[] = [];
-  const label = qemuLabel(want, seen);
-  const qemu = label && /^\d+$/.test(label.user) && { uid: Number(label.user), gid: Number(label.group) };
-  const shut =
-    qemu && qemu.uid !== 0
-      ? seen.parents.find((parent) => {
-          const bit = parent.uid === qemu.uid ? 0o100 : parent.gid === qemu.gid ? 0o010 : 0o001;
-          // An access list may let it through, and the group bits are then its mask: left to QEMU.
-          return !parent.acl && (parent.mode & bit) === 0;
-        })
-      : undefined;
-  if (shut && qemu) {
-    refuse.push({
-      code: "parentNotSearchable",
-      what: `QEMU (uid ${qemu.uid}) cannot pass ${shut.path}: mode ${formatOctalMode(shut.mode)}, owner ${shut.uid}:${shut.gid}`,
-      remedy: `chmod o+x ${shut.path}, or setfacl -m u:${qemu.uid}:x ${shut.path}, or share a directory elsewhere`,
-    });
-  }
-  const only = soleUser(mountHolding(seen.mounts, want.path));
-  if (qemu && only && only.uid !== qemu.uid) {
-    refuse.push({
-      code: "sourceUnreadable",
-      what: `QEMU (uid ${qemu.uid}) cannot look at ${want.path}: it is on ${only.mount}, which lets in nobody but the user ${only.uid}`,
-      remedy: "mount that with -o allow_other, or share another directory",
-    });
-  }
-  if (want.mapped && seen.attributes === "unsupported") {
-    refuse.push({
-      code: "noUserAttributes",
-      what: `the file system of ${want.path} takes no user attributes, in which accessMode mapped keeps owners and modes`,
-      remedy: "share from ext4, xfs or btrfs, or use another accessMode",
-    });
-  }
-  return refuse;
+  const qemu = qemuUser(want, seen);
+  // An access list may let it through, and the group bits are then its mask: left to QEMU.
+  const isShut = (parent: DirectorySeen["parents"][number]): boolean =>
+    qemu !== undefined && !parent.acl && (rightsOf(parent, qemu.uid, [qemu.group]) & 1) === 0;
+  const shut = qemu?.uid === 0 ? undefined : seen.parents.find(isShut);
+  const sole = soleUser(seen.mounts, want.path);
+  return [
+    ...(qemu && shut
+      ? refuse(
+          "parentNotSearchable",
+          `QEMU (uid ${qemu.uid}) cannot pass ${shut.path}: mode ${formatOctalMode(shut.mode)}, owner ${shut.uid}:${shut.gid}`,
+          `chmod o+x ${shut.path}, or setfacl -m u:${qemu.uid}:x ${shut.path}, or share a directory elsewhere`,
+        )
+      : []),
+    ...(qemu && sole && sole.uid !== qemu.uid
+      ? refuse(
+          "sourceUnreadable",
+          `QEMU (uid ${qemu.uid}) cannot look at ${want.path}: it is on ${sole.mount}, which lets in nobody but the user ${sole.uid}`,
+          allowOther,
+        )
+      : []),
+    ...(want.mapped && seen.attributes === "unsupported"
+      ? refuse(
+          "noUserAttributes",
+          `the file system of ${want.path} takes no user attributes, in which accessMode mapped keeps owners and modes`,
+          "share from ext4, xfs or btrfs, or use another accessMode",
+        )
+      : []),
+  ];
 }
 
 /**
@@ -247,83 +248,70 @@ export function reachable(want: DirectoryWant, seen: DirectorySeen): Refusal[] {
  * QEMU gives each file that the guest makes to the guest's user, which only root may do (hw/9pfs/9p-local.c
  * `local_set_cred_passthrough`); `squash` goes on where that fails.
  */
-export function unmappedDangers(want: DirectoryWant, seen: DirectorySeen): string[] {
-  const user = qemuLabel(want, seen)?.user;
-  if (want.mapped || want.readOnly || user === undefined || !/^\d+$/.test(user)) return [];
-  if (Number(user) !== 0) {
+export function unmappedDangers(want: DirectoryWant, seen: DirectorySeen): string | undefined {
+  const qemu = qemuUser(want, seen);
+  if (want.mapped || want.readOnly || !qemu) return undefined;
+  if (qemu.uid !== 0) {
     return want.accessMode === "passthrough"
-      ? [
-          `with accessMode passthrough the guest can make nothing in ${want.path}: QEMU (uid ${user}) may not give files to the guest's users; use mapped, or squash`,
-        ]
-      : [];
+      ? `with accessMode passthrough the guest can make nothing in ${want.path}: QEMU (uid ${qemu.uid}) may not give files to the guest's users; use mapped, or squash`
+      : undefined;
   }
-  const mount = mountHolding(seen.mounts, want.path);
-  if (mount?.mountOptions.includes("nosuid") === true) return [];
-  return [
-    `QEMU runs as root, so with accessMode ${want.accessMode} the guest can make files in ${want.path} that run as root on this host: mount it nosuid there, or use mapped`,
-  ];
+  if (mountHolding(seen.mounts, want.path)?.mountOptions.includes("nosuid") === true) return undefined;
+  return `QEMU runs as root, so with accessMode ${want.accessMode} the guest can make files in ${want.path} that run as root on this host: mount it nosuid there, or use mapped`;
 }
 
 /** Of a share whose QEMU could not use what the guest is to use: by owner, group and mode as they will be. */
-export function unusableForQemu(want: DirectoryWant, seen: DirectorySeen, owner: Owner): string[] {
-  const label = qemuLabel(want, seen);
-  const { entry } = seen;
+export function unusableForQemu(want: DirectoryWant, seen: DirectorySeen, owner: Owner): string | undefined {
+  const qemu = qemuUser(want, seen);
   // An access list may let it; what else the user of a name is in is not known.
-  if (!label || !/^\d+$/.test(label.user) || label.user === "0" || seen.groupRights !== undefined) return [];
-  const uid = owner.uid ?? entry?.uid ?? 0;
-  const gid = owner.gid ?? entry?.gid ?? 0;
-  const opened = owner.uid !== undefined && owner.uid !== entry?.uid && want.keepOwners ? 0o700 : 0;
-  const mode = want.mode ?? (entry?.mode ?? createdMode) | opened;
-  const rights = Number(label.user) === uid ? mode >> 6 : Number(label.group) === gid ? mode >> 3 : mode;
+  if (!qemu || qemu.uid === 0 || seen.groupRights !== undefined) return undefined;
+  const to = becoming(want, seen.entry ?? { uid: 0, gid: 0, mode: createdMode }, owner);
   // With passthrough it is said already that it can make nothing.
-  const isRead = want.readOnly || want.accessMode === "passthrough";
-  if ((rights & (isRead ? 5 : 7)) === (isRead ? 5 : 7)) return [];
-  return [
-    `QEMU (uid ${label.user}, gid ${label.group}) may not ${isRead ? "read" : "write to"} ${want.path}, which is ${uid}:${gid} ${formatOctalMode(mode)}, and so the guest cannot: directory.owner: "qemu" gives it to QEMU`,
-  ];
+  const reads = want.readOnly || want.accessMode === "passthrough";
+  const lacks = (reads ? 5 : 7) & ~rightsOf(to, qemu.uid, [qemu.group]);
+  return lacks === 0
+    ? undefined
+    : `QEMU (uid ${qemu.uid}, gid ${qemu.group}) may not ${reads ? "read" : "write to"} ${want.path}, which is ${ownedText(to)}, and so the guest cannot: directory.owner: "qemu" gives it to QEMU`;
 }
 
 /** QEMU warns of it in its own log alone (hw/9pfs/9p.c `stat_to_qid`, 7.2). */
-export function collidingInodes(want: DirectoryWant, { tree, mounts }: DirectorySeen): string[] {
-  if (want.multidevs !== "default") return [];
+export function collidingInodes(want: DirectoryWant, { tree, mounts }: DirectorySeen): string | undefined {
   const device = mountHolding(mounts, want.path)?.device;
-  const isSameDevice = (name: string): boolean =>
-    device !== undefined &&
-    mountHolding(mounts, `${want.path}/${name}`)?.device === device &&
-    mounts.some(({ mountPoint }) => mountPoint === `${want.path}/${name}`);
   const { count, names } = tree.otherFileSystems;
-  const others = names.filter((name) => !isSameDevice(name));
+  const others = names.filter((name) => {
+    const mount = mountAt(mounts, `${want.path}/${name}`);
+    return !mount || mount.device !== device;
+  });
   const left = count - (names.length - others.length);
-  if (left <= 0) return [];
-  return [
-    `other file systems begin in ${want.path} (${others.join(", ")}${left > others.length ? ", ..." : ""}), and QEMU may give the guest one inode number for two files of them: multidevs: "remap" tells them apart`,
-  ];
+  return want.multidevs !== "default" || left <= 0
+    ? undefined
+    : `other file systems begin in ${want.path} (${others.join(", ")}${left > others.length ? ", ..." : ""}), and QEMU may give the guest one inode number for two files of them: multidevs: "remap" tells them apart`;
 }
 
-/** A plan that changes something is none where nothing can be changed. */
-export function orUnwritable<
-  P extends { readonly steps: readonly Step[]; readonly refuse?: readonly Refusal[] },
->(want: DirectoryWant, seen: Pick<DirectorySeen, "mounts">, plan: P): P {
-  const refuse = plan.steps.length === 0 ? [] : unwritable(want, seen);
-  return refuse.length === 0 ? plan : { ...plan, steps: [], refuse };
-}
-
-/** What is to be changed lies on a file system, or under a mount, that takes no change. */
-function unwritable({ path }: DirectoryWant, { mounts }: Pick<DirectorySeen, "mounts">): Refusal[] {
+/** A plan that changes something is none where the file system, or a mount of it, takes no change. */
+export function orUnwritable(
+  { path }: DirectoryWant,
+  { mounts }: Pick<DirectorySeen, "mounts">,
+  plan: Plan,
+): Plan {
   const mount = mountHolding(mounts, path);
-  const isReadOnly = [...(mount?.mountOptions ?? []), ...(mount?.superOptions ?? [])].includes("ro");
-  if (!mount || !isReadOnly) return [];
-  return refuse(
-    "fileSystemReadOnly",
-    `${path} has to be changed, and ${mount.mountPoint}, which it is on, is mounted read-only`,
-    `mount -o remount,rw ${mount.mountPoint}, or write the owner and the mode that ${path} has into the program`,
-  );
+  if (plan.steps.length === 0 || !mount) return plan;
+  if (![...mount.mountOptions, ...mount.superOptions].includes("ro")) return plan;
+  return {
+    ...plan,
+    steps: [],
+    refuse: refuse(
+      "fileSystemReadOnly",
+      `${path} has to be changed, and ${mount.mountPoint}, which it is on, is mounted read-only`,
+      `mount -o remount,rw ${mount.mountPoint}, or write the owner and the mode that ${path} has into the program`,
+    ),
+  };
 }
 
 /**
- * Of what this share does not manage, what is not as its last operation left it, nor as a share makes it: another
- * share's work or a person's, which cannot be told apart. What first contact found comes back all the same, and
- * whoever meant it is told.
+ * What this share does not manage, and is neither as its last operation left it nor as a share makes it: another share's
+ * work or a person's, which cannot be told apart. What first contact found comes back all the same, and whoever meant it
+ * is told.
  */
 export function unmanagedChanges(
   old: DirectoryWant,
@@ -335,19 +323,16 @@ export function unmanagedChanges(
   if (stood?.path !== old.path) return [];
   const { owner: qemu } = resolveOwner({ ...old, owner: "qemu", group: "qemu" }, seen);
   const mode = parseOctalMode(before.mode) ?? createdMode;
-  const changed = (now: number, then: number | undefined, ...known: (number | undefined)[]): boolean =>
+  const isForeign = (now: number, then: number | undefined, ...known: (number | undefined)[]): boolean =>
     then !== undefined && now !== then && !known.includes(now);
-  const owner =
-    (old.owner === undefined && changed(entry.uid, stood.uid, before.uid, qemu.uid)) ||
-    (old.group === undefined && changed(entry.gid, stood.gid, before.gid, qemu.gid));
-  const what = [
-    ...(owner ? [[`owner ${entry.uid}:${entry.gid}`, `${before.uid}:${before.gid}`] as const] : []),
-    ...(old.mode === undefined && changed(entry.mode, stood.mode, mode, mode | 0o700)
-      ? [[`mode ${formatOctalMode(entry.mode)}`, before.mode] as const]
-      : []),
+  const ofOwner =
+    (old.owner === undefined && isForeign(entry.uid, stood.uid, before.uid, qemu.uid)) ||
+    (old.group === undefined && isForeign(entry.gid, stood.gid, before.gid, qemu.gid));
+  const ofMode = old.mode === undefined && isForeign(entry.mode, stood.mode, mode, mode | 0o700);
+  const told = (now: string, then: string): string =>
+    `${old.path} had ${now}, which this share did not set; it gets ${then} back, as first contact found it (directory.onDelete: leave would keep it)`;
+  return [
+    ...(ofOwner ? [told(`owner ${entry.uid}:${entry.gid}`, `${before.uid}:${before.gid}`)] : []),
+    ...(ofMode ? [told(`mode ${formatOctalMode(entry.mode)}`, before.mode)] : []),
   ];
-  return what.map(
-    ([now, then]) =>
-      `${old.path} had ${now}, which this share did not set; it gets ${then} back, as first contact found it (directory.onDelete: leave would keep it)`,
-  );
 }

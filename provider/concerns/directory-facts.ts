@@ -1,12 +1,14 @@
-import type { Fact, Facts, Needed, Tool } from "../engine/concern";
-import type { Json, Purpose } from "../engine/concern";
-import type { Device9p, Domain } from "../formats/domain-xml";
+import { posix } from "node:path";
+import type { Fact, Facts, Json, Needed, Purpose, Tool } from "../engine/concern";
+import type { Domain } from "../formats/domain-xml";
 import type { Mount } from "../formats/mountinfo";
-import { type Script, sh } from "../formats/shell";
+import { sh } from "../formats/shell";
 import { identityFormat } from "../formats/identity";
+import type { ShareSpec } from "../spec";
 import { recordsOnHost } from "../engine/record";
 import { dacBaselabels, type DomainInfo, domainInfo, liveDomain, persistentDomain } from "./domain-facts";
-import type { FileSystem } from "./directory-identity";
+import type { KnownBy } from "./directory-identity";
+import type { Owned } from "./directory-owner";
 import { hostMounts } from "./mounts";
 import { directoriesAbove } from "../formats/system-path";
 import { linksMapped } from "./links-mapped";
@@ -20,42 +22,36 @@ import { type Named, privilegesTaken, treeIn, type TreeSeen, viewKept } from "./
 
 const attr: Tool = { program: "getfattr", packages: ["attr", "attr"] };
 
+type DirectoryArguments = ShareSpec["directory"];
+
 /** What a share wants of its directory. `owner` and `group` are a name, a number in digits, or `qemu`. */
-export interface DirectoryWant {
+export interface DirectoryWant
+  extends
+    Omit<DirectoryArguments, "mode" | "keepOwners" | "onDelete">,
+    Pick<ShareSpec, "accessMode" | "multidevs" | "readOnly"> {
   readonly path: string;
-  readonly create: boolean;
-  readonly owner: string | undefined;
-  readonly group: string | undefined;
   readonly mode: number | undefined;
-  readonly recursive: boolean | undefined;
   readonly keepOwners: boolean;
-  /** What is done with files that have setuid, setgid or capabilities. */
-  readonly privileged: "refuse" | "strip";
-  /** What is done with symbolic links that were made on the host. */
-  readonly links: "keep" | "map";
-  /** What is done with other file systems that begin in the tree. */
-  readonly otherFileSystems: "refuse" | "leave";
   readonly mapped: boolean;
-  readonly accessMode: "mapped" | "passthrough" | "squash";
-  readonly multidevs: Device9p["multidevs"];
-  readonly readOnly: boolean;
   readonly giveBack: boolean;
   /** libvirt is the connecting user's own session, and so QEMU is that user. */
   readonly session: boolean;
 }
 
 /** One directory entry as stat(1) of coreutils 9.1 tells it. */
-export interface Entry {
+export interface Entry extends Owned {
   readonly kind: "directory" | "link" | "other";
-  readonly uid: number;
-  readonly gid: number;
   readonly user: string;
   readonly group: string;
-  /** Permission bits, 0 to 0o7777. */
-  readonly mode: number;
   readonly inode: string;
   /** Seconds since 1970 at which it was made, to the nanosecond: `1763877000.123456789`; 0 where the file system does not tell. */
   readonly born: string;
+}
+
+/** A directory above; `acl`: it has an access list. */
+export interface Parent extends Entry {
+  readonly path: string;
+  readonly acl: boolean;
 }
 
 /** `user.virtfs.*` of the directory itself, values as getfattr prints them: `{"user.virtfs.uid": "0x00000000"}`. */
@@ -77,7 +73,7 @@ export interface DirectorySeen {
   readonly mounts: readonly Mount[];
   /** What the host has records of: all directories of shares. */
   readonly records: readonly DirectoryRecord[];
-  readonly parents: readonly (Entry & { readonly path: string; readonly acl: boolean })[];
+  readonly parents: readonly Parent[];
   readonly attributes: VirtfsAttributes | "unsupported";
   /** What its access list gives its group, 0 to 7; undefined: it has none, and its mode says it. */
   readonly groupRights: number | undefined;
@@ -117,29 +113,17 @@ export interface ConnectingUser {
 /** What first contact found. `created`: nothing, and the directory is ours. */
 export type DirectoryBefore =
   | { readonly [key: string]: Json; readonly created: true }
-  | {
+  | (KnownBy & {
       readonly [key: string]: Json;
       readonly created: false;
       readonly uid: number;
       readonly gid: number;
       readonly mode: string;
-      readonly inode: string;
-      readonly born: string;
       readonly attributes: VirtfsAttributes;
-      /** What it was on; not written by earlier releases. */
-      readonly fileSystem?: FileSystem;
-    };
+    });
 
 /** The directory that an operation left standing: by which the next one knows it, and how it was. */
-export type Stood = {
-  readonly path: string;
-  readonly inode: string;
-  readonly born: string;
-  readonly fileSystem?: FileSystem;
-  readonly uid?: number;
-  readonly gid?: number;
-  readonly mode?: number;
-};
+export type Stood = KnownBy & Partial<Owned> & { readonly path: string };
 
 /** What the first contact of other shares found of the directory, and who they are. */
 export interface ForeignRecord {
@@ -210,7 +194,7 @@ export function directoryFacts(want: DirectoryWant, purpose: Purpose = "plan"): 
     }),
     takenWith: takenWith(want.path),
     changedInside: ownersChangedInside(want.path),
-    groupRights: groupRightsOf(want),
+    groupRights: groupRightsOf(want.path),
     treeRemembered: isRemembered({ of: "owners", path: want.path }),
     linksMapped: linksMapped(want.path),
     hadPrivileges: privilegesTaken(want.path),
@@ -261,31 +245,25 @@ esac`,
  * Sample: `system.posix_acl_access=0x0200000001000700ffffffff04000500ffffffff...`: tag 4 is the group's own entry
  * (Linux 6.1 include/uapi/linux/posix_acl_xattr.h).
  */
-function groupRightsOf({ path }: DirectoryWant): Fact<number | undefined> {
+function groupRightsOf(path: string): Fact<number | undefined> {
   return {
     key: `group's rights ${path}`,
     place: "host",
     does: `read the access list of ${path}`,
     guard: true,
     tools: [attr],
-    script: sh`if [ -d ${path} ]; then
-${accessList(path)}
-printf '%s\n' "$list"
-fi`,
+    script: sh`[ -d ${path} ] || exit 0
+list=$(getfattr -h --absolute-names -e hex -n system.posix_acl_access -- ${path} 2>&1) || case $list in
+  (*': No such attribute' | *': Operation not supported') exit 0 ;;
+  (*) printf '%s\n' "$list" >&2; exit 1 ;;
+esac
+printf '%s\n' "$list"`,
     parse(output) {
       const entries = /=0x.{8}((?:.{16})+)/.exec(output)?.[1]?.match(/.{16}/g) ?? [];
       const own = entries.find((entry) => entry.startsWith("0400"));
       return own === undefined ? undefined : Number.parseInt(own.slice(4, 6), 16);
     },
   };
-}
-
-/** Sets `$list` to what getfattr says of a directory's access list; empty: it has none, or its file system knows none. */
-function accessList(path: string): Script {
-  return sh`list=$(getfattr -h --absolute-names -e hex -n system.posix_acl_access -- ${path} 2>&1) || case $list in
-  (*': No such attribute' | *': Operation not supported') list='' ;;
-  (*) printf '%s\n' "$list" >&2; exit 1 ;;
-esac`;
 }
 
 /** With libvirt's session daemon QEMU is this user, too. Sample: `1000 1000 4 27`, the groups last. */
@@ -309,17 +287,11 @@ printf '%s %s %s' "$user" "$group" "$(id -G)"`,
 const entryFormat = `%u:%g:%a:${identityFormat}:%F:%U:%G`;
 
 function parseEntry(line: string): Entry {
-  const [uid, gid, mode, inode = "", born = "", kind = "", user = "", group = ""] = line.trim().split(":");
-  return {
-    kind: kind === "directory" ? "directory" : kind === "symbolic link" ? "link" : "other",
-    uid: Number(uid),
-    gid: Number(gid),
-    user,
-    group,
-    mode: parseInt(mode ?? "0", 8),
-    inode,
-    born,
-  };
+  const [uid, gid, mode = "", inode = "", born = "", type = "", user = "", group = ""] = line
+    .trim()
+    .split(":");
+  const kind = type === "directory" ? type : type === "symbolic link" ? "link" : "other";
+  return { kind, uid: Number(uid), gid: Number(gid), user, group, mode: parseInt(mode, 8), inode, born };
 }
 
 function realPathOf(path: string): Fact<string> {
@@ -338,7 +310,7 @@ function realPathOf(path: string): Fact<string> {
  * Every directory above, the nearest first; one that is missing is left out. Samples of lines:
  * `0:0:755:131073:1763877000.123456789:directory:root:root:/srv`, and of those with an access list `# file: /srv`.
  */
-function parentsOf(path: string): Fact<readonly (Entry & { path: string; acl: boolean })[]> {
+function parentsOf(path: string): Fact<readonly Parent[]> {
   const parts = path.split("/").slice(1, -1);
   const parents = parts.map((_, index) => `/${parts.slice(0, parts.length - index).join("/")}`).concat("/");
   return {
@@ -355,15 +327,13 @@ lists=$(getfattr -h --absolute-names -e hex -n system.posix_acl_access -- "$@" 2
 case $lists in *': system.posix_acl_access: '*) printf '%s\n' "$lists" >&2; exit 1;; esac
 printf '%s\n' "$lists"`,
     parse(output) {
-      const all = output.split("\n").filter((line) => line !== "");
-      const listed = new Set(all.map((line) => /^# file: (.*)$/.exec(line)?.[1]).filter(Boolean));
-      const isList = (line: string): boolean => /^(# file: |system\.posix_acl_access=)/.test(line);
-      return all
-        .filter((line) => !isList(line))
+      const lines = output.split("\n");
+      return lines
+        .filter((line) => /^\d/.test(line))
         .map((line) => {
-          const [, entry, at] = /^((?:[^:]*:){7}[^:]*):(\/.*)$/.exec(line) ?? [];
-          if (entry === undefined || at === undefined) throw new Error(line);
-          return { ...parseEntry(entry), path: at, acl: listed.has(at.replaceAll("\\", "\\134")) };
+          const at = line.slice(line.indexOf(":/") + 1);
+          const acl = lines.includes(`# file: ${at.replaceAll("\\", "\\134")}`);
+          return { ...parseEntry(line), path: at, acl };
         });
     },
   };
@@ -376,14 +346,13 @@ printf '%s\n' "$lists"`,
  * Asked of the parent while the directory is not there.
  */
 function attributesOf(path: string): Fact<VirtfsAttributes | "unsupported"> {
-  const parent = path.slice(0, path.lastIndexOf("/")) || "/";
   return {
     key: `virtfs attributes ${path}`,
     place: "host",
     does: `read user.virtfs.* of ${path}`,
     guard: true,
     tools: [attr],
-    script: sh`at=${path}; [ -d "$at" ] || at=${parent}
+    script: sh`at=${path}; [ -d "$at" ] || at=${posix.dirname(path)}
 [ -d "$at" ] || exit 0
 had=''
 [ "$at" != ${path} ] || had=$(getfattr -h --absolute-names -d -m '^user\.virtfs\.' -e hex -- "$at")
@@ -393,11 +362,8 @@ case $(getfattr -h --absolute-names -n user.virtfs.uid -- "$at" 2>&1 >/dev/null)
 esac`,
     parse(output) {
       if (output.trim() === "unsupported") return "unsupported";
-      const pairs = output
-        .split("\n")
-        .filter((line) => line.startsWith("user.virtfs."))
-        .map((line) => [line.slice(0, line.indexOf("=")), line.slice(line.indexOf("=") + 1)]);
-      return Object.fromEntries(pairs) as VirtfsAttributes;
+      const lines = output.matchAll(/^(user\.virtfs\.[^=\n]*)=(.*)$/gm);
+      return Object.fromEntries([...lines].map(([, name, value]) => [name, value])) as VirtfsAttributes;
     },
   };
 }

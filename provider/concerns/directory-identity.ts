@@ -1,18 +1,21 @@
 import { type Mount, mountHolding } from "../formats/mountinfo";
-import { type DirectorySeen, type Entry } from "./directory-facts";
+import type { DirectorySeen, Entry } from "./directory-facts";
 import { treeAt, type TreeAt } from "./tree-at";
 
 /** By what a share's directory is known again. Pure. */
+
+/** The directory that is meant: one that we make has no identity yet. */
+export type DirectoryAt = Pick<TreeAt, "path"> & Partial<TreeAt>;
 
 /** The file system that a directory is on. Sample: `{"type": "fuse.sshfs", "source": "alice@nas:/data"}`. */
 export type FileSystem = { readonly type: string; readonly source: string };
 
 /** What was written down of a directory; what an earlier release wrote has no file system. */
-export interface KnownBy {
+export type KnownBy = {
   readonly inode: string;
   readonly born: string;
   readonly fileSystem?: FileSystem;
-}
+};
 
 /**
  * Their inodes are made up as entries are looked up (FUSE, vfat, exfat), so that they are others after a remount; an
@@ -34,12 +37,13 @@ export function isLasting(mount: Mount | undefined, born: string): boolean {
 }
 
 /** What is written down of it, to know it by. */
-export function fileSystemOf(
-  { mounts }: Pick<DirectorySeen, "mounts">,
+export function knownBy(
   path: string,
-): { readonly fileSystem?: FileSystem } {
+  { inode, born }: Entry,
+  { mounts }: Pick<DirectorySeen, "mounts">,
+): KnownBy {
   const mount = mountHolding(mounts, path);
-  return mount ? { fileSystem: { type: mount.type, source: mount.source } } : {};
+  return { inode, born, ...(mount && { fileSystem: { type: mount.type, source: mount.source } }) };
 }
 
 /**
@@ -55,7 +59,11 @@ export function isSame(
   if (hasInodeOf(entry, before)) return true;
   const mount = mountHolding(mounts, path);
   if (!mount || isLasting(mount, entry.born)) return false;
-  return before.fileSystem === undefined || isSameFileSystem(mount, before.fileSystem);
+  if (before.fileSystem === undefined) return true;
+  const { type, source } = before.fileSystem;
+  // A disk may have another name after the next boot: /dev/sdb1, /dev/sdc1.
+  const areDisks = [source, mount.source].every((name) => name.startsWith("/dev/"));
+  return mount.type === type && (mount.source === source || areDisks);
 }
 
 /** What an earlier release wrote down has the birth in whole seconds. */
@@ -63,12 +71,6 @@ export function hasInodeOf(entry: Entry, before: KnownBy): boolean {
   const [now, then] = [entry.born.split("."), before.born.split(".")];
   const whole = now.length === 1 || then.length === 1;
   return entry.inode === before.inode && now[0] === then[0] && (whole || now[1] === then[1]);
-}
-
-/** A disk may have another name after the next boot: `/dev/sdb1`, `/dev/sdc1`. */
-function isSameFileSystem(mount: Mount, { type, source }: FileSystem): boolean {
-  const isDisk = (name: string): boolean => name.startsWith("/dev/");
-  return mount.type === type && (mount.source === source || (isDisk(mount.source) && isDisk(source)));
 }
 
 /**
@@ -79,16 +81,18 @@ export function directoryAt(
   path: string,
   entry: Entry,
   { mounts }: Pick<DirectorySeen, "mounts">,
-): Pick<TreeAt, "path"> & Partial<TreeAt> {
+): DirectoryAt {
   const mount = mountHolding(mounts, path);
   return isLasting(mount, entry.born) || mount?.type === "overlay" ? treeAt(path, entry) : { path };
 }
 
 /** What a person should know at first contact. */
-export function unlasting(path: string, seen: Pick<DirectorySeen, "entry" | "mounts">): string[] {
-  const mount = mountHolding(seen.mounts, path);
-  if (!seen.entry || !mount || isLasting(mount, seen.entry.born)) return [];
-  return [
-    `${path} is on ${mount.type} (${mount.source}), where inode or birth of a directory change: it is known again by its path and by that mount alone, and another directory in its place is taken for it`,
-  ];
+export function unlasting(
+  path: string,
+  { entry, mounts }: Pick<DirectorySeen, "entry" | "mounts">,
+): string | undefined {
+  const mount = mountHolding(mounts, path);
+  return !entry || !mount || isLasting(mount, entry.born)
+    ? undefined
+    : `${path} is on ${mount.type} (${mount.source}), where inode or birth of a directory change: it is known again by its path and by that mount alone, and another directory in its place is taken for it`;
 }

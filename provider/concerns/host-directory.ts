@@ -1,4 +1,4 @@
-import { asWanted, type Concern, type Step } from "../engine/concern";
+import { asWanted, type Concern } from "../engine/concern";
 import { formatOctalMode, parseOctalMode } from "../formats/octal-mode";
 import { linksBack, restoreDirectory } from "./directory-back";
 import {
@@ -23,7 +23,7 @@ import {
   type ForeignRecord,
   type Stood,
 } from "./directory-facts";
-import { fileSystemOf, unlasting } from "./directory-identity";
+import { knownBy, unlasting } from "./directory-identity";
 import { named, resolveOwner } from "./directory-owner";
 import { adjust, create } from "./directory-steps";
 import { treeAt } from "./tree-at";
@@ -31,6 +31,7 @@ import {
   forgotten,
   isToBeMapped,
   isToBeTaken,
+  notTaken,
   strangers,
   undecided,
   unreadableLinks,
@@ -63,24 +64,21 @@ export const hostDirectory: Concern<
   scope: "host",
   usedByQemu: true,
 
-  want: (spec) => ({
-    path: spec.source,
-    create: spec.directory.create,
-    owner: spec.directory.owner,
-    group: spec.directory.group,
-    mode: parseOctalMode(spec.directory.mode ?? ""),
-    recursive: spec.directory.recursive,
-    keepOwners: spec.directory.keepOwners === true,
-    privileged: spec.directory.privileged,
-    links: spec.directory.links,
-    otherFileSystems: spec.directory.otherFileSystems,
-    mapped: spec.accessMode === "mapped",
-    accessMode: spec.accessMode,
-    multidevs: spec.multidevs,
-    readOnly: spec.readOnly,
-    giveBack: spec.directory.onDelete === "restore",
-    session: spec.host.libvirtUri === "qemu:///session",
-  }),
+  want({ source, accessMode, multidevs, readOnly, host, directory }) {
+    const { mode, keepOwners, onDelete, ...others } = directory;
+    return {
+      ...others,
+      accessMode,
+      multidevs,
+      readOnly,
+      path: source,
+      mode: parseOctalMode(mode ?? ""),
+      keepOwners: keepOwners === true,
+      mapped: accessMode === "mapped",
+      giveBack: onDelete === "restore",
+      session: host.libvirtUri === "qemu:///session",
+    };
+  },
 
   identity: (want) => want.path,
 
@@ -92,6 +90,8 @@ export const hostDirectory: Concern<
     const { owner, refuse: unknown } = resolveOwner(want, seen);
     const stood = context?.stood["directory"] as Stood | undefined;
     const foreign = context?.foreign as ForeignRecord | undefined;
+    const takes = isToBeTaken(want, seen, owner);
+    const maps = isToBeMapped(want, seen);
     const refuse = [
       ...unknown,
       ...standing(want, seen, before, stood?.path === want.path ? stood : undefined, foreign),
@@ -100,55 +100,38 @@ export const hostDirectory: Concern<
       ...reachable(want, seen),
       ...(seen.unreadable === undefined ? notOwned(want, seen, owner) : []),
       ...(before ? [] : undecided(want, seen, owner)),
+      ...(takes || maps ? [...untakeable(want, seen), ...sharesInside(want, seen)] : []),
     ];
-    const takes = isToBeTaken(want, seen, owner);
-    const maps = isToBeMapped(want, seen);
-    if (takes || maps) refuse.push(...untakeable(want, seen), ...sharesInside(want, seen));
     if (refuse.length > 0) return { refuse, steps: [] };
     if (!seen.entry) {
-      return orUnwritable(want, seen, {
-        steps: create(want, owner),
-        warnings: unusableForQemu(want, seen, owner),
-      });
+      const warnings = told(unusableForQemu(want, seen, owner));
+      return orUnwritable(want, seen, { steps: create(want, owner), warnings });
     }
+    const at = treeAt(want.path, seen.entry);
+    const keeps = !want.mapped || want.keepOwners;
+    const isClosed = seen.tree.entries.some(({ open }) => !open);
     const taker = {
       ...owner,
       keepOwners: want.keepOwners,
-      opens: want.mapped && owner.uid !== undefined,
+      opens: want.mapped && owner.uid !== undefined && (keeps || isClosed),
       strips: want.privileged === "strip",
     };
-    const at = treeAt(want.path, seen.entry);
-    const keeps = !want.mapped || want.keepOwners;
-    const take = (): Step =>
-      keeps
-        ? takeOver(at, taker)
-        : takeOverForGood(
-            at,
-            { ...taker, opens: taker.opens && seen.tree.entries.some(({ open }) => !open) },
-            seen.tree.executables > 0,
-          );
-    const others =
-      before === undefined || want.recursive !== undefined ? undefined : strangers(want, seen, owner.uid);
+    const take = keeps ? takeOver(at, taker) : takeOverForGood(at, taker, seen.tree.executables > 0);
     return orUnwritable(want, seen, {
       steps: [
-        ...(takes ? [take()] : []),
+        ...(takes ? [take] : []),
         ...(maps ? [mapLinks(at, owner)] : []),
         ...(want.links === "keep" ? linksBack(seen, at) : []),
         ...adjust(want, seen, seen.entry, owner),
       ],
-      warnings: [
-        ...unmappedDangers(want, seen),
-        ...unusableForQemu(want, seen, owner),
-        ...collidingInodes(want, seen),
-        ...(before === undefined ? unlasting(want.path, seen) : []),
-        ...(takes && !keeps ? [forgotten(want, seen, owner)] : []),
-        ...(before === undefined ? unreadableLinks(want, seen) : []),
-        ...(others === undefined
-          ? []
-          : [
-              `${want.path} holds entries that are not QEMU's, and that the guest can at most read: ${others}; directory.recursive: true takes them over`,
-            ]),
-      ],
+      warnings: told(
+        unmappedDangers(want, seen),
+        unusableForQemu(want, seen, owner),
+        collidingInodes(want, seen),
+        before ? undefined : unlasting(want.path, seen),
+        takes && !keeps ? forgotten(want, seen, owner) : undefined,
+        before ? notTaken(want, seen, owner) : unreadableLinks(want, seen),
+      ),
     });
   },
 
@@ -160,10 +143,8 @@ export const hostDirectory: Concern<
       uid: entry.uid,
       gid: entry.gid,
       mode: formatOctalMode(entry.mode),
-      inode: entry.inode,
-      born: entry.born,
       attributes: attributes === "unsupported" ? {} : attributes,
-      ...fileSystemOf(seen, want.path),
+      ...knownBy(want.path, entry, seen),
     };
   },
 
@@ -178,37 +159,32 @@ export const hostDirectory: Concern<
       return { state: "missing", args: {}, notes: [`the directory ${want.path} is not there`] };
     }
     const { owner } = resolveOwner(want, seen);
-    const args = {
-      ...(owner.uid !== undefined && entry.uid !== owner.uid
-        ? { "directory.owner": named(entry.user, entry.uid) }
-        : {}),
-      ...(owner.gid !== undefined && entry.gid !== owner.gid
-        ? { "directory.group": named(entry.group, entry.gid) }
-        : {}),
-      ...(want.mode !== undefined && entry.mode !== want.mode
-        ? { "directory.mode": formatOctalMode(entry.mode) }
-        : {}),
-    };
-    const notes = [
-      ...(isToBeTaken(want, seen, owner)
-        ? [
-            `${want.path} holds entries that are not taken over: ${strangers(want, seen, owner.uid) ?? "their group or mode differs"}`,
-          ]
-        : []),
-      ...(isToBeMapped(want, seen) ? [`${want.path} holds links that are not mapped`] : []),
-    ];
-    return Object.keys(args).length + notes.length === 0 ? asWanted : { state: "differs", args, notes };
+    const compared = [
+      ["directory.owner", owner.uid, entry.uid, named(entry.user, entry.uid)],
+      ["directory.group", owner.gid, entry.gid, named(entry.group, entry.gid)],
+      ["directory.mode", want.mode, entry.mode, formatOctalMode(entry.mode)],
+    ] as const;
+    const args = compared
+      .filter(([, wanted, now]) => wanted !== undefined && now !== wanted)
+      .map(([name, , , now]) => [name, now] as const);
+    const notes = told(
+      isToBeTaken(want, seen, owner)
+        ? `${want.path} holds entries that are not taken over: ${strangers(want, seen, owner.uid) ?? "their group or mode differs"}`
+        : undefined,
+      isToBeMapped(want, seen) ? `${want.path} holds links that are not mapped` : undefined,
+    );
+    if (args.length + notes.length === 0) return asWanted;
+    return { state: "differs", args: Object.fromEntries(args), notes };
   },
 
-  standing: ({ entry, realPath, mounts }) =>
-    entry &&
-    ({
-      path: realPath,
-      inode: entry.inode,
-      born: entry.born,
-      ...fileSystemOf({ mounts }, realPath),
-      uid: entry.uid,
-      gid: entry.gid,
-      mode: entry.mode,
-    } satisfies Stood),
+  standing: (seen) => {
+    const { entry, realPath: path } = seen;
+    if (!entry) return undefined;
+    const { uid, gid, mode } = entry;
+    return { path, ...knownBy(path, entry, seen), uid, gid, mode } satisfies Stood;
+  },
 };
+
+function told(...all: readonly (string | undefined)[]): string[] {
+  return all.filter((one) => one !== undefined);
+}

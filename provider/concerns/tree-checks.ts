@@ -1,4 +1,5 @@
 import { type Refusal, refuse } from "../engine/concern";
+import { countOf } from "../formats/count";
 import { mountHolding } from "../formats/mountinfo";
 import { isLasting } from "./directory-identity";
 import type { DirectorySeen, DirectoryWant } from "./directory-facts";
@@ -63,83 +64,100 @@ export function strangers(
   return sorted.length === 0 ? undefined : counts.join(", ") + (sorted.length > 8 ? ", ..." : "");
 }
 
+/** What the guest of a share that takes no tree over can at most read. */
+export function notTaken(want: DirectoryWant, seen: DirectorySeen, { uid }: Owner): string | undefined {
+  const others = strangers(want, seen, uid);
+  return want.recursive !== undefined || others === undefined
+    ? undefined
+    : `${want.path} holds entries that are not QEMU's, and that the guest can at most read: ${others}; directory.recursive: true takes them over`;
+}
+
 /** What cannot be taken over, or not without a loss. */
 export function untakeable(want: DirectoryWant, seen: DirectorySeen): Refusal[] {
-  const { tree, entry, mounts } = seen;
-  const refuse: Refusal[] = [];
-  const say = ({ count, names }: Named, code: Refusal["code"], what: string, remedy: string): void => {
-    const shown = `${count}: ${names.join(", ")}${count > names.length ? ", ..." : ""}`;
-    if (count > 0) refuse.push({ code, what: `${what} (${shown})`, remedy });
-  };
-  const inside = mounts
-    .map(({ mountPoint }) => mountPoint)
-    .filter((mountPoint) => mountPoint.startsWith(`${want.path}/`))
-    .map((mountPoint) => mountPoint.slice(want.path.length + 1));
-  const others = [...new Set([...inside, ...tree.otherFileSystems.names])];
-  if (want.session) {
-    refuse.push({
-      code: "treeOfOthers",
-      what: `${want.path} holds entries that do not belong to the connecting user, as whom qemu:///session does everything`,
-      remedy: "give it to that user by hand, or write directory.recursive: false",
-    });
-  }
-  const mount = mountHolding(mounts, want.path);
-  const isOverlay = mount?.type === "overlay";
-  const lasts = entry === undefined || isLasting(mount, entry.born);
-  if ((entry && !(Number(entry.born) > 0)) || !lasts) {
-    refuse.push({
-      code: "treeWithoutBirth",
-      what: isOverlay
-        ? `${want.path} is on an overlay, which gives a file another inode when its owner changes: what it had could not be found again`
-        : Number(entry.born) > 0
-          ? `${want.path} is on ${mount?.type ?? ""}, which gives files other inodes when it is mounted again: what they had could not be found again`
-          : `the file system of ${want.path} does not say when a file was made, and without that one that the guest makes could be taken for another that was there`,
-      remedy: "share from ext4 with 256-byte inodes, xfs or btrfs, or write directory.recursive: false",
-    });
-  }
-  if (want.privileged === "refuse") {
-    say(
-      tree.privileged,
-      "treePrivileged",
-      `${want.path} holds files with setuid or setgid`,
-      "take them out, or write directory.privileged: strip: they lose that for good, for a guest could rewrite them",
-    );
-  }
-  say(
-    tree.unreadable,
-    "sourceUnreadable",
-    `not all in ${want.path} can be looked at`,
-    "let root look at it, or write directory.recursive: false",
+  const { path } = want;
+  const { tree, mounts } = seen;
+  const mounted = mounts.flatMap(({ mountPoint }) =>
+    mountPoint.startsWith(`${path}/`) ? [mountPoint.slice(path.length + 1)] : [],
   );
-  say(
-    tree.linkedOut,
-    "treeLinkedOut",
-    `${want.path} holds files that have a name outside of it, too`,
-    "copy them, or move the other name into it: whoever uses it there would find another owner",
+  const others = [...new Set([...mounted, ...tree.otherFileSystems.names])];
+  return [
+    ...(want.session
+      ? refuse(
+          "treeOfOthers",
+          `${path} holds entries that do not belong to the connecting user, as whom qemu:///session does everything`,
+          "give it to that user by hand, or write directory.recursive: false",
+        )
+      : []),
+    ...withoutBirth(want, seen),
+    ...(want.privileged === "refuse"
+      ? ofNamed(
+          tree.privileged,
+          "treePrivileged",
+          `${path} holds files with setuid or setgid`,
+          "take them out, or write directory.privileged: strip: they lose that for good, for a guest could rewrite them",
+        )
+      : []),
+    ...ofNamed(
+      tree.unreadable,
+      "sourceUnreadable",
+      `not all in ${path} can be looked at`,
+      "let root look at it, or write directory.recursive: false",
+    ),
+    ...ofNamed(
+      tree.linkedOut,
+      "treeLinkedOut",
+      `${path} holds files that have a name outside of it, too`,
+      "copy them, or move the other name into it: whoever uses it there would find another owner",
+    ),
+    // chown(1) cannot be kept from going on in a subvolume.
+    ...(want.otherFileSystems === "refuse" || (want.mapped && !want.keepOwners)
+      ? ofNamed(
+          { count: Math.max(others.length, tree.otherFileSystems.count), names: others.slice(0, 5) },
+          "treeOfFileSystems",
+          `other file systems, mounts or subvolumes begin in ${path}`,
+          "write directory.otherFileSystems: leave (with keepOwners), and give each that the guest is to use a share of its own; or directory.recursive: false",
+        )
+      : []),
+    ...ofNamed(
+      tree.tooDeep,
+      "treeTooDeep",
+      `${path} holds paths that are too long for a command`,
+      "move what is there up, or write directory.recursive: false",
+    ),
+  ];
+}
+
+function ofNamed({ count, names }: Named, code: Refusal["code"], what: string, remedy: string): Refusal[] {
+  if (count === 0) return [];
+  return refuse(
+    code,
+    `${what} (${count}: ${names.join(", ")}${count > names.length ? ", ..." : ""})`,
+    remedy,
   );
-  // chown(1) cannot be kept from going on in a subvolume.
-  if (want.otherFileSystems === "refuse" || (want.mapped && !want.keepOwners)) {
-    say(
-      { count: Math.max(others.length, tree.otherFileSystems.count), names: others.slice(0, 5) },
-      "treeOfFileSystems",
-      `other file systems, mounts or subvolumes begin in ${want.path}`,
-      "write directory.otherFileSystems: leave (with keepOwners), and give each that the guest is to use a share of its own; or directory.recursive: false",
-    );
-  }
-  say(
-    tree.tooDeep,
-    "treeTooDeep",
-    `${want.path} holds paths that are too long for a command`,
-    "move what is there up, or write directory.recursive: false",
+}
+
+/** Entries that could not be found again. */
+function withoutBirth({ path }: DirectoryWant, { entry, mounts }: DirectorySeen): Refusal[] {
+  const mount = mountHolding(mounts, path);
+  const hasBirth = Number(entry?.born) > 0;
+  if (!entry || (hasBirth && isLasting(mount, entry.born))) return [];
+  const why =
+    mount?.type === "overlay"
+      ? `${path} is on an overlay, which gives a file another inode when its owner changes: what it had could not be found again`
+      : hasBirth
+        ? `${path} is on ${mount?.type ?? ""}, which gives files other inodes when it is mounted again: what they had could not be found again`
+        : `the file system of ${path} does not say when a file was made, and without that one that the guest makes could be taken for another that was there`;
+  return refuse(
+    "treeWithoutBirth",
+    why,
+    "share from ext4 with 256-byte inodes, xfs or btrfs, or write directory.recursive: false",
   );
-  return refuse;
 }
 
 /** Links that were made on the host, which a guest of a mapped share cannot read: how many. */
-export function unreadableLinks(want: DirectoryWant, { tree }: DirectorySeen): string[] {
+export function unreadableLinks(want: DirectoryWant, { tree }: DirectorySeen): string | undefined {
   const links = tree.entries.filter(({ kind }) => kind === "link").reduce((sum, { count }) => sum + count, 0);
-  if (!want.mapped || want.links === "map" || want.recursive === false || links === 0) return [];
-  return [
-    `${links === 1 ? "1 symbolic link" : `${links} symbolic links`} in ${want.path} ${links === 1 ? "was" : "were"} made on the host: with accessMode mapped a guest sees ${links === 1 ? "it" : "them"}, and can neither read nor follow ${links === 1 ? "it" : "them"} (directory.links: map changes that)`,
-  ];
+  if (!want.mapped || want.links === "map" || want.recursive === false || links === 0) return undefined;
+  const [were, them] = links === 1 ? ["was", "it"] : ["were", "them"];
+  return `${countOf(links, "symbolic link")} in ${want.path} ${were} made on the host: with accessMode mapped a guest sees ${them}, and can neither read nor follow ${them} (directory.links: map changes that)`;
 }

@@ -21,12 +21,6 @@ export const listAttributes = [
 /** All that QEMU reads. */
 export const virtfsAttributes = [...ownerAttributes, "user.virtfs.rdev", ...listAttributes] as const;
 
-/** How many each has that has a fixed number. */
-const attributeBytes: ReadonlyMap<string, number> = new Map([
-  ...ownerAttributes.map((name) => [name, 4] as const),
-  ["user.virtfs.rdev", 8],
-]);
-
 /** Of inode(7) of man-pages 6.03. */
 const fileTypes = {
   0o010000: "fifo",
@@ -43,11 +37,16 @@ export type FileType = (typeof fileTypes)[keyof typeof fileTypes];
 /** S_IFDIR of stat(2). */
 export const directoryType = 0o040000;
 
-/** `0xe8410000` for 0x41e8. */
-export function formatU32(value: number): string {
+/** `e8 41 00 00` for 0x41e8. */
+export function u32(value: number): Buffer {
   const bytes = Buffer.alloc(4);
   bytes.writeUInt32LE(value);
-  return `0x${bytes.toString("hex")}`;
+  return bytes;
+}
+
+/** `0xe8410000` for 0x41e8. */
+export function formatU32(value: number): string {
+  return `0x${u32(value).toString("hex")}`;
 }
 
 /** What stat(2) says of an entry on the host, or a guest sees of it. */
@@ -67,9 +66,9 @@ export function fileTypeOf(mode: number): FileType | undefined {
   return (fileTypes as Readonly<Record<number, FileType>>)[mode & 0o170000];
 }
 
-/** The digits of a type in an st_mode. */
-export function bitsOf(type: FileType): number {
-  return Number(Object.entries(fileTypes).find(([, name]) => name === type)?.[0] ?? 0);
+/** The whole st_mode of what is seen. */
+export function wholeMode({ type, mode }: Status): number {
+  return mode | Number(Object.entries(fileTypes).find(([, name]) => name === type)?.[0] ?? 0);
 }
 
 /** What a guest sees of an entry, and everything for which that is not what anybody can have meant. */
@@ -89,35 +88,26 @@ export interface Seen {
  */
 export function seenByGuest(host: Status, attributes: ReadonlyMap<string, Buffer>): Seen {
   const damage: string[] = [];
-  const read = (name: string, bytes: number): bigint | undefined => {
+  const read = (name: string): Buffer | undefined => {
     const value = attributes.get(name);
-    if (value === undefined) return undefined;
-    const wrong = malformed(name, value);
-    if (wrong === undefined) return bytes === 4 ? BigInt(value.readUInt32LE()) : value.readBigUInt64LE();
+    const wrong = value && malformed(name, value);
+    if (wrong === undefined) return value;
     damage.push(wrong);
     return undefined;
   };
-  const number = (name: string): number | undefined => {
-    const value = read(name, 4);
-    return value === undefined ? undefined : Number(value);
-  };
   const id = (name: string): number | undefined => {
-    const value = number(name);
+    const value = read(name)?.readUInt32LE();
     // (uid_t) -1 is nobody: chown(2).
     if (value === 0xffffffff) damage.push(`${name} is ${value}, which is no id`);
     return value;
   };
   const uid = id("user.virtfs.uid") ?? host.uid;
   const gid = id("user.virtfs.gid") ?? host.gid;
-  const mode = number("user.virtfs.mode");
-  const rdev = read("user.virtfs.rdev", 8);
+  const mode = read("user.virtfs.mode")?.readUInt32LE();
+  const rdev = read("user.virtfs.rdev")?.readBigUInt64LE();
   const type = mode === undefined ? host.type : fileTypeOf(mode);
   if (mode !== undefined) damage.push(...impossible(mode, host));
-  for (const name of listAttributes) {
-    const list = attributes.get(name);
-    const wrong = list && malformed(name, list);
-    if (wrong !== undefined) damage.push(wrong);
-  }
+  listAttributes.forEach(read);
   const isDevice = type === "block" || type === "character";
   if (isDevice && rdev === undefined && mode !== undefined) damage.push("user.virtfs.rdev is missing");
   const device = rdev === undefined ? host.device : deviceOf(rdev);
@@ -136,10 +126,10 @@ export function seenByGuest(host: Status, attributes: ReadonlyMap<string, Buffer
 
 /** For what a value is none that QEMU writes, whatever else the entry has. */
 export function malformed(name: string, value: Buffer): string | undefined {
-  const bytes = attributeBytes.get(name) ?? value.length;
+  const has = (names: readonly string[]): boolean => names.includes(name);
+  const bytes = has(ownerAttributes) ? 4 : name === "user.virtfs.rdev" ? 8 : value.length;
   if (value.length !== bytes) return `${name} has ${countOf(value.length, "byte")}, not ${bytes}`;
-  const isList = (listAttributes as readonly string[]).includes(name);
-  return isList && !isAccessList(value) ? `${name} is no access list` : undefined;
+  return has(listAttributes) && !isAccessList(value) ? `${name} is no access list` : undefined;
 }
 
 function impossible(mode: number, host: Status): string[] {
