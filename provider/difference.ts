@@ -1,6 +1,6 @@
 import { needsUpdate } from "./reconcile/status";
 import { hasUnknown, hostIdentity, type ShareSpec } from "./spec";
-import { argumentsIn, canonicalText, type Properties, split } from "./state";
+import { argumentsIn, canonicalText, type Properties } from "./state";
 import { current } from "./state-migrations";
 
 /** What lies between the state and the program. Pure: nothing is looked at. */
@@ -19,12 +19,15 @@ export interface Difference {
 
 export function diff(stored: Properties, news: Properties): Difference {
   const outputs = current(stored);
-  const { args } = split(news);
-  const replaces = replacing(outputs, args);
-  const differs = [...new Set([...Object.keys(argumentsIn(outputs)), ...Object.keys(args)])].some((key) => {
-    if (key === "domain" && sameDomain(outputs, args)) return false;
-    return canonicalText(outputs[key]) !== canonicalText(args[key]);
-  });
+  const args = argumentsIn(news);
+  const isSameDomain = sameDomain(outputs, args);
+  const isSameHost = hostIdentity(outputs["host"]) === hostIdentity(args["host"]);
+  // Another domain or another libvirt is another share; a value that is not known yet never replaces.
+  const replaces = [...(isSameDomain ? [] : ["domain"]), ...(isSameHost ? [] : ["host"])].filter(
+    (name) => !hasUnknown(args[name]),
+  );
+  const declared = { ...argumentsIn(outputs), ...(isSameDomain && { domain: args["domain"] }) };
+  const differs = canonicalText(declared) !== canonicalText(args);
   // A state that no call of ours has written yet (an import) has inputs that may be the program's already.
   const surely =
     replaces.length > 0 ||
@@ -46,16 +49,6 @@ export function hasWork(outputs: Properties, power: ShareSpec["power"]): boolean
   return needsUpdate(outputs, power) || (leftOver && (power === "restart" || power === "force"));
 }
 
-/** Another domain or another libvirt is another share; a value that is not known yet never replaces. */
-function replacing(outputs: Properties, args: Properties): string[] {
-  return [
-    ...(hasUnknown(args["domain"]) || sameDomain(outputs, args) ? [] : ["domain"]),
-    ...(hasUnknown(args["host"]) || hostIdentity(outputs["host"]) === hostIdentity(args["host"])
-      ? []
-      : ["host"]),
-  ];
-}
-
 function sameDomain(outputs: Properties, args: Properties): boolean {
   const wanted = String(args["domain"]);
   return (
@@ -70,7 +63,6 @@ function sameDomain(outputs: Properties, args: Properties): boolean {
  * host is stays the same, or it would be another share.
  */
 export function onlyTheWayThereDiffers(olds: Properties, inputs: Properties): boolean {
-  const [then, now] = [argumentsIn(olds), argumentsIn(inputs)];
   const withoutWay = (args: Properties): string =>
     canonicalText({
       ...args,
@@ -78,6 +70,7 @@ export function onlyTheWayThereDiffers(olds: Properties, inputs: Properties): bo
       host: withoutTheWay(args["host"]),
       guest: withoutTheWay(args["guest"]),
     });
+  const [then, now] = [argumentsIn(olds), argumentsIn(inputs)];
   return canonicalText(then) !== canonicalText(now) && withoutWay(then) === withoutWay(now);
 }
 

@@ -19,18 +19,17 @@ import { observe, type Observation } from "./reconcile/observe";
 import { type Outcome, powerOf, reconcile } from "./reconcile/reconcile";
 import { staysInGuest, unverifiedKeys, withNextStep } from "./reconcile/warnings";
 import { driftOf, mountOptionsIn, statusOf, unsaid, withValue } from "./reconcile/status";
-import { checkArguments, type Failure, type ShareSpec, withoutUndefined } from "./spec";
+import { type Failure, parseSpec, type ShareSpec, withoutUndefined } from "./spec";
 import {
   argumentsIn,
   declaredIn,
   formerIn,
   fromState,
-  handedIn,
-  hiddenInputs,
+  keptIn,
   nameOf,
   type Properties,
   specOf,
-  split,
+  strangeIn,
   urnIn,
   uuidIn,
   withoutConnections,
@@ -75,45 +74,24 @@ export function check(
   readonly inputs: Properties;
   readonly failures: readonly Failure[];
 } {
-  const { args, hidden } = split(news);
-  const { kept, strange } = handedIn(hidden);
-  const { canonical, failures } = checkArguments({
-    ...args,
-    ...tagWhereUnwritten(news, olds),
-    ...strange,
-  });
+  // A tag that the program does not write is the resource's name at first, and then stays what it is: under another name,
+  // by an alias, a share must not change the device of a running guest.
+  const isTagWritten = news["tag"] !== undefined && news["__tagIsName"] !== true;
+  const tag = isTagWritten ? news["tag"] : (olds["tag"] ?? news["tag"] ?? nameOf(news));
+  const whose = olds["tag"] === undefined ? "the name of this resource" : "what the state has";
+  const ofTag = (failure: Failure): Failure =>
+    failure.property !== "tag" || isTagWritten || tag === undefined
+      ? failure
+      : {
+          property: "tag",
+          reason: `is not written, and its default, ${whose}, ${failure.reason}: write a tag`,
+        };
+  const args = { ...argumentsIn(news), ...(tag === undefined ? {} : { tag }), ...strangeIn(news) };
+  const { spec, failures } = parseSpec(args);
+  const canonical = (spec ? withoutUndefined(spec) : args) as Properties;
   const urn = urnIn(news);
   const claimed = urn === undefined || failures.length > 0 ? [] : claimedTwice(urn, canonical);
-  return {
-    inputs: { ...canonical, ...kept },
-    failures: [...failures.map((failure) => ofDefaultTag(failure, news, olds)), ...claimed],
-  };
-}
-
-/**
- * A tag that the program does not write is the resource's name at first, and then stays what it is: under another name,
- * by an alias, a share must not change the device of a running guest.
- */
-function tagWhereUnwritten(news: Properties, olds: Properties): Properties {
-  if (isTagWritten(news)) return {};
-  const tag = olds["tag"] ?? news["tag"] ?? nameOf(news);
-  return tag === undefined ? {} : { tag };
-}
-
-function isTagWritten(news: Properties): boolean {
-  return news["tag"] !== undefined && news["__tagIsName"] !== true;
-}
-
-/** Of a tag that nobody wrote it is said where it comes from. */
-function ofDefaultTag(failure: Failure, news: Properties, olds: Properties): Failure {
-  if (failure.property !== "tag" || isTagWritten(news)) return failure;
-  const kept = olds["tag"] ?? news["tag"] ?? nameOf(news);
-  if (kept === undefined) return failure;
-  const whose = olds["tag"] === undefined ? "the name of this resource" : "what the state has";
-  return {
-    property: "tag",
-    reason: `is not written, and its default, ${whose}, ${failure.reason}: write a tag`,
-  };
+  return { inputs: { ...canonical, ...keptIn(news) }, failures: [...failures.map(ofTag), ...claimed] };
 }
 
 export async function create(
@@ -226,7 +204,7 @@ export async function read(
     .reduce<Properties>((so, [path, value]) => withValue(so, path, value), declared);
   return {
     outputs: withoutUndefined(seen) as Properties,
-    inputs: withoutUndefined({ ...inputs, ...hiddenInputs(outputs) }) as Properties,
+    inputs: withoutUndefined({ ...inputs, ...keptIn(outputs) }) as Properties,
   };
 }
 

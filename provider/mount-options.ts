@@ -89,26 +89,34 @@ export function nameOf(option: string): string {
   return option.split("=", 1)[0] ?? "";
 }
 
+/** Options without a value: what each says of which argument. In the order in which they are written. */
+const flags = [
+  ["_netdev", "netdev", true],
+  ["nofail", "nofail", true],
+  ["nodev", "nodev", true],
+  ["nosuid", "nosuid", true],
+  ["noexec", "noexec", true],
+  ["dev", "nodev", false],
+  ["suid", "nosuid", false],
+  ["exec", "noexec", false],
+] as const;
+/** The last of those that are written, in front of `extra`. */
+const automount = ["x-systemd.automount", "automount", true] as const;
+
 /** Options that have an argument of their own, and so have no place in `extra`, each with its argument. */
-export const namedOptions: Readonly<Record<string, string>> = {
-  trans: "(always virtio)",
-  version: "(always 9p2000.L)",
-  msize: "msizeBytes",
-  cache: "cache",
-  access: "access",
-  context: "context",
-  _netdev: "netdev",
-  nofail: "nofail",
-  "x-systemd.automount": "automount",
-  noexec: "noexec",
-  nosuid: "nosuid",
-  nodev: "nodev",
-  exec: "noexec: false",
-  suid: "nosuid: false",
-  dev: "nodev: false",
-  ro: "readOnly",
-  rw: "readOnly: false",
-};
+export const namedOptions: ReadonlyMap<string, string> = new Map([
+  ["trans", "(always virtio)"],
+  ["version", "(always 9p2000.L)"],
+  ["msize", "msizeBytes"],
+  ["cache", "cache"],
+  ["access", "access"],
+  ["context", "context"],
+  ["ro", "readOnly"],
+  ["rw", "readOnly: false"],
+  ...[...flags, automount].map(
+    ([option, argument, says]) => [option, says ? argument : `${argument}: false`] as const,
+  ),
+]);
 
 /**
  * The fourth field of the fstab line, sample: `trans=virtio,version=9p2000.L,_netdev,nofail,nodev,msize=131072`.
@@ -116,28 +124,25 @@ export const namedOptions: Readonly<Record<string, string>> = {
  * With `nofail: false, nodev: false, msizeBytes: 0` it is `trans=virtio,version=9p2000.L,_netdev`.
  */
 export function formatMountOptions(options: MountOptions, readOnly: boolean): string {
-  const on = (flag: boolean, text: string): string[] => (flag ? [text] : []);
-  const given = (name: string, value: string | undefined): string[] =>
-    value === undefined ? [] : [`${name}=${value}`];
+  const { msizeBytes, cache, access, context } = options;
+  const values = {
+    msize: msizeBytes === 0 ? undefined : msizeBytes,
+    cache,
+    access,
+    context: context === undefined ? undefined : `"${context}"`,
+  };
   return [
     "trans=virtio",
     "version=9p2000.L",
-    ...on(options.netdev, "_netdev"),
-    ...on(options.nofail, "nofail"),
-    ...on(options.nodev, "nodev"),
-    ...on(options.nosuid, "nosuid"),
-    ...on(options.noexec, "noexec"),
-    ...on(readOnly, "ro"),
-    ...on(options.msizeBytes !== 0, `msize=${options.msizeBytes}`),
-    ...given("cache", options.cache),
-    ...given("access", options.access),
-    ...given("context", options.context === undefined ? undefined : `"${options.context}"`),
-    ...on(options.automount, "x-systemd.automount"),
+    ...flags.filter(([, argument, says]) => says && options[argument]).map(([option]) => option),
+    ...(readOnly ? ["ro"] : []),
+    ...Object.entries(values).flatMap(([name, value]) => (value === undefined ? [] : [`${name}=${value}`])),
+    ...(options.automount ? [automount[0]] : []),
     ...options.extra,
   ].join(",");
 }
 
-/** What a line without any option gives. */
+/** What a line without any option gives; every argument is named, for the drift of each is looked at. */
 const noOptions: MountOptions = {
   msizeBytes: 0,
   cache: undefined,
@@ -152,23 +157,6 @@ const noOptions: MountOptions = {
   extra: [],
 };
 
-/** Options without a value of their own, and what they say; `ro` and `rw` belong to `readOnly`. */
-const wholeOptions: ReadonlyMap<string, Partial<MountOptions>> = new Map([
-  ["trans=virtio", {}],
-  ["version=9p2000.L", {}],
-  ["ro", {}],
-  ["rw", {}],
-  ["_netdev", { netdev: true }],
-  ["nofail", { nofail: true }],
-  ["x-systemd.automount", { automount: true }],
-  ["noexec", { noexec: true }],
-  ["exec", { noexec: false }],
-  ["nosuid", { nosuid: true }],
-  ["suid", { nosuid: false }],
-  ["nodev", { nodev: true }],
-  ["dev", { nodev: false }],
-]);
-
 /**
  * The fourth field of an fstab line as arguments, the inverse of {@link formatMountOptions}; `ro` is left out.
  *
@@ -179,7 +167,7 @@ export function parseMountOptions(text: string): MountOptions {
   return splitMountOptions(text).reduce<MountOptions>(
     (options, option) => ({
       ...options,
-      ...(wholeOptions.get(option) ?? valueOption(option) ?? { extra: [...options.extra, option] }),
+      ...(argumentOf(option) ?? { extra: [...options.extra, option] }),
     }),
     noOptions,
   );
@@ -190,8 +178,11 @@ export function splitMountOptions(text: string): string[] {
   return text.match(/(?:"[^"]*"|[^,])+/g) ?? [];
 }
 
-/** An option with a value, if its argument takes that value. */
-function valueOption(option: string): Partial<MountOptions> | undefined {
+/** What an option says, if its argument takes that value; `ro` and `rw` belong to `readOnly`. */
+function argumentOf(option: string): Partial<MountOptions> | undefined {
+  if (["trans=virtio", "version=9p2000.L", "ro", "rw"].includes(option)) return {};
+  const [, flag, says] = [...flags, automount].find(([whole]) => whole === option) ?? [];
+  if (flag !== undefined) return { [flag]: says };
   const name = nameOf(option);
   const value = option.slice(name.length + 1).replace(/^"(.*)"$/, "$1");
   if (name === "msize" && /^[1-9]\d*$/.test(value) && isMsizeBytes(Number(value)))

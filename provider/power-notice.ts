@@ -22,18 +22,18 @@ export function replaceNotice(outputs: Properties): string | undefined {
 /** Of an update. Undefined too where it can need no power cycle: a guest's options, a time-out. */
 export function updateNotice(outputs: Properties, args: Properties): string | undefined {
   const device = (outputs["layers"] as { device?: unknown } | undefined)?.device;
+  const status = String(outputs["status"]);
   const changed = deviceArguments.filter(
     (name) => canonicalText(outputs[name]) !== canonicalText(args[name]),
   );
-  const status = String(outputs["status"]);
-  const why =
-    changed.length > 0
-      ? `device changed: ${changed.join(", ")}`
-      : device !== "ok" || ["pendingPowerCycle", "domainMissing", "incomplete"].includes(status)
-        ? "the running QEMU may not have the device"
-        : formerIn(outputs).length > 0
-          ? "the running QEMU may have a former device"
-          : undefined;
+  const maybeWithout =
+    device !== "ok" || ["pendingPowerCycle", "domainMissing", "incomplete"].includes(status);
+  const reasons: readonly [boolean, string][] = [
+    [changed.length > 0, `device changed: ${changed.join(", ")}`],
+    [maybeWithout, "the running QEMU may not have the device"],
+    [formerIn(outputs).length > 0, "the running QEMU may have a former device"],
+  ];
+  const why = reasons.find(([applies]) => applies)?.[1];
   const off = ["off", "domainMissing", "incomplete", "undefined"].includes(status)
     ? "was off, or not seen, at the last look"
     : undefined;

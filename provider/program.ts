@@ -34,31 +34,23 @@ export function claimedTwice(urn: string, args: Readonly<Record<string, unknown>
   });
 }
 
-function claimsOf(args: Readonly<Record<string, unknown>>): Claim[] {
-  const { domain, tag, host, guest } = args;
+function claimsOf({ domain, tag, host, guest }: Readonly<Record<string, unknown>>): Claim[] {
   if (hasUnknown([domain, tag, host])) return [];
-  const at = keyOf([hostOnItsWay(host), String(domain).toLowerCase()]);
+  const keyOf = (property: string, value: unknown): string =>
+    JSON.stringify([hostOnItsWay(host), String(domain).toLowerCase(), property, value]);
+  const ofTag: Claim = {
+    property: "tag",
+    key: keyOf("tag", tag),
+    reason: (name) => `is that of the share ${name} in the same domain: two resources cannot be one share`,
+  };
   const mountPoint = (guest as { mountPoint?: unknown } | undefined)?.mountPoint;
-  return [
-    {
-      property: "tag",
-      key: keyOf([at, "tag", tag]),
-      reason: (name) => `is that of the share ${name} in the same domain: two resources cannot be one share`,
-    },
-    ...(mountPoint === undefined || hasUnknown(mountPoint)
-      ? []
-      : [
-          {
-            property: "guest.mountPoint",
-            key: keyOf([at, "mount", mountPoint]),
-            reason: (name: string) => `is where the share ${name} of the same domain is mounted`,
-          },
-        ]),
-  ];
-}
-
-function keyOf(parts: readonly unknown[]): string {
-  return JSON.stringify(parts);
+  if (mountPoint === undefined || hasUnknown(mountPoint)) return [ofTag];
+  const ofMountPoint: Claim = {
+    property: "guest.mountPoint",
+    key: keyOf("guest.mountPoint", mountPoint),
+    reason: (name) => `is where the share ${name} of the same domain is mounted`,
+  };
+  return [ofTag, ofMountPoint];
 }
 
 /** The last part of a URN, and all of it where that is what two have in common. */

@@ -48,18 +48,14 @@ export class Progress {
     return {
       step: (does) => {
         if (this.#verbose) say(`${tag}: ${does}`);
-        this.#tell("step", does, () => undefined);
+        this.#tell("step", does);
       },
+      // The tag stands in both: `pulumi --diff` shows a warning without its resource.
       warn: (text) => {
-        // The tag stands in both: `pulumi --diff` shows a warning without its resource.
-        this.#tell("warning", `${tag}: ${text}`, () => {
-          say(`${tag}: warning: ${text}`);
-        });
+        this.#tell("warning", `${tag}: ${text}`, `${tag}: warning: ${text}`);
       },
       note: (text) => {
-        this.#tell("note", `${tag}: ${text}`, () => {
-          say(`${tag}: ${text}`);
-        });
+        this.#tell("note", `${tag}: ${text}`, `${tag}: ${text}`);
       },
     };
   }
@@ -70,20 +66,23 @@ export class Progress {
     await this.#told;
   }
 
-  #tell(kind: Kind, text: string, otherwise: () => void): void {
+  /** Shows a line in the row; `printed` stands on standard error in its place. */
+  #tell(kind: Kind, text: string, printed?: string): void {
+    const print = (): void => {
+      if (printed !== undefined) say(printed);
+    };
     if (!this.#display && !this.#told) {
-      otherwise();
+      print();
       return;
     }
     this.#told = (this.#told ?? Promise.resolve()).then(async () => {
       const display = performance.now() < this.#endsAt ? this.#display : undefined;
-      if (display) {
-        const hindrance = await display.show(this.#urn, kind, printable(text));
-        if (!hindrance) return;
-        if (this.#verbose) say(`virtio9p: Pulumi shows no more of this call: ${hindrance.message}`);
-      }
+      const hindrance = await display?.show(this.#urn, kind, printable(text));
+      if (display && !hindrance) return;
+      if (hindrance && this.#verbose)
+        say(`virtio9p: Pulumi shows no more of this call: ${hindrance.message}`);
       this.#display = undefined;
-      otherwise();
+      print();
     });
   }
 }

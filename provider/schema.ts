@@ -1,7 +1,7 @@
 import { posix } from "node:path";
 import * as v from "valibot";
 import { parseHostKey } from "./formats/known-hosts";
-import { nearest } from "./formats/nearest";
+import { hint } from "./formats/nearest";
 import { formatOctalMode, parseOctalMode } from "./formats/octal-mode";
 import { isSystemPath } from "./formats/system-path";
 import {
@@ -61,21 +61,11 @@ const absolutePath = v.pipe(
   ),
 );
 
-const source = v.pipe(
-  absolutePath,
-  v.check(
-    (path) => !isSystemPath(path),
-    "is a directory of the system itself: share one that was made for it",
-  ),
-);
-
-const mountPoint = v.pipe(
-  absolutePath,
-  v.check(
-    (path) => !isSystemPath(path),
-    "is a directory of the system itself: mount on one of its own, such as /mnt/NAME",
-  ),
-);
+const pathOfOwn = (advice: string) =>
+  v.pipe(
+    absolutePath,
+    v.check((path) => !isSystemPath(path), `is a directory of the system itself: ${advice}`),
+  );
 
 const octal = (most: number) =>
   v.pipe(
@@ -113,14 +103,23 @@ const principal = v.pipe(
 const flag = v.boolean("must be true or false");
 
 const oneOf = <const T extends readonly [string, ...string[]]>(...names: T) =>
-  v.picklist(names, (issue) => {
-    const near = typeof issue.input === "string" ? nearest(issue.input, names) : undefined;
-    return `must be one of ${names.join(", ")}${near === undefined ? "" : `: did you mean ${near}?`}`;
+  v.picklist(names, ({ input }) => {
+    const near = typeof input === "string" ? hint(input, names) : "";
+    return `must be one of ${names.join(", ")}${near}`;
   });
 
+const wholeNumber = (of: string) =>
+  v.pipe(v.number(`must be a number of ${of}`), v.integer(`must be a whole number of ${of}`));
+
+/** A text of which `fault` says what is wrong with it, if anything. */
+const faultless = (fault: (value: string) => string | undefined) =>
+  v.check<string, (issue: v.CheckIssue<string>) => string>(
+    (value) => fault(value) === undefined,
+    ({ input }) => fault(input) ?? "",
+  );
+
 const milliseconds = v.pipe(
-  v.number("must be a number of milliseconds"),
-  v.integer("must be a whole number of milliseconds"),
+  wholeNumber("milliseconds"),
   v.minValue(timeoutRange[0], `must be at least ${timeoutRange[0]} ms`),
   v.maxValue(timeoutRange[1], `must be at most ${timeoutRange[1]} ms`),
 );
@@ -132,8 +131,7 @@ const given = v.pipe(
 );
 
 const seconds = v.pipe(
-  v.number("must be a number of seconds"),
-  v.integer("must be a whole number of seconds"),
+  wholeNumber("seconds"),
   v.check((value) => value >= 0 && value <= 86_400, "must be 0 (no limit) to 86400 s"),
 );
 
@@ -170,10 +168,7 @@ const login = {
       ),
     ),
   ),
-  dialErrorLimit: v.optional(
-    v.pipe(v.number("must be a number of attempts"), v.integer("must be a whole number of attempts")),
-    10,
-  ),
+  dialErrorLimit: v.optional(wholeNumber("attempts"), 10),
   perDialTimeout: v.optional(seconds, 15),
 };
 
@@ -184,25 +179,20 @@ const extraOption = v.pipe(
   text,
   v.check((option) => !/[\s,]/.test(option), "must be one option, without spaces and commas"),
   v.check(hasPairedQuotes, "must have each double quote closed: what follows would be taken into it"),
-  v.rawCheck(({ dataset, addIssue }) => {
-    if (!dataset.typed) return;
-    const name = nameOf(dataset.value);
-    const own = Object.hasOwn(namedOptions, name) ? namedOptions[name] : undefined;
-    if (own !== undefined) addIssue({ message: `${name} has an argument of its own: ${own}` });
-    else if (!isExtraName(name)) {
-      const near = nearest(name, extraOptionNames);
-      addIssue({
-        message: `the kernel knows no option ${name}${near === undefined ? "" : `: did you mean ${near}?`}`,
-      });
-    }
+  faultless((option) => {
+    const name = nameOf(option);
+    const own = namedOptions.get(name);
+    if (own !== undefined) return `${name} has an argument of its own: ${own}`;
+    return isExtraName(name)
+      ? undefined
+      : `the kernel knows no option ${name}${hint(name, extraOptionNames)}`;
   }),
 );
 
 const options = v.strictObject({
   msizeBytes: v.optional(
     v.pipe(
-      v.number("must be a number of bytes"),
-      v.integer("must be a whole number of bytes"),
+      wholeNumber("bytes"),
       v.check(
         isMsizeBytes,
         `must be 0 (the kernel's own) or ${minMsizeBytes} to ${maxMsizeBytes}, the most that virtio carries`,
@@ -227,7 +217,7 @@ const options = v.strictObject({
 const guest = v.strictObject({
   connection: v.optional(connection),
   verifyHostKey: v.optional(flag, true),
-  mountPoint,
+  mountPoint: pathOfOwn("mount on one of its own, such as /mnt/NAME"),
   options: v.optional(options, {}),
   mount: v.optional(oneOf("now", "boot"), "now"),
   owner: v.optional(principal),
@@ -247,16 +237,13 @@ const guest = v.strictObject({
 
 /** All arguments of a share. */
 export const share = v.strictObject({
-  source,
+  source: pathOfOwn("share one that was made for it"),
   domain: text,
   tag: v.pipe(
     text,
     v.check((tag) => !tag.includes(","), "must not contain a comma"),
     v.check((tag) => Buffer.byteLength(tag) <= maxTagBytes, `must have at most ${maxTagBytes} bytes`),
-    v.check(
-      (tag) => notATagForFstab(tag) === undefined,
-      ({ input }) => notATagForFstab(input) ?? "",
-    ),
+    faultless(notATagForFstab),
   ),
   accessMode: v.optional(oneOf("mapped", "passthrough", "squash"), "mapped"),
   readOnly: v.optional(flag, false),

@@ -17,63 +17,39 @@ export interface Failure {
   readonly reason: string;
 }
 
-/** What {@link parseSpec} found: a spec, or everything that is wrong with it. */
-export type Parsed =
-  { readonly spec: ShareSpec; readonly failures?: never } | { readonly failures: readonly Failure[] };
+/** What {@link parseSpec} found. */
+export interface Parsed {
+  /** Everything that is wrong: misspelt names, values that cannot be, and values that cannot be together. */
+  readonly failures: readonly Failure[];
+  /** Undefined where something is wrong or not known yet. */
+  readonly spec: ShareSpec | undefined;
+}
 
 /** What the Node SDK sends for a value that is not known yet (@pulumi/pulumi 3.259, runtime/rpc.ts unknownValue). */
 export const unknownValue = "04da6b54-80e4-46f7-96ec-b56ff0331ba9";
+
+/** What stands in for arguments that are wrong or missing, so that the others can be held against each other. */
+const placeholders = { source: "/placeholder/source", domain: "placeholder", tag: "placeholder" };
 
 /**
  * Arguments to spec, with everything that is wrong said at once, each under its own property.
  *
  * Pure, and never throws, whatever the arguments are. A value that is not known yet ({@link unknownValue}) fails
- * nothing; then there may be no spec, and no failure either: `canonical` of {@link checkArguments} has what is known.
+ * nothing.
  */
 export function parseSpec(args: unknown): Parsed {
-  const { failures, known } = examine(args);
-  if (failures.length > 0) return { failures };
-  return { spec: withDependentDefaults(v.parse(share, known)) };
-}
-
-/**
- * The same for Pulumi's check, with values in it that are not known yet: they fail nothing, and where
- * there are any the arguments go back as they were given.
- */
-export function checkArguments(args: Record<string, unknown>): {
-  readonly canonical: Record<string, unknown>;
-  readonly failures: readonly Failure[];
-} {
-  const { failures, known, unknowns } = examine(args);
-  if (failures.length > 0 || unknowns.size > 0) return { canonical: args, failures };
-  const spec = withDependentDefaults(v.parse(share, known));
-  return { canonical: withoutUndefined(spec) as Record<string, unknown>, failures };
-}
-
-/** What stands in for arguments that are wrong or missing, so that the others can be held against each other. */
-const placeholders = { source: "/placeholder/source", domain: "placeholder", tag: "placeholder" };
-
-/** Arguments as far as the schema knows their names; all values of a list are one. */
-interface Examined {
-  /** Misspelt names, values that cannot be, and values that cannot be together. */
-  readonly failures: Failure[];
-  /** Dotted paths of values that are not known yet. */
-  readonly unknowns: ReadonlySet<string>;
-  /** A copy of the rest, for Valibot: plain objects, with what the schema has a name for. */
-  readonly known: unknown;
-}
-
-function examine(args: unknown): Examined {
   const unknowns = new Set<string>();
   const shape: Failure[] = [];
   const known = knownPart(share, args, [], { unknowns, failures: shape });
-  const issues = known === undefined ? [] : (v.safeParse(share, known).issues ?? []);
+  if (known === undefined) return { failures: shape, spec: undefined };
+  const parsed = v.safeParse(share, known);
+  const issues = parsed.issues ?? [];
   const values = issues.map(toFailure).filter(({ property }) => !unknowns.has(property));
-  const sound =
-    known === undefined ? undefined : v.safeParse(share, { ...placeholders, ...without(known, issues) });
-  const together =
-    sound?.success === true ? contradictions(withDependentDefaults(sound.output), unknowns) : [];
-  return { failures: [...shape, ...values, ...together], unknowns, known };
+  const sound = v.safeParse(share, { ...placeholders, ...without(known, issues) });
+  const together = sound.success ? contradictions(withDependentDefaults(sound.output), unknowns) : [];
+  const failures = [...shape, ...values, ...together];
+  const isWhole = parsed.success && failures.length === 0 && unknowns.size === 0;
+  return { failures, spec: isWhole ? withDependentDefaults(parsed.output) : undefined };
 }
 
 type Plain = Record<string, unknown>;
@@ -96,13 +72,10 @@ function knownPart(
     found.unknowns.add(property);
     return undefined;
   }
-  const { entries } = unwrapped(schema) as { entries?: Readonly<Record<string, unknown>> };
+  const entries = entriesOf(schema);
   if (!entries) {
-    if (Array.isArray(value)) {
-      value.forEach((item, index) => {
-        if (item === unknownValue) found.unknowns.add(`${property}.${index}`);
-      });
-    }
+    for (const [index, item] of Array.isArray(value) ? value.entries() : [])
+      if (item === unknownValue) found.unknowns.add(`${property}.${index}`);
     return value;
   }
   if (value === undefined) return undefined;
@@ -110,10 +83,8 @@ function knownPart(
     found.failures.push({ property, reason: "must be an object" });
     return undefined;
   }
-  const isKnown = (name: string): boolean => Object.hasOwn(entries, name);
-  const names = Object.keys(value);
-  for (const failure of misspelt(names.filter((name) => !isKnown(name)).sort(), Object.keys(entries), path))
-    found.failures.push(failure);
+  const strange = Object.keys(value).filter((name) => !Object.hasOwn(entries, name));
+  for (const failure of misspelt(strange.sort(), Object.keys(entries), path)) found.failures.push(failure);
   // In the schema's order: the engine hands keys over in any.
   const parts = Object.keys(entries)
     .filter((name) => Object.hasOwn(value, name) && value[name] !== undefined)
@@ -125,18 +96,14 @@ function isPlainObject(value: unknown): value is Plain {
   return Object.prototype.toString.call(value) === "[object Object]" && typeof value === "object";
 }
 
-/** Where arguments are, by the name that each has there: `mountPoint` is `guest.mountPoint`. */
-const places: ReadonlyMap<string, readonly string[]> = placesIn(share, []);
+/** Dotted paths of all arguments: `guest.mountPoint`. */
+const paths = pathsIn(share, "");
 
-function placesIn(schema: unknown, path: readonly string[]): Map<string, string[]> {
-  const { entries } = unwrapped(schema) as { entries?: Readonly<Record<string, unknown>> };
-  const found = new Map<string, string[]>();
-  for (const [name, inner] of Object.entries(entries ?? {})) {
-    const at = [...path, name];
-    for (const [own, where] of [[name, [at.join(".")]] as const, ...placesIn(inner, at)])
-      found.set(own, [...(found.get(own) ?? []), ...where]);
-  }
-  return found;
+function pathsIn(schema: unknown, prefix: string): string[] {
+  return Object.entries(entriesOf(schema) ?? {}).flatMap(([name, inner]) => [
+    prefix + name,
+    ...pathsIn(inner, `${prefix}${name}.`),
+  ]);
 }
 
 /** Names of one object for which near ones are looked for: what comes in thousands is not misspelt. */
@@ -154,11 +121,12 @@ function misspelt(names: readonly string[], known: readonly string[], path: read
 
 /** The same name elsewhere, one that is near, or one that is near elsewhere; of too many places none is said. */
 function meantBy(name: string, known: readonly string[]): string {
-  const at = (other: string | undefined): readonly string[] => places.get(other ?? "") ?? [];
-  const elsewhere = at(name);
-  const near = elsewhere.length > 0 ? undefined : nearest(name, known);
-  const meant =
-    near === undefined ? (elsewhere.length > 0 ? elsewhere : at(nearest(name, [...places.keys()]))) : [near];
+  const nameIn = (path: string): string => path.slice(path.lastIndexOf(".") + 1);
+  const at = (other: string | undefined): string[] => paths.filter((path) => nameIn(path) === other);
+  const near = [nearest(name, known)].filter((one) => one !== undefined);
+  const [meant = []] = [at(name), near, at(nearest(name, paths.map(nameIn)))].filter(
+    ({ length }) => length > 0,
+  );
   return meant.length > 0 && meant.length <= 3 ? `: did you mean ${meant.join(" or ")}?` : "";
 }
 
@@ -170,14 +138,8 @@ function without(known: unknown, issues: readonly v.BaseIssue<unknown>[]): Plain
     const left = rest.length > 0 ? remove(inner, rest) : undefined;
     return left === undefined ? others : { ...others, [key]: left };
   };
-  return issues.reduce(
-    (so, { path }) =>
-      remove(
-        so,
-        (path ?? []).map(({ key }) => key),
-      ),
-    known,
-  ) as Plain;
+  const keysOf = ({ path }: v.BaseIssue<unknown>): unknown[] => (path ?? []).map(({ key }) => key);
+  return issues.map(keysOf).reduce(remove, known) as Plain;
 }
 
 /** Whether a value, or anything in it, is not known yet. */
@@ -202,18 +164,12 @@ export function withoutUndefined(value: unknown): unknown {
   );
 }
 
-/** The line of fstab; empty where the guest is left alone. */
-function lineOf({ guest, tag, readOnly }: ShareSpec): string {
-  if (!guest) return "";
+/** Bytes of the line of fstab; 0 where the guest is left alone. */
+function lineBytes({ guest, tag, readOnly }: ShareSpec): number {
+  if (!guest) return 0;
   const options = formatMountOptions(guest.options, readOnly);
-  return formatFstabEntry({
-    source: tag,
-    mountPoint: guest.mountPoint,
-    type: "9p",
-    options,
-    dump: 0,
-    pass: 0,
-  });
+  const entry = { source: tag, mountPoint: guest.mountPoint, type: "9p", options, dump: 0, pass: 0 };
+  return Buffer.byteLength(formatFstabEntry(entry));
 }
 
 /** Owner and group are QEMU's where it is to write and the guest's own owners are kept in attributes. */
@@ -233,53 +189,48 @@ export function withDependentDefaults(spec: ShareSpec): ShareSpec {
   };
 }
 
+/** What is wrong with an argument, if it is; `restsOn` is another that has to be known for that. */
+type Rule = readonly [wrong: boolean, property: string, reason: string, restsOn?: string];
+
 /** What each argument alone allows and two together do not, as far as what they rest on is known. */
 function contradictions(spec: ShareSpec, unknowns: ReadonlySet<string>): Failure[] {
+  const { directory, guest, selinux } = spec;
   const mapped = spec.accessMode === "mapped";
   const writable = mapped && !spec.readOnly;
-  const rules: readonly [wrong: boolean, property: string, reason: string, restsOn?: string][] = [
+  const ofRoot = (["owner", "group", "mode"] as const).filter((name) => guest?.[name] !== undefined);
+  const bytes = lineBytes(spec);
+  const rules: readonly Rule[] = [
     [spec.fileMode !== undefined && !mapped, "fileMode", "goes with accessMode mapped only"],
     [spec.directoryMode !== undefined && !mapped, "directoryMode", "goes with accessMode mapped only"],
     [
-      spec.directory.keepOwners === true && !mapped,
+      directory.keepOwners === true && !mapped,
       "directory.keepOwners",
       "goes with accessMode mapped only: only there does the guest see owners that are kept in attributes",
     ],
     [
-      spec.directory.links === "map" && !(mapped && spec.directory.recursive === true),
+      directory.links === "map" && !(mapped && directory.recursive === true),
       "directory.links",
       "is map with accessMode mapped and directory.recursive true only",
       "directory.recursive",
     ],
+    ...ofRoot.map((name): Rule => [!writable, `guest.${name}`, "needs accessMode mapped and readOnly false"]),
     [
-      spec.guest?.owner !== undefined && !writable,
-      "guest.owner",
-      "needs accessMode mapped and readOnly false",
-    ],
-    [
-      spec.guest?.group !== undefined && !writable,
-      "guest.group",
-      "needs accessMode mapped and readOnly false",
-    ],
-    [spec.guest?.mode !== undefined && !writable, "guest.mode", "needs accessMode mapped and readOnly false"],
-    [
-      spec.guest?.mount === "boot" && (spec.guest.owner ?? spec.guest.group ?? spec.guest.mode) !== undefined,
+      guest?.mount === "boot" && ofRoot.length > 0,
       "guest.mount",
       "must be now where guest.owner, guest.group or guest.mode are given: they are set through the mount",
     ],
     [
-      Buffer.byteLength(lineOf(spec)) > maxFstabLineBytes,
+      bytes > maxFstabLineBytes,
       "guest.mountPoint",
-      `makes a line in fstab of ${Buffer.byteLength(lineOf(spec))} bytes, with the tag and guest.options: the boot reads no more than ${maxFstabLineBytes}`,
+      `makes a line in fstab of ${bytes} bytes, with the tag and guest.options: the boot reads no more than ${maxFstabLineBytes}`,
     ],
     [
-      spec.selinux.manage === "never" &&
-        (spec.selinux.type !== undefined || spec.selinux.newFiles !== "auto"),
+      selinux.manage === "never" && (selinux.type !== undefined || selinux.newFiles !== "auto"),
       "selinux.manage",
       "must not be never where selinux.type or selinux.newFiles is given: labels are left alone then",
     ],
     [
-      spec.selinux.manage === "always" && spec.host.libvirtUri === "qemu:///session",
+      selinux.manage === "always" && spec.host.libvirtUri === "qemu:///session",
       "selinux.manage",
       "cannot be always with qemu:///session: rules and labels are root's",
     ],
@@ -299,12 +250,32 @@ export function unwrapped(schema: unknown): unknown {
   return (schema as { wrapped?: unknown } | undefined)?.wrapped ?? schema;
 }
 
+/** Of the schema of an object those of its values; undefined: it is no object's. */
+function entriesOf(schema: unknown): Readonly<Record<string, unknown>> | undefined {
+  return (unwrapped(schema) as { entries?: Readonly<Record<string, unknown>> }).entries;
+}
+
+interface Address {
+  readonly host?: unknown;
+  readonly port?: unknown;
+}
+
+/** `host` of a share's arguments, in which values may be unknown. */
+interface HostLike {
+  readonly connection?: Address & { readonly user?: unknown; readonly proxy?: Address };
+  readonly libvirtUri?: unknown;
+}
+
+function addressOf(at: Address | undefined): unknown[] {
+  return at ? [String(at.host).toLowerCase(), at.port ?? 22] : [];
+}
+
 /** Who a KVM host is, and by which other machine it is reached: two bastions may each have a host of one address. */
 export function hostOnItsWay(host: unknown): string {
-  const { connection } = (host ?? {}) as { readonly connection?: { readonly proxy?: unknown } };
-  const proxy = connection?.proxy as { readonly host?: unknown; readonly port?: unknown } | undefined;
-  const through = proxy ? [String(proxy.host).toLowerCase(), proxy.port ?? 22] : [];
-  return JSON.stringify([hostIdentity(host), ...through]);
+  return JSON.stringify([
+    hostIdentity(host),
+    ...addressOf((host as HostLike | undefined)?.connection?.proxy),
+  ]);
 }
 
 /**
@@ -313,16 +284,7 @@ export function hostOnItsWay(host: unknown): string {
  * `qemu:///session` is the connecting user's own. Takes arguments too, where values may be unknown.
  */
 export function hostIdentity(host: unknown): string {
-  const { connection, libvirtUri = "qemu:///system" } = (host ?? {}) as {
-    readonly connection?: { readonly host?: unknown; readonly port?: unknown; readonly user?: unknown };
-    readonly libvirtUri?: unknown;
-  };
-  const at = connection
-    ? [
-        String(connection.host).toLowerCase(),
-        connection.port ?? 22,
-        libvirtUri === "qemu:///session" ? (connection.user ?? "root") : "",
-      ]
-    : [];
-  return JSON.stringify([libvirtUri, ...at]);
+  const { connection, libvirtUri = "qemu:///system" } = (host ?? {}) as HostLike;
+  const user = libvirtUri === "qemu:///session" ? (connection?.user ?? "root") : "";
+  return JSON.stringify([libvirtUri, user, ...addressOf(connection)]);
 }

@@ -1,9 +1,8 @@
 import type { BeforeCopy } from "./engine/binding";
 import type { Json } from "./engine/concern";
-import { ShareError } from "./errors";
 import type { Request } from "./reconcile/plans";
 import { parseSpec, type ShareSpec } from "./spec";
-import { storedSpec } from "./stored-spec";
+import { argumentsError, storedSpec } from "./stored-spec";
 
 /** What Pulumi's state keeps of a share: the user's arguments, its outputs, and what is only ours. Pure. */
 
@@ -37,19 +36,9 @@ export function nameOf(inputs: Properties): string | undefined {
 
 /** Arguments that no schema takes are a fault of the caller: check has run before. */
 export function specOf(args: Properties): ShareSpec {
-  const parsed = parseSpec(split(args).args);
-  if (!parsed.failures) return parsed.spec;
-  const [first, ...rest] = parsed.failures.map(({ property, reason }) => ({
-    code: "invalidArgument" as const,
-    layer: "arguments",
-    machine: "this program",
-    what: `${property} ${reason}`,
-  }));
-  throw new ShareError(
-    first
-      ? [first, ...rest]
-      : { code: "invalidArgument", layer: "arguments", machine: "this program", what: "no arguments" },
-  );
+  const { spec, failures } = parseSpec(argumentsIn(args));
+  if (spec) return spec;
+  throw argumentsError(failures, { code: "invalidArgument", machine: "this program" });
 }
 
 /** Names of outputs that are no arguments. */
@@ -65,52 +54,31 @@ export const ownOutputs = [
   "before",
 ] as const;
 
-/** The user's arguments, and what begins with two underscores. */
-export function split(properties: Properties): {
-  readonly args: Record<string, unknown>;
-  readonly hidden: Properties;
-} {
-  const entries = Object.entries(properties);
-  const isHidden = ([key]: [string, unknown]): boolean => key.startsWith("__");
-  return {
-    // An output property that has no value yet is no argument, and neither is one of a read before it.
-    args: Object.fromEntries(entries.filter((entry) => !isHidden(entry) && !isOutput(entry[0]))),
-    hidden: Object.fromEntries(entries.filter(isHidden)),
-  };
-}
-
-/** Of the keys with two underscores, those that only outputs have. */
-const ownHidden: readonly string[] = ["__former", "__stood", "__version"];
-
 /** What the class hands in for itself, and the state keeps: how the provider is found, and the share's URN. */
-const kept: readonly string[] = ["__provider", "__logUrn"];
+const kept = ["__provider", "__logUrn"];
 
 /** What it tells check alone: whether `tag` is only the resource's name; whether this is a preview. */
-const told: readonly string[] = ["__tagIsName", "__preview"];
+const forCheck = ["__tagIsName", "__preview"];
 
-/** Keys with two underscores of a program's arguments: those that the state keeps, and those that nobody hands in. */
-export function handedIn(hidden: Properties): { readonly kept: Properties; readonly strange: Properties } {
-  const entries = Object.entries(hidden);
-  return {
-    kept: Object.fromEntries(entries.filter(([key]) => kept.includes(key))),
-    strange: Object.fromEntries(entries.filter(([key]) => !kept.includes(key) && !told.includes(key))),
-  };
+const isHidden = (key: string): boolean => key.startsWith("__");
+
+function only(properties: object, isMeant: (key: string) => boolean): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(properties).filter(([key]) => isMeant(key)));
 }
 
-/** What the class hands in for itself; what we keep for ourselves in the outputs is no input. */
-export function hiddenInputs(outputs: Properties): Properties {
-  return Object.fromEntries(
-    Object.entries(split(outputs).hidden).filter(([key]) => !ownHidden.includes(key)),
-  );
+/** The user's arguments; an output property that has no value yet is none, and neither is one of a read before it. */
+export function argumentsIn(properties: Properties): Properties {
+  return only(properties, (key) => !isHidden(key) && !(ownOutputs as readonly string[]).includes(key));
 }
 
-function isOutput(key: string): boolean {
-  return (ownOutputs as readonly string[]).includes(key);
+/** What the class hands in for the state to keep. */
+export function keptIn(properties: Properties): Properties {
+  return only(properties, (key) => kept.includes(key));
 }
 
-/** The user's arguments. */
-export function argumentsIn(outputs: Properties): Properties {
-  return split(outputs).args;
+/** Keys with two underscores that nobody hands in. */
+export function strangeIn(news: Properties): Properties {
+  return only(news, (key) => isHidden(key) && ![...kept, ...forCheck].includes(key));
 }
 
 /** What first contact found, by layer. */
@@ -128,13 +96,10 @@ export function formerIn(outputs: Properties): readonly ShareSpec[] {
 }
 
 /** A former spec without its ways there: only the current one's may stand in the state, and there as secrets. */
-export function withoutConnections(spec: ShareSpec): unknown {
-  return { ...spec, host: without(spec.host), ...(spec.guest ? { guest: without(spec.guest) } : {}) };
-}
-
-function without(machine: object): unknown {
-  const way = ["connection", "verifyHostKey"];
-  return Object.fromEntries(Object.entries(machine).filter(([key]) => !way.includes(key)));
+export function withoutConnections({ host, guest, ...rest }: ShareSpec): unknown {
+  const withoutWay = (machine: object): object =>
+    only(machine, (key) => key !== "connection" && key !== "verifyHostKey");
+  return { ...rest, host: withoutWay(host), ...(guest && { guest: withoutWay(guest) }) };
 }
 
 /** Text that is equal for values that are equal, whatever the order of their keys. */

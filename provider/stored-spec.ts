@@ -1,5 +1,5 @@
 import * as v from "valibot";
-import { ShareError } from "./errors";
+import { type Problem, ShareError } from "./errors";
 import { share } from "./schema";
 import { type Failure, type ShareSpec, unwrapped, withDependentDefaults } from "./spec";
 import { stateDelete } from "./way-out";
@@ -15,15 +15,23 @@ import { stateDelete } from "./way-out";
 export function storedSpec(args: Readonly<Record<string, unknown>>, urn?: string): ShareSpec {
   const failures: Failure[] = [];
   const spec = taken(share, args, "", failures) as ShareSpec;
-  const [first, ...rest] = failures.map(({ property, reason }) => ({
-    code: "stateUnreadable" as const,
+  if (failures.length === 0) return withDependentDefaults(spec);
+  const machine = "Pulumi's state";
+  throw argumentsError(failures, { code: "stateUnreadable", machine, remedy: stateDelete(urn) });
+}
+
+/** The error of arguments that cannot be, and of whoever has them. */
+export function argumentsError(
+  failures: readonly Failure[],
+  problem: Pick<Problem, "code" | "machine" | "remedy">,
+): ShareError {
+  const problemOf = ({ property, reason }: Failure): Problem => ({
+    ...problem,
     layer: "arguments",
-    machine: "Pulumi's state",
-    what: `${property === "" ? "the state" : property} ${reason}`,
-    remedy: stateDelete(urn),
-  }));
-  if (first) throw new ShareError([first, ...rest]);
-  return withDependentDefaults(spec);
+    what: `${property} ${reason}`,
+  });
+  const [first = { property: "an argument", reason: "is not known yet" }, ...rest] = failures;
+  return new ShareError([problemOf(first), ...rest.map(problemOf)]);
 }
 
 interface Node {
@@ -32,39 +40,32 @@ interface Node {
   readonly item?: v.GenericSchema;
 }
 
-function taken(schema: v.GenericSchema, value: unknown, path: string, failures: Failure[]): unknown {
-  const node = unwrapped(schema) as Node;
-  if (value === undefined || value === null || value === "") return orDefault(schema, path, failures);
-  if (node.entries) {
+function taken(schema: v.GenericSchema, stored: unknown, path: string, failures: Failure[]): unknown {
+  const { type, entries, item } = unwrapped(schema) as Node;
+  const value = stored === null || stored === "" ? undefined : stored;
+  const fail = (reason: string): void => {
+    failures.push({ property: path === "" ? "the state" : path, reason });
+  };
+  if (entries && value !== undefined) {
     if (typeof value !== "object" || Array.isArray(value)) {
-      failures.push({ property: path, reason: "must be an object" });
+      fail("must be an object");
       return undefined;
     }
+    const valueOf = (key: string): unknown => (value as Record<string, unknown>)[key];
+    const at = (key: string): string => (path === "" ? key : `${path}.${key}`);
     return Object.fromEntries(
-      Object.entries(node.entries).map(([key, inner]) => {
-        const at = path === "" ? key : `${path}.${key}`;
-        return [key, taken(inner, (value as Record<string, unknown>)[key], at, failures)];
-      }),
+      Object.entries(entries).map(([key, inner]) => [key, taken(inner, valueOf(key), at(key), failures)]),
     );
   }
-  const { item } = node;
   if (item && Array.isArray(value))
     return value.flatMap((one: unknown) => taken(v.optional(item), one, path, failures) ?? []);
   const parsed = v.safeParse(schema, value);
   if (parsed.success) return parsed.output;
-  if (typeof value !== "string" || !isText(node)) return orDefault(schema, path, failures);
+  // A text, one of several texts, or a text or a number.
+  const isText = typeof value === "string" && ["string", "picklist", "union"].includes(type);
   const isPath = path === "source" || path === "guest.mountPoint";
-  return isPath && !value.startsWith("/") ? orDefault(schema, path, failures) : value;
-}
-
-/** A text, one of several texts, or a text or a number. */
-function isText({ type }: Node): boolean {
-  return ["string", "picklist", "union"].includes(type);
-}
-
-function orDefault(schema: v.GenericSchema, path: string, failures: Failure[]): unknown {
-  const parsed = v.safeParse(schema, undefined);
-  if (parsed.success) return parsed.output;
-  failures.push({ property: path, reason: "is not there in a form that can be used" });
-  return undefined;
+  if (isText && (!isPath || value.startsWith("/"))) return value;
+  const usual = v.safeParse(schema, undefined);
+  if (!usual.success) fail("is not there in a form that can be used");
+  return usual.success ? usual.output : undefined;
 }

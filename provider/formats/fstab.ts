@@ -86,61 +86,46 @@ function difference(byMount: FstabEntry | undefined, byBoot: FstabEntry | undefi
   if (!byMount) return "mount(8) ignores the line, and the boot does not";
   if (!byBoot) return "the boot ignores the line, and mount(8) does not";
   if (byMount.mountPoint.split("/").includes("..")) return "the boot takes no path with ..";
-  const fields = (["source", "mountPoint", "type", "options"] as const).filter(
-    (field) => byMount[field] !== byBoot[field],
-  );
-  return fields.length === 0
-    ? undefined
-    : fields
-        .map((field) => `mount(8) reads "${byMount[field]}" where the boot reads "${byBoot[field]}"`)
-        .join(", ");
+  const differences = (["source", "mountPoint", "type", "options"] as const)
+    .filter((field) => byMount[field] !== byBoot[field])
+    .map((field) => `mount(8) reads "${byMount[field]}" where the boot reads "${byBoot[field]}"`);
+  return differences.length === 0 ? undefined : differences.join(", ");
 }
 
 /** Options, dump and pass may be missing, one CR at the end is no part of the line, only space and tab separate. */
 function readByLibmount(line: string): FstabEntry | undefined {
-  const [source, mountPoint, type, options = "", dump = "0", pass = "0"] = fieldsOf(line);
-  if (source === undefined || source.startsWith("#")) return undefined;
-  if (mountPoint === undefined || type === undefined) return undefined;
-  if (!isInteger(dump) || !isInteger(pass)) return undefined;
-  return {
-    source: decodeField(source),
-    mountPoint: decodeField(mountPoint),
-    type: decodeField(type),
-    options: decodeField(options),
-    dump: Number(dump),
-    pass: Number(pass),
-  };
+  const fields = fieldsOf(line);
+  const [dump = "0", pass = "0"] = fields.slice(4);
+  if (fields.length < 3 || ![dump, pass].every((number) => /^[-+]?[0-9]+$/.test(number))) return undefined;
+  return entryOf(fields, decodeField, [dump, pass]);
 }
 
 /** What stands behind the options is a number or nothing, a CR is a character, and of the escapes there are five. */
 function readByGlibc(line: string): FstabEntry | undefined {
-  const [source, mountPoint = "", type = "", options = "", ...numbers] = fieldsOf(
-    line.slice(0, maxFstabLineBytes + 1),
-  );
-  if (source === undefined || source.startsWith("#") || mountPoint === "") return undefined;
+  const fields = fieldsOf(line.slice(0, maxFstabLineBytes + 1));
+  if (fields.length < 2) return undefined;
   const decode = (field: string): string =>
     decodeUtf8(
       field.replace(/\\(?:040|011|012|134|\\)/g, (escape) =>
         escape === "\\\\" ? "\\" : decodeOctalEscapes(escape),
       ),
     );
-  const [dump = 0, pass = 0] = /^(-?\d+)?(?: (-?\d+))?/.exec(numbers.join(" "))?.slice(1).map(Number) ?? [];
-  return {
-    source: decode(source),
-    mountPoint: decode(mountPoint),
-    type: decode(type),
-    options: decode(options),
-    dump: Number.isNaN(dump) ? 0 : dump,
-    pass: Number.isNaN(pass) ? 0 : pass,
-  };
+  return entryOf(fields, decode, /^(-?\d+)?(?: (-?\d+))?/.exec(fields.slice(4).join(" "))?.slice(1) ?? []);
 }
 
+function entryOf(
+  fields: readonly string[],
+  decode: (field: string) => string,
+  [dump = "0", pass = "0"]: readonly (string | undefined)[],
+): FstabEntry {
+  const [source = "", mountPoint = "", type = "", options = ""] = fields.slice(0, 4).map(decode);
+  return { source, mountPoint, type, options, dump: Number(dump), pass: Number(pass) };
+}
+
+/** None where the line is a comment. */
 function fieldsOf(line: string): string[] {
-  return line.split(/[ \t]+/).filter((field) => field !== "");
-}
-
-function isInteger(text: string): boolean {
-  return /^[-+]?[0-9]+$/.test(text);
+  const fields = line.split(/[ \t]+/).filter((field) => field !== "");
+  return fields[0]?.startsWith("#") ? [] : fields;
 }
 
 function encodeField(text: string): string {

@@ -96,11 +96,11 @@ export function knownHost(lines: readonly KnownHostLine[], host: string, port: n
 /** A negated pattern that matches keeps the whole line out, whatever else matches. */
 function isFor(patterns: string, name: string): boolean {
   if (patterns.startsWith("|")) return isHashOf(patterns, name);
-  const list = patterns.toLowerCase().split(",");
-  const [negated, plain] = [true, false].map((is) => list.filter((one) => one.startsWith("!") === is));
-  return (
-    !negated?.some((one) => matches(one.slice(1), name)) && plain?.some((one) => matches(one, name)) === true
-  );
+  const matching = patterns
+    .toLowerCase()
+    .split(",")
+    .filter((pattern) => matches(pattern.replace(/^!/, ""), name));
+  return matching.length > 0 && !matching.some((pattern) => pattern.startsWith("!"));
 }
 
 /** `|1|SALT|HASH`: HMAC-SHA1 of the name (OpenSSH 9.2, hostfile.c host_hash). */

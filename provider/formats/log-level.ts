@@ -1,4 +1,4 @@
-import { nearest } from "./nearest";
+import { hint } from "./nearest";
 
 /** The values that `VIRTIO9P_LOG` may have; each shows what the one before it shows, and more. */
 const known = ["steps", "scripts"] as const;
@@ -14,17 +14,12 @@ export interface LogLevel {
 }
 
 /** Reads the value of `VIRTIO9P_LOG`; unset and empty are the same. */
-export function parseLogLevel(value: string | undefined): LogLevel {
-  const level = known.find((one) => one === value);
+export function parseLogLevel(value = ""): LogLevel {
+  const isKnown = known.some((level) => level === value);
+  const wrong = `VIRTIO9P_LOG is ${JSON.stringify(value)}, and must be one of ${known.join(", ")}${hint(value, known)}`;
   return {
-    steps: level !== undefined,
-    scripts: level === "scripts",
-    problem: level === undefined && value ? unknownValue(value) : undefined,
+    steps: isKnown,
+    scripts: value === "scripts",
+    problem: isKnown || value === "" ? undefined : wrong,
   };
-}
-
-function unknownValue(value: string): string {
-  const meant = nearest(value, known);
-  const hint = meant === undefined ? "" : `: did you mean ${meant}?`;
-  return `VIRTIO9P_LOG is ${JSON.stringify(value)}, and must be one of ${known.join(", ")}${hint}`;
 }

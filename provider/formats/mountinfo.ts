@@ -94,23 +94,14 @@ export function sourcesInMountinfo(source: string): readonly [string, string] {
   return [older.replaceAll("#", "\\043"), older];
 }
 
+const sixFields = "([^ ]*) ".repeat(6);
+const shape = new RegExp(`^${sixFields}(?:[^ ]+ )*?- ([^ ]*) ([^ ]*) ?([^]*)$`);
+
 function parseLine(line: string): Mount {
-  const fields = line.split(" ");
-  const separator = fields.indexOf("-", 6);
-  const [id, parent, device, root, mountPoint, mountOptions] = fields;
-  const [type, source, ...superOptions] = separator === -1 ? [] : fields.slice(separator + 1);
-  if (
-    id === undefined ||
-    parent === undefined ||
-    device === undefined ||
-    root === undefined ||
-    mountPoint === undefined ||
-    mountOptions === undefined ||
-    type === undefined ||
-    source === undefined
-  ) {
-    throw new Error(`not a line of /proc/self/mountinfo: ${JSON.stringify(line)}`);
-  }
+  const [, id, parent, device = "", root = "", mountPoint = "", mountOptions = "", ...ofFileSystem] =
+    shape.exec(line) ?? [];
+  const [type = "", source = "", superOptions = ""] = ofFileSystem;
+  if (id === undefined) throw new Error(`not a line of /proc/self/mountinfo: ${JSON.stringify(line)}`);
   return {
     id: Number(id),
     parent: Number(parent),
@@ -120,7 +111,7 @@ function parseLine(line: string): Mount {
     mountOptions: splitOptions(mountOptions),
     type: decodeOctalEscapes(type),
     source: decodeOctalEscapes(source),
-    superOptions: splitOptions(superOptions.join(" ")),
+    superOptions: splitOptions(superOptions),
   };
 }
 

@@ -12,6 +12,12 @@ export function nearest(name: string, known: readonly string[]): string | undefi
   return near(name, known)[0];
 }
 
+/** What an error adds to a name that is not known: `: did you mean source?`; empty where nothing is near. */
+export function hint(name: string, known: readonly string[]): string {
+  const meant = nearest(name, known);
+  return meant === undefined ? "" : `: did you mean ${meant}?`;
+}
+
 /**
  * All that are near, the nearest first: at most two letters, or a third of the name, away; the same but for a unit at
  * the end (`msize` and `msizeBytes`); or the beginning of one another (`sourceDir` and `source`). Case, `_` and `-` do

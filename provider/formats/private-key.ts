@@ -44,11 +44,10 @@ export function portableKey(text: string, password: string | undefined): string 
 }
 
 function decrypted(pem: string, password: string | undefined): KeyObject {
-  const isEncrypted = pem.startsWith("-----BEGIN ENCRYPTED");
   try {
     return createPrivateKey({ key: pem, ...(password === undefined ? {} : { passphrase: password }) });
   } catch (error) {
-    if (!isEncrypted) throw error;
+    if (!pem.startsWith("-----BEGIN ENCRYPTED")) throw error;
     throw new UnusableKey(
       password === undefined ? "it is encrypted" : "privateKeyPassword does not decrypt it",
       "give its password as privateKeyPassword",
@@ -58,17 +57,13 @@ function decrypted(pem: string, password: string | undefined): KeyObject {
 
 /** Of OpenSSH's own format what the SSH library cannot use, though it begins to read it. */
 function refuseUnusable(pem: string): void {
-  const bytes = Buffer.from(pem.replace(/-----[^-]+-----/g, ""), "base64");
-  const magic = "openssh-key-v1\0";
-  if (!bytes.toString("latin1").startsWith(magic)) return;
-  const fields = fieldsOf(bytes.subarray(magic.length));
-  const cipher = fields[0]?.toString("latin1") ?? "";
-  // Behind the cipher, the kdf and its options stand the number of keys, 1, and the public key.
-  const shown = fieldsOf(bytes.subarray(magic.length + lengthOf(fields.slice(0, 3)) + 4))[0];
-  const type = shown && fieldsOf(shown)[0]?.toString("latin1");
-  if (type?.startsWith("sk-") === true) {
+  const bytes = Buffer.from(pem.replace(/-----[^-]+-----/g, ""), "base64").toString("latin1");
+  // Each text is behind its length in four bytes: the cipher comes first, the types of public keys further on.
+  const cipher = /^openssh-key-v1.{5}([\w@.-]+)/s.exec(bytes)?.[1] ?? "";
+  const token = /(?<=\0{3}.)sk-[\w-]+@openssh\.com/s.exec(bytes)?.[0];
+  if (token !== undefined) {
     throw new UnusableKey(
-      `it is the handle of a security token (${type}), which only an agent can use`,
+      `it is the handle of a security token (${token}), which only an agent can use`,
       "add it to an agent (ssh-add), and give agentSocketPath in its place",
     );
   }
@@ -78,22 +73,6 @@ function refuseUnusable(pem: string): void {
       "encrypt it with another cipher: ssh-keygen -p -Z aes256-ctr -f KEY",
     );
   }
-}
-
-/** Fields behind their lengths, up to what is none. */
-function fieldsOf(bytes: Buffer): Buffer[] {
-  const fields: Buffer[] = [];
-  for (let at = 0; at + 4 <= bytes.length;) {
-    const end = at + 4 + bytes.readUInt32BE(at);
-    if (end > bytes.length) break;
-    fields.push(bytes.subarray(at + 4, end));
-    at = end;
-  }
-  return fields;
-}
-
-function lengthOf(fields: readonly Buffer[]): number {
-  return fields.reduce((sum, one) => sum + 4 + one.length, 0);
 }
 
 /** An Ed25519 key as ssh-keygen(1) writes it, without a password of its own: it never reaches a disk. */

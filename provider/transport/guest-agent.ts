@@ -1,7 +1,7 @@
 import { environment } from "../formats/environment";
 import { comment, type Script, sh } from "../formats/shell";
 import { ShareError } from "../errors";
-import type { Limits, Output, Transport } from "./transport";
+import { failed, type Limits, type Output, type Transport, type Where } from "./transport";
 
 /** Linux MAX_ARG_STRLEN (include/uapi/linux/binfmts.h, 6.1): one argument of a process, here of virsh. */
 const maxArgumentBytes = 131_072;
@@ -21,24 +21,22 @@ export function guestAgentTransport(
   virsh: Script,
   domain: { uuid: string; name: string },
 ): Transport {
-  const machine = `guest ${domain.name}`;
+  const where = { layer: "guest", machine: `guest ${domain.name}` } as const;
   return {
-    machine,
+    machine: where.machine,
     async run(script, limits) {
       const command = agentCommand(script);
       if (command.length >= maxArgumentBytes) {
-        throw new ShareError({
-          layer: "guest",
-          machine,
-          code: "scriptTooLong",
-          what: `a script of ${script.length} bytes is too long for the guest agent`,
-          remedy: "give a mount point with a shorter path, or reach the guest over SSH (guest.connection)",
-        });
+        const what = `a script of ${script.length} bytes is too long for the guest agent`;
+        const remedy =
+          "give a mount point with a shorter path, or reach the guest over SSH (guest.connection)";
+        throw failed(where, "scriptTooLong", what, { remedy });
       }
       const output = await host.run(onHost(virsh, domain.uuid, command, limits), {
         idleMs: limits.idleMs + 15_000,
       });
-      const ended = understood(() => read(output, machine, limits), machine);
+      if (output.status !== 0) throw lost(where, output, limits);
+      const ended = read(output, where);
       // The agent keeps all output until the end: progress can only be told afterwards.
       if (limits.onProgress) ended.stderr.toString("utf8").split("\n").forEach(limits.onProgress);
       return ended;
@@ -96,17 +94,6 @@ main </dev/null
 `.text;
 }
 
-/** The guest's agent is the guest's: what it answers may be anything. */
-function understood(answer: () => Output, machine: string): Output {
-  try {
-    return answer();
-  } catch (error) {
-    if (error instanceof ShareError) throw error;
-    const what = `the guest agent's answer was not understood: ${(error as Error).message}`;
-    throw new ShareError({ layer: "guest", machine, code: "guestUnreachable", what }, { cause: error });
-  }
-}
-
 /** Sample: `{"return":{"exitcode":0,"out-data":"aGkK","exited":true}}` */
 interface ExecStatus {
   readonly exitcode?: number;
@@ -116,62 +103,47 @@ interface ExecStatus {
   readonly "out-truncated"?: boolean;
 }
 
-function read(output: Output, machine: string, limits: Limits): Output {
-  const said = output.stderr.toString("utf8");
-  if (output.status !== 0)
-    throw new ShareError({ layer: "guest", machine, ...lost(output.status, said, limits) });
-  const status = (JSON.parse(output.stdout.toString("utf8")) as { return: ExecStatus }).return;
-  if (status["out-truncated"]) {
-    throw new ShareError({
-      layer: "guest",
-      machine,
-      code: "outputTooLarge",
-      what: "a script printed more than 16 MiB",
-    });
+/** The guest's agent is the guest's: what it answers may be anything. */
+function read({ stdout }: Output, where: Where): Output {
+  try {
+    const status = (JSON.parse(stdout.toString("utf8")) as { return: ExecStatus }).return;
+    if (status["out-truncated"]) throw failed(where, "outputTooLarge", "a script printed more than 16 MiB");
+    return {
+      status: status.exitcode ?? 128 + (status.signal ?? 0),
+      stdout: Buffer.from(status["out-data"] ?? "", "base64"),
+      stderr: Buffer.from(status["err-data"] ?? "", "base64"),
+    };
+  } catch (error) {
+    if (error instanceof ShareError) throw error;
+    const what = `the guest agent's answer was not understood: ${(error as Error).message}`;
+    throw failed(where, "guestUnreachable", what, {}, { cause: error });
   }
-  return {
-    status: status.exitcode ?? 128 + (status.signal ?? 0),
-    stdout: Buffer.from(status["out-data"] ?? "", "base64"),
-    stderr: Buffer.from(status["err-data"] ?? "", "base64"),
-  };
 }
 
-function lost(status: number, said: string, limits: Limits) {
-  const tried = "guest-exec through virsh qemu-agent-command";
+function lost(where: Where, { status, stderr }: Output, limits: Limits): ShareError {
+  const returned = stderr.toString("utf8");
+  const answered = { tried: "guest-exec through virsh qemu-agent-command", returned };
   if (status === exits.hung) {
-    return {
-      code: "commandTimedOut" as const,
-      what: `a script in the guest did not end within ${limits.idleMs / 1000} s`,
-      remedy: "see what the guest is waiting for; timeouts.commandMs is the limit",
-    };
+    const what = `a script in the guest did not end within ${limits.idleMs / 1000} s`;
+    const remedy = "see what the guest is waiting for; timeouts.commandMs is the limit";
+    return failed(where, "commandTimedOut", what, { remedy });
   }
-  if (said.includes('"frozen"') || said.includes("frozen state")) {
-    return {
-      code: "guestFrozen" as const,
-      what: "the guest is frozen for a backup or snapshot (guest-fsfreeze), and its agent runs no commands meanwhile",
-      tried,
-      returned: said,
-      remedy: "try again when it is thawed (virsh domfsthaw, if whoever froze it is gone)",
-    };
+  if (returned.includes('"frozen"') || returned.includes("frozen state")) {
+    const what =
+      "the guest is frozen for a backup or snapshot (guest-fsfreeze), and its agent runs no commands meanwhile";
+    const remedy = "try again when it is thawed (virsh domfsthaw, if whoever froze it is gone)";
+    return failed(where, "guestFrozen", what, { ...answered, remedy });
   }
-  if (/guest-exec has been disabled|command is not allowed|not allowed|CommandNotFound/i.test(said)) {
-    return {
-      code: "guestAgentRefusesExec" as const,
-      what: "the guest agent does not let the host run commands",
-      tried,
-      returned: said,
-      remedy:
-        "allow guest-exec and guest-exec-status in the guest (EL: FILTER_RPC_ARGS in /etc/sysconfig/qemu-ga; SELinux: virt_qemu_ga_t), and restart qemu-guest-agent",
-    };
+  if (/guest-exec has been disabled|not allowed|CommandNotFound/i.test(returned)) {
+    const what = "the guest agent does not let the host run commands";
+    const remedy =
+      "allow guest-exec and guest-exec-status in the guest (EL: FILTER_RPC_ARGS in /etc/sysconfig/qemu-ga; SELinux: virt_qemu_ga_t), and restart qemu-guest-agent";
+    return failed(where, "guestAgentRefusesExec", what, { ...answered, remedy });
   }
-  return {
-    code: "guestUnreachable" as const,
-    what:
-      status === exits.agentLost
-        ? "the guest agent went away while a script ran in the guest: it may have been carried out in part"
-        : "the guest agent does not answer",
-    tried,
-    returned: said,
-    remedy: "see that qemu-guest-agent runs in the guest, and try again",
-  };
+  const what =
+    status === exits.agentLost
+      ? "the guest agent went away while a script ran in the guest: it may have been carried out in part"
+      : "the guest agent does not answer";
+  const remedy = "see that qemu-guest-agent runs in the guest, and try again";
+  return failed(where, "guestUnreachable", what, { ...answered, remedy });
 }

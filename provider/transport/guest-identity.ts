@@ -1,7 +1,5 @@
 import { lines, sh } from "../formats/shell";
-import { ShareError } from "../errors";
-import type { Where } from "./listener";
-import type { Transport } from "./transport";
+import { failed, type Transport, type Where } from "./transport";
 
 /** With what a script ends that found itself on another machine (EX_PROTOCOL, sysexits.h). */
 const anotherStatus = 76;
@@ -19,13 +17,10 @@ const uuidFile = "/sys/class/dmi/id/product_uuid";
  */
 export function ofDomain(
   transport: Transport,
-  {
-    uuid,
-    name,
-    systemUuid = uuid,
-  }: { readonly uuid: string; readonly name: string; readonly systemUuid?: string },
+  domain: { readonly uuid: string; readonly name: string; readonly systemUuid?: string },
   where: Where,
 ): Transport {
+  const { name, systemUuid = domain.uuid } = domain;
   return {
     ...transport,
     run: async (script, limits) => {
@@ -34,30 +29,19 @@ export function ofDomain(
       const [, kind, found = ""] =
         /^virtio9p-system-(uuid|unknown) (.*)$/m.exec(output.stderr.toString("utf8")) ?? [];
       if (kind === undefined) return output;
-      throw new ShareError({
-        ...where,
-        ...(kind === "uuid" ? another(name, found, systemUuid) : unidentified(name, found)),
+      if (kind === "uuid") {
+        const what = `what answers there is not the domain ${name}: its system has the UUID ${found}, and the domain's ${systemUuid}`;
+        const remedy = "give guest.connection the address that this guest has now";
+        throw failed(where, "guestIsAnother", what, { remedy });
+      }
+      const what = `what answers there does not show the UUID of its system, so nothing tells that it is the domain ${name}`;
+      throw failed(where, "guestUnidentified", what, {
+        tried: `reading ${uuidFile}`,
+        returned: found,
+        remedy: "let root of this connection read that file in the guest",
       });
     },
   };
-}
-
-function another(name: string, found: string, systemUuid: string) {
-  return {
-    code: "guestIsAnother",
-    what: `what answers there is not the domain ${name}: its system has the UUID ${found}, and the domain's ${systemUuid}`,
-    remedy: "give guest.connection the address that this guest has now",
-  } as const;
-}
-
-function unidentified(name: string, answer: string) {
-  return {
-    code: "guestUnidentified",
-    what: `what answers there does not show the UUID of its system, so nothing tells that it is the domain ${name}`,
-    tried: `reading ${uuidFile}`,
-    returned: answer,
-    remedy: "let root of this connection read that file in the guest",
-  } as const;
 }
 
 function check(uuid: string) {

@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import { isAbsolute, join } from "node:path";
-import { type Problem, ShareError } from "../errors";
+import type { ShareError } from "../errors";
 import {
   formatHostKey,
   type HostKey,
@@ -13,7 +13,7 @@ import {
   parseKnownHosts,
   sameHostKey,
 } from "../formats/known-hosts";
-import type { Where } from "./listener";
+import { failed, type Where } from "./transport";
 
 /** How one machine's key is judged. */
 export interface Judge {
@@ -74,74 +74,65 @@ async function textOf(file: string, where: Where): Promise<string> {
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
     if (code === "ENOENT" || code === "ENOTDIR") return "";
-    throw refusal(where, "hostKeyUnknown", {
-      what: `known_hosts cannot be read: ${message}`,
-      remedy: "let this user read it, or give hostKey",
-    });
+    const what = `known_hosts cannot be read: ${message}`;
+    throw failed(where, "hostKeyUnknown", what, { remedy: "let this user read it, or give hostKey" });
   }
 }
 
 function byArgument(text: string, where: Where): Judge {
-  const keys = text
-    .split("\n")
-    .map(parseHostKey)
-    .filter((key) => key !== undefined);
+  const keys = text.split("\n").flatMap((line) => parseHostKey(line) ?? []);
   return {
     prefer: keys.flatMap(algorithmsOf),
     judge: (bytes) => {
       const shown = hostKeyOf(bytes);
       if (keys.some((key) => sameHostKey(key, shown))) return undefined;
-      return refusal(where, "hostKeyMismatch", {
-        what: `it shows the key ${fingerprint(shown)} (${shown.type}), and hostKey has ${keys.map(fingerprint).join(", ") || "none that can be read"}`,
-        remedy: `find out why: it may be another machine, or one between. If it got a new key, hostKey is "${formatHostKey(shown)}"`,
-      });
+      return mismatch(
+        shown,
+        where,
+        `, and hostKey has ${keys.map(fingerprint).join(", ") || "none that can be read"}`,
+        `${findOut}hostKey is "${formatHostKey(shown)}"`,
+      );
     },
   };
 }
 
+const findOut = "find out why: it may be another machine, or one between. If it got a new key, ";
+
+function mismatch(shown: HostKey, where: Where, instead: string, remedy: string): ShareError {
+  return failed(where, "hostKeyMismatch", `it shows the key ${listed([shown])}${instead}`, { remedy });
+}
+
 function byKnownHosts(
-  known: KnownHost,
+  { keys, portless, revoked, byAuthority }: KnownHost,
   shown: HostKey,
   { host, port }: Verification,
   where: Where,
   file: string,
 ): ShareError | undefined {
+  const isShown = (key: HostKey): boolean => sameHostKey(key, shown);
   const name = port === 22 ? host : `[${host}]:${port}`;
-  if (known.revoked.some((key) => sameHostKey(key, shown))) {
-    return refusal(where, "hostKeyMismatch", {
-      what: `it shows the key ${fingerprint(shown)} (${shown.type}), which known_hosts has as revoked`,
-      remedy: "give the machine a new key; a revoked one proves nothing",
-    });
+  const hostKey = `"${formatHostKey(shown)}"`;
+  if (revoked.some(isShown)) {
+    const remedy = "give the machine a new key; a revoked one proves nothing";
+    return mismatch(shown, where, ", which known_hosts has as revoked", remedy);
   }
-  if ([...known.keys, ...known.portless].some((key) => sameHostKey(key, shown))) return undefined;
-  if (known.keys.length > 0) {
-    return refusal(where, "hostKeyMismatch", {
-      what: `it shows the key ${fingerprint(shown)} (${shown.type}), and known_hosts has ${listed(known.keys)} for ${name}`,
-      remedy: `find out why: it may be another machine, or one between. If it got a new key, take the old one out (ssh-keygen -R '${name}') and hostKey is "${formatHostKey(shown)}"`,
-    });
+  if ([...keys, ...portless].some(isShown)) return undefined;
+  if (keys.length > 0) {
+    const remedy = `${findOut}take the old one out (ssh-keygen -R '${name}') and hostKey is ${hostKey}`;
+    return mismatch(shown, where, `, and known_hosts has ${listed(keys)} for ${name}`, remedy);
   }
-  const authority = known.byAuthority
-    ? ` (known_hosts has a certificate authority for it: those are not supported)`
+  const others = portless.length > 0 ? `, and for ${host} without a port it has ${listed(portless)}` : "";
+  const authority = byAuthority
+    ? " (known_hosts has a certificate authority for it: those are not supported)"
     : "";
-  const portless =
-    known.portless.length > 0 ? `, and for ${host} without a port it has ${listed(known.portless)}` : "";
-  return refusal(where, "hostKeyUnknown", {
-    what: `its key is not known: ${fingerprint(shown)} (${shown.type}); hostKey is not given, and ${file} has no line for ${name}${portless}${authority}`,
-    remedy: `compare the fingerprint at the machine itself (ssh-keygen -lf /etc/ssh/ssh_host_${fileOf(shown)}_key.pub); if it is the same, set hostKey to "${formatHostKey(shown)}"`,
-  });
+  const what = `its key is not known: ${listed([shown])}; hostKey is not given, and ${file} has no line for ${name}${others}${authority}`;
+  const remedy = `compare the fingerprint at the machine itself (ssh-keygen -lf /etc/ssh/ssh_host_${fileOf(shown)}_key.pub); if it is the same, set hostKey to ${hostKey}`;
+  return failed(where, "hostKeyUnknown", what, { remedy });
 }
 
 /** Sample: `SHA256:... (ssh-ed25519), SHA256:... (ssh-rsa)`. */
 function listed(keys: readonly HostKey[]): string {
   return keys.map((key) => `${fingerprint(key)} (${key.type})`).join(", ");
-}
-
-function refusal(
-  where: Where,
-  code: "hostKeyMismatch" | "hostKeyUnknown",
-  rest: Pick<Problem, "what" | "remedy">,
-): ShareError {
-  return new ShareError({ ...where, code, ...rest });
 }
 
 /** As ssh-keygen(1) prints it: `SHA256:` and base64 without padding. */

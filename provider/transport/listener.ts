@@ -1,11 +1,13 @@
+import type { Readable } from "node:stream";
 import { StringDecoder } from "node:string_decoder";
-import { ShareError } from "../errors";
-import { type Limits, maxOutputBytes, type Output } from "./transport";
+import type { ShareError } from "../errors";
+import { failed, type Limits, maxOutputBytes, type Output, type Where } from "./transport";
 
-/** Where a script runs, in an error's words. */
-export interface Where {
-  readonly layer: "host" | "guest";
-  readonly machine: string;
+/** What came on one stream. */
+interface Heard {
+  readonly chunks: Buffer[];
+  /** What may be the beginning of its last line; undefined: that has come. */
+  tail: string | undefined;
 }
 
 /**
@@ -14,48 +16,42 @@ export interface Where {
  * `giveUp` is told once, and whoever runs the script ends it. After {@link stop} nothing more happens.
  */
 export class Listener {
-  readonly #out: Buffer[] = [];
-  readonly #err: Buffer[] = [];
-  readonly #lines: (chunk: Buffer) => void;
+  readonly #out: Heard = { chunks: [], tail: "" };
+  readonly #err: Heard = { chunks: [], tail: "" };
   #bytes = 0;
   #idle: NodeJS.Timeout | undefined;
   #over = false;
-  /** Of each stream what may be the beginning of its last line; undefined: it has come. */
-  readonly #ends: { out: string | undefined; err: string | undefined } = { out: "", err: "" };
 
   constructor(
     private readonly limits: Limits,
     private readonly where: Where,
     private readonly giveUp: (error: ShareError) => void,
   ) {
-    this.#lines = lineReader(limits.onProgress);
     this.#sign();
   }
 
-  /** Bytes so far, of both streams. */
-  get bytes(): number {
-    return this.#bytes;
+  /** Listens to both streams; `heard` is called behind each chunk. */
+  listen(stdout: Readable, stderr: Readable, heard: () => void): void {
+    const lines = lineReader(this.limits.onProgress);
+    stdout.on("data", (chunk: Buffer) => {
+      this.#take(this.#out, chunk);
+      heard();
+    });
+    stderr.on("data", (chunk: Buffer) => {
+      this.#take(this.#err, chunk);
+      if (!this.#over) lines(chunk);
+      heard();
+    });
   }
 
   /** Whether the script has printed its last line on both streams. */
   get hasLast(): boolean {
-    return this.#ends.out === undefined && this.#ends.err === undefined;
-  }
-
-  stdout(chunk: Buffer): void {
-    this.#take(this.#out, chunk);
-    this.#listen("out", chunk);
-  }
-
-  stderr(chunk: Buffer): void {
-    this.#take(this.#err, chunk);
-    if (!this.#over) this.#lines(chunk);
-    this.#listen("err", chunk);
+    return this.#out.tail === undefined && this.#err.tail === undefined;
   }
 
   /** What was printed until now. */
   output(status: number): Output {
-    return { status, stdout: Buffer.concat(this.#out), stderr: Buffer.concat(this.#err) };
+    return { status, stdout: Buffer.concat(this.#out.chunks), stderr: Buffer.concat(this.#err.chunks) };
   }
 
   stop(): void {
@@ -63,20 +59,18 @@ export class Listener {
     clearTimeout(this.#idle);
   }
 
-  #listen(stream: "out" | "err", chunk: Buffer): void {
-    const before = this.#ends[stream];
-    if (this.limits.last === undefined || before === undefined) return;
-    const line = `\n${this.limits.last}\n`;
-    const text = before + chunk.toString("latin1");
-    this.#ends[stream] = text.includes(line) ? undefined : text.slice(-line.length);
-  }
-
-  #take(into: Buffer[], chunk: Buffer): void {
+  #take(heard: Heard, chunk: Buffer): void {
+    if (this.limits.last !== undefined && heard.tail !== undefined) {
+      const line = `\n${this.limits.last}\n`;
+      const text = heard.tail + chunk.toString("latin1");
+      heard.tail = text.includes(line) ? undefined : text.slice(-line.length);
+    }
     if (this.#over) return;
     this.#sign();
     this.#bytes += chunk.length;
-    if (this.#bytes <= maxOutputBytes) into.push(chunk);
-    else this.#end(tooLarge(this.where));
+    if (this.#bytes <= maxOutputBytes) heard.chunks.push(chunk);
+    else
+      this.#end(failed(this.where, "outputTooLarge", `a script printed more than ${maxOutputBytes} bytes`));
   }
 
   #sign(): void {
@@ -106,18 +100,7 @@ function lineReader(onLine: ((line: string) => void) | undefined): (chunk: Buffe
 
 /** The error of a machine that was asked for something and did not say a word. */
 export function silent(where: Where, idleMs: number): ShareError {
-  return new ShareError({
-    ...where,
-    code: "commandTimedOut",
-    what: `a script gave no sign of progress for ${idleMs / 1000} s, and was ended`,
-    remedy: "see what the machine is waiting for; timeouts.commandMs is the limit",
-  });
-}
-
-function tooLarge(where: Where): ShareError {
-  return new ShareError({
-    ...where,
-    code: "outputTooLarge",
-    what: `a script printed more than ${maxOutputBytes} bytes`,
-  });
+  const what = `a script gave no sign of progress for ${idleMs / 1000} s, and was ended`;
+  const remedy = "see what the machine is waiting for; timeouts.commandMs is the limit";
+  return failed(where, "commandTimedOut", what, { remedy });
 }

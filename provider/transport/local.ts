@@ -1,8 +1,8 @@
 import { spawn } from "node:child_process";
-import { ShareError } from "../errors";
+import type { ShareError } from "../errors";
 import { Listener } from "./listener";
 import { type Runner, runnerFor, sudoRefusal } from "./sudo";
-import type { Limits, Output, Transport } from "./transport";
+import { failed, type Limits, type Output, type Transport } from "./transport";
 
 /** Milliseconds between asking a hung script to end and ending it. */
 const graceMs = 2000;
@@ -38,14 +38,17 @@ function runProcess(runner: Runner, script: string, limits: Limits): Promise<Out
         if (code !== "ESRCH" && code !== "EPERM") throw error;
       }
     };
+    const closePipes = (): void => {
+      child.stdout.destroy();
+      child.stderr.destroy();
+    };
     const listener = new Listener(limits, here, (error) => {
       failure = error;
       end("SIGTERM");
       kill = setTimeout(() => {
         end("SIGKILL");
         // Whoever left the process group may hold the pipes for as long as it likes.
-        child.stdout.destroy();
-        child.stderr.destroy();
+        closePipes();
         // A child that is root's may never end for us: the call does.
         child.unref();
         reject(error);
@@ -53,46 +56,29 @@ function runProcess(runner: Runner, script: string, limits: Limits): Promise<Out
     });
     // All that is left is what cannot be ended: with its pipes closed here, nobody waits for it.
     const leave = (): void => {
-      if (child.exitCode === null || !listener.hasLast) return;
-      child.stdout.destroy();
-      child.stderr.destroy();
+      if (child.exitCode !== null && listener.hasLast) closePipes();
     };
-    child.stdout.on("data", (chunk: Buffer) => {
-      listener.stdout(chunk);
-      leave();
-    });
-    child.stderr.on("data", (chunk: Buffer) => {
-      listener.stderr(chunk);
-      leave();
-    });
+    listener.listen(child.stdout, child.stderr, leave);
     child.on("exit", leave);
     // A script that ends early (a missing shell) closes its standard input: its status tells why.
     child.stdin.on("error", () => undefined);
     child.on("error", (error) => {
       listener.stop();
-      reject(notStarted(program, error));
+      const returned = error.message;
+      reject(
+        failed(here, "transportFailed", `${program} could not be started`, { returned }, { cause: error }),
+      );
     });
     child.on("close", (code, signal) => {
       listener.stop();
       clearTimeout(kill);
       const output = listener.output(code ?? 128);
-      const refused =
-        failure ?? sudoRefusal(runner, here, process.env["USER"] ?? String(process.getuid?.()), output);
+      const user = process.env["USER"] ?? String(process.getuid?.());
+      const refused = failure ?? sudoRefusal(runner, here, user, output);
       if (refused) reject(refused);
-      else if (signal) reject(ended(signal));
+      else if (signal) reject(failed(here, "transportFailed", `a script was ended by ${signal}`));
       else resolve(output);
     });
     child.stdin.end(script);
   });
-}
-
-function notStarted(program: string, error: Error): ShareError {
-  return new ShareError(
-    { ...here, code: "transportFailed", what: `${program} could not be started`, returned: error.message },
-    { cause: error },
-  );
-}
-
-function ended(signal: string): ShareError {
-  return new ShareError({ ...here, code: "transportFailed", what: `a script was ended by ${signal}` });
 }

@@ -1,14 +1,15 @@
 import type { Duplex } from "node:stream";
 import type { ClientChannel } from "ssh2";
-import { ShareError } from "../errors";
-import { Listener, silent, type Where } from "./listener";
+import type { ShareError } from "../errors";
+import { Listener, silent } from "./listener";
 import { type Dialed, NotReached } from "./ssh-dial";
-import type { Limits, Output } from "./transport";
+import { failed, type Limits, type Output, type Where } from "./transport";
 
 /** A command that was begun, and how it ended, when it has. */
 export interface Session {
   readonly channel: ClientChannel;
-  readonly exit: { readonly status: number | undefined; readonly signal: string | undefined };
+  /** Its status, or the signal that ended it. */
+  exit: number | string | undefined;
 }
 
 /** Starts a command, which the machine has to begin to answer within the limit. */
@@ -48,15 +49,9 @@ export function exec({ client }: Dialed, command: string, limits: Limits, where:
  * listened only after an await would not hear it.
  */
 function session(channel: ClientChannel): Session {
-  const exit: { status: number | undefined; signal: string | undefined } = {
-    status: undefined,
-    signal: undefined,
-  };
-  channel.on("exit", (code: number | null, name?: string) => {
-    exit.status = code ?? undefined;
-    exit.signal = name;
-  });
-  return { channel, exit };
+  const begun: Session = { channel, exit: undefined };
+  channel.on("exit", (status: number | null, signal?: string) => (begun.exit = status ?? signal));
+  return begun;
 }
 
 /** A stream to another machine's port, as seen from the one that was dialed. */
@@ -73,11 +68,12 @@ export function forwarded({ client }: Dialed, host: string, port: number): Promi
 /** Feeds the script in, and gathers what comes back until the channel is closed. */
 export function converse(
   { client }: Dialed,
-  { channel, exit }: Session,
+  session: Session,
   script: string,
   limits: Limits,
   where: Where,
 ): Promise<Output> {
+  const { channel } = session;
   return new Promise((resolve, reject) => {
     const listener = new Listener(limits, where, (error) => {
       // Whoever is root's, through sudo, is not ours to signal: it ends when it next prints.
@@ -94,24 +90,18 @@ export function converse(
     client.once("close", onLost);
     // All that is left is what cannot be ended, and would keep the channel open.
     const leave = (): void => {
-      if (exit.status !== undefined && listener.hasLast) channel.close();
+      if (typeof session.exit === "number" && listener.hasLast) channel.close();
     };
-    channel.on("data", (chunk: Buffer) => {
-      listener.stdout(chunk);
-      leave();
-    });
-    channel.stderr.on("data", (chunk: Buffer) => {
-      listener.stderr(chunk);
-      leave();
-    });
+    listener.listen(channel, channel.stderr, leave);
     channel.on("exit", leave);
     // A script that ends early takes no more input: its status tells why.
     channel.on("error", () => undefined);
     channel.on("close", () => {
       client.removeListener("close", onLost);
       listener.stop();
-      if (exit.status !== undefined) resolve(listener.output(exit.status));
-      else if (exit.signal !== undefined) reject(endedBy(where, exit.signal));
+      const { exit } = session;
+      if (typeof exit === "number") resolve(listener.output(exit));
+      else if (exit !== undefined) reject(failed(where, "transportFailed", `a script was ended by ${exit}`));
       else reject(lost(where));
     });
     // Not ended by us: only an open channel carries a signal.
@@ -119,15 +109,9 @@ export function converse(
   });
 }
 
-function endedBy(where: Where, signal: string): ShareError {
-  return new ShareError({ ...where, code: "transportFailed", what: `a script was ended by ${signal}` });
-}
-
 function lost(where: Where): ShareError {
-  return new ShareError({
-    ...where,
-    code: "connectionLost",
-    what: "the connection broke while a script ran there: it may have been carried out in part, or go on to its end",
-    remedy: "run pulumi up again: it looks first, and does what is left to do",
-  });
+  const what =
+    "the connection broke while a script ran there: it may have been carried out in part, or go on to its end";
+  const remedy = "run pulumi up again: it looks first, and does what is left to do";
+  return failed(where, "connectionLost", what, { remedy });
 }

@@ -3,12 +3,11 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { Semaphore } from "async-mutex";
 import { ShareError } from "../errors";
 import { judgeFor } from "./host-key";
-import type { Where } from "./listener";
 import { converse, exec, forwarded } from "./ssh-channel";
 import type { Dialed } from "./ssh-dial";
 import { dial, NotReached } from "./ssh-dial";
 import { type Login, nameOf } from "./ssh-login";
-import type { Limits, Output } from "./transport";
+import type { Limits, Output, Where } from "./transport";
 
 /** How one machine is reached: `@pulumi/command`'s ConnectionArgs, every default filled in. */
 export interface Connection extends Login {

@@ -3,8 +3,8 @@ import type { Duplex } from "node:stream";
 import type * as ssh2 from "ssh2";
 import type { ShareError } from "../errors";
 import type { Judge } from "./host-key";
-import type { Where } from "./listener";
 import { type Login, LoginAttempt } from "./ssh-login";
+import type { Where } from "./transport";
 
 /** Milliseconds of silence after which TCP asks whether the other side is still there. */
 const keepAliveMs = 15_000;
@@ -88,20 +88,20 @@ export async function dial(attempt: Attempt): Promise<Dialed> {
   const { login, where, through } = attempt;
   const implementation = load();
   const entry = new LoginAttempt(implementation, login, where);
-  const deadline = new Deadline(login.perDialTimeout);
+  // ssh2 waits until a socket is connected.
+  const connecting = through?.() ?? Promise.resolve(connect(addressOf(login)));
   try {
-    const connecting = through?.() ?? connected(login, deadline);
-    deadline.ends(() => {
-      connecting.then(
-        (stream) => stream.destroy(),
-        () => undefined,
-      );
-    });
-    const stream = await deadline.bound(connecting);
-    return await deadline.bound(handshake(implementation, attempt, entry, stream));
-  } finally {
-    deadline.off();
+    const logIn = (stream: Duplex): Promise<Dialed> => handshake(implementation, attempt, entry, stream);
+    return await within(login.perDialTimeout, connecting.then(logIn));
+  } catch (error) {
+    // Whenever it comes, nobody waits for it any more.
+    connecting.then((stream) => stream.destroy()).catch(() => undefined);
+    throw error;
   }
+}
+
+function addressOf({ host, port }: Login) {
+  return { host, port, noDelay: true, keepAlive: true, keepAliveInitialDelay: keepAliveMs };
 }
 
 /** Only where a share has a connection: it takes some 40 ms. */
@@ -110,50 +110,17 @@ function load(): typeof ssh2 {
   return require("ssh2") as typeof ssh2;
 }
 
-/** The end of one attempt, whatever it waits for. */
-class Deadline {
-  readonly #ends: (() => void)[] = [];
-  readonly #passed: Promise<never>;
-  readonly #timer: NodeJS.Timeout | undefined;
-
-  constructor(seconds: number) {
-    let pass: (error: Error) => void = () => undefined;
-    this.#passed = new Promise((_, reject) => (pass = reject));
-    this.#passed.catch(() => undefined);
-    if (seconds <= 0) return;
-    this.#timer = setTimeout(() => {
-      pass(new NotReached(`no answer within ${seconds} s`));
-      for (const end of this.#ends) end();
+/** Rejects after so many seconds; 0: it takes as long as it takes. */
+async function within<T>(seconds: number, work: Promise<T>): Promise<T> {
+  if (seconds <= 0) return work;
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => {
+      reject(new NotReached(`no answer within ${seconds} s`));
     }, seconds * 1000);
-  }
-
-  /** What is ended when time is up. */
-  ends(end: () => void): void {
-    this.#ends.push(end);
-  }
-
-  bound<T>(work: Promise<T>): Promise<T> {
-    return Promise.race([work, this.#passed]);
-  }
-
-  off(): void {
-    clearTimeout(this.#timer);
-  }
-}
-
-function connected({ host, port }: Login, deadline: Deadline): Promise<Socket> {
-  return new Promise((resolve, reject) => {
-    const keepAlive = { keepAlive: true, keepAliveInitialDelay: keepAliveMs };
-    const socket = connect({ host, port, noDelay: true, ...keepAlive });
-    deadline.ends(() => socket.destroy());
-    const fail = (error: Error): void => {
-      reject(new NotReached(messageOf(error)));
-    };
-    socket.once("error", fail);
-    socket.once("connect", () => {
-      socket.removeListener("error", fail);
-      resolve(socket);
-    });
+  });
+  return Promise.race([work, late]).finally(() => {
+    clearTimeout(timer);
   });
 }
 
@@ -221,7 +188,6 @@ function handshake(
 }
 
 function serverHostKeys(prefer: readonly string[]) {
-  const first = prefer.filter((name) => hostKeyAlgorithms.includes(name));
-  const rest = hostKeyAlgorithms.filter((name) => !first.includes(name));
-  return [...new Set([...first, ...rest])] as ssh2.ServerHostKeyAlgorithm[];
+  const known = prefer.filter((name) => hostKeyAlgorithms.includes(name));
+  return [...new Set([...known, ...hostKeyAlgorithms])] as ssh2.ServerHostKeyAlgorithm[];
 }

@@ -1,7 +1,7 @@
 import type * as ssh2 from "ssh2";
-import { type Problem, ShareError } from "../errors";
+import type { ShareError } from "../errors";
 import { portableKey, UnusableKey } from "../formats/private-key";
-import type { Where } from "./listener";
+import { failed, type Where } from "./transport";
 
 /** How to log in: the part of `@pulumi/command`'s ConnectionArgs that one machine needs. */
 export interface Login {
@@ -25,9 +25,8 @@ export function nameOf({ user, host, port }: Pick<Login, "user" | "host" | "port
 
 /** One way to log in; `named` is for an error, and holds nothing secret. */
 interface Method {
-  readonly type: ssh2.AuthenticationType;
   readonly named: string;
-  readonly how: object;
+  readonly how: ssh2.AnyAuthMethod;
 }
 
 /** Milliseconds in which an agent lists its keys; it may take longer to sign, when it asks its user. */
@@ -61,10 +60,10 @@ export class LoginAttempt {
   }
 
   /** What to try next, in ssh2's form; false: nothing is left. `takes` is what the machine would still take. */
-  next(takes: readonly string[] | null, partly: boolean): object | false {
+  next(takes: readonly string[] | null, partly: boolean): ssh2.AnyAuthMethod | false {
     const last = this.#last;
     // Of what became of an agent's keys, ssh2 1.17 says nothing: this is of the method before.
-    const told = last?.type === "agent" ? null : takes;
+    const told = last?.how.type === "agent" ? null : takes;
     if (told) this.#takes = told;
     if (last && told && partly) {
       // That was one of several: what was refused before may be what is wanted now.
@@ -72,9 +71,11 @@ export class LoginAttempt {
       this.#refused = [];
     } else if (last) this.#refused = [...this.#refused, last];
     // A password that is wrong is as wrong by prompts, and counts twice where failures are counted.
-    if (last?.type === "password" && !partly && told?.includes("password") === true)
-      this.#left = this.#left.filter(({ type }) => type !== "keyboard-interactive");
-    const next = this.#left.find(({ type }) => !told || told.includes(onTheWire(type)));
+    if (last?.how.type === "password" && !partly && told?.includes("password") === true)
+      this.#left = this.#left.filter(({ how }) => how.type !== "keyboard-interactive");
+    // An agent is a client's way to sign with a public key: on the wire it has no name of its own.
+    const onTheWire = ({ how }: Method): string => (how.type === "agent" ? "publickey" : how.type);
+    const next = this.#left.find((method) => !told || told.includes(onTheWire(method)));
     this.#left = this.#left.filter((method) => method !== next);
     this.#last = next;
     if (!next) return false;
@@ -91,27 +92,23 @@ export class LoginAttempt {
   refusal(text?: string): ShareError {
     const { user } = this.login;
     const takes = this.#takes.length > 0 ? [`it takes ${this.#takes.join(", ")}`] : [];
-    return failure(this.where, {
-      what: `${user} is not let in`,
+    const manyKeys =
+      text === undefined
+        ? ""
+        : "; an agent with many keys uses up the attempts that a machine allows: give privateKey, or an agent with that key alone";
+    return failed(this.where, "authenticationFailed", `${user} is not let in`, {
       tried: this.#sent.join(", "),
       returned: [...(text === undefined ? [] : [text]), ...this.#said, ...takes].join("; "),
-      remedy: `see that ${user} may log in there with what the connection has (authorized_keys, PasswordAuthentication, AllowUsers)${text === undefined ? "" : "; an agent with many keys uses up the attempts that a machine allows: give privateKey, or an agent with that key alone"}`,
+      remedy: `see that ${user} may log in there with what the connection has (authorized_keys, PasswordAuthentication, AllowUsers)${manyKeys}`,
     });
   }
 
   /** The machine wants a new password, and there is nobody to ask. */
   expired(): ShareError {
     const { user } = this.login;
-    return failure(this.where, {
-      what: `the password of ${user} has expired`,
-      remedy: `log in there as ${user} once and change it, or give privateKey`,
-    });
+    const remedy = `log in there as ${user} once and change it, or give privateKey`;
+    return failed(this.where, "authenticationFailed", `the password of ${user} has expired`, { remedy });
   }
-}
-
-/** An agent is a client's way to sign with a public key: on the wire it has no name of its own. */
-function onTheWire(type: ssh2.AuthenticationType): string {
-  return type === "agent" ? "publickey" : type;
 }
 
 function methodsOf(implementation: typeof ssh2, login: Login, where: Where): Method[] {
@@ -123,10 +120,9 @@ function methodsOf(implementation: typeof ssh2, login: Login, where: Where): Met
     ...(password === undefined ? [] : passwordMethods(username, password)),
   ];
   if (methods.length > 0) return methods;
-  throw failure(where, {
-    what: `there is nothing to log in with as ${username}`,
-    remedy: "give privateKey, password or agentSocketPath in the connection, or run an agent (SSH_AUTH_SOCK)",
-  });
+  const remedy =
+    "give privateKey, password or agentSocketPath in the connection, or run an agent (SSH_AUTH_SOCK)";
+  throw failed(where, "authenticationFailed", `there is nothing to log in with as ${username}`, { remedy });
 }
 
 function keyMethod(
@@ -142,34 +138,29 @@ function keyMethod(
     );
     if (key instanceof Error) throw key;
     if (!key.isPrivateKey()) throw new Error("it is a public key");
-    return { type: "publickey", named: `the key ${key.type}`, how: { type: "publickey", username, key } };
+    return { named: `the key ${key.type}`, how: { type: "publickey", username, key } };
   } catch (error) {
-    throw failure(where, {
-      what: `privateKey cannot be used: ${(error as Error).message}`,
-      remedy:
-        error instanceof UnusableKey
-          ? error.remedy
-          : "give the whole key as ssh-keygen or openssl wrote it, and privateKeyPassword if it is encrypted",
-    });
+    const remedy =
+      error instanceof UnusableKey
+        ? error.remedy
+        : "give the whole key as ssh-keygen or openssl wrote it, and privateKeyPassword if it is encrypted";
+    const what = `privateKey cannot be used: ${(error as Error).message}`;
+    throw failed(where, "authenticationFailed", what, { remedy });
   }
 }
 
 function passwordMethods(username: string, password: string): Method[] {
-  const prompt = (
-    _name: string,
-    _instructions: string,
-    _language: string,
-    prompts: readonly { readonly echo?: boolean }[],
-    finish: (answers: string[]) => void,
-  ): void => {
-    finish(prompts.map(({ echo }) => (echo === true ? "" : password)));
-  };
   return [
-    { type: "password", named: "the password", how: { type: "password", username, password } },
+    { named: "the password", how: { type: "password", username, password } },
     {
-      type: "keyboard-interactive",
       named: "the password by prompts",
-      how: { type: "keyboard-interactive", username, prompt },
+      how: {
+        type: "keyboard-interactive",
+        username,
+        prompt: (_name, _instructions, _language, prompts, finish) => {
+          finish(prompts.map(({ echo }) => (echo === true ? "" : password)));
+        },
+      },
     },
   ];
 }
@@ -200,9 +191,5 @@ function agentMethod(implementation: typeof ssh2, username: string, path: string
     }, agentMs);
     getIdentities(end);
   };
-  return { type: "agent", named: "the agent", how: { type: "agent", username, agent } };
-}
-
-function failure(where: Where, rest: Pick<Problem, "what" | "tried" | "returned" | "remedy">): ShareError {
-  return new ShareError({ ...where, code: "authenticationFailed", ...rest });
+  return { named: "the agent", how: { type: "agent", username, agent } };
 }

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
-import type { Where } from "./listener";
 import { type Connection, SshConnection } from "./ssh-connection";
 import { nameOf } from "./ssh-login";
+import type { Where } from "./transport";
 
 /** A connection's machine, and what is between. */
 export interface Way {

@@ -1,8 +1,7 @@
 import { sh } from "../formats/shell";
 import type { SshConnection } from "./ssh-connection";
-import type { Where } from "./listener";
 import { type Runner, sudoRefusal } from "./sudo";
-import type { Transport } from "./transport";
+import type { Transport, Where } from "./transport";
 
 /**
  * A machine over SSH: each script is one command of its own over a connection that all share, fed from standard

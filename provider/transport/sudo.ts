@@ -1,6 +1,5 @@
-import { ShareError } from "../errors";
-import type { Where } from "./listener";
-import type { Output } from "./transport";
+import type { ShareError } from "../errors";
+import { failed, type Output, type Where } from "./transport";
 
 /** Who runs a script: the user that we are there, or root through sudo(8), which is never let ask for a password. */
 export interface Runner {
@@ -24,19 +23,13 @@ export function sudoRefusal(
   const text = output.stderr.subarray(0, 4096).toString("utf8");
   if (!runner.withSudo || output.stdout.length > 4096 || output.stderr.length > 4096) return undefined;
   if (output.status === 127 && text.includes("sudo")) {
-    return new ShareError({
-      ...where,
-      code: "toolMissing",
-      what: `there is no sudo for ${user}`,
+    return failed(where, "toolMissing", `there is no sudo for ${user}`, {
       returned: text,
       remedy: `install the package sudo and let ${user} use it without a password, or connect as root`,
     });
   }
   if (output.status !== 1 || !/^sudo: /m.test(text)) return undefined;
-  return new ShareError({
-    ...where,
-    code: "sudoNeedsPassword",
-    what: `sudo does not let ${user} run a command without a password`,
+  return failed(where, "sudoNeedsPassword", `sudo does not let ${user} run a command without a password`, {
     tried: runner.command.join(" "),
     returned: text,
     remedy: `add the line "${user} ALL=(root) NOPASSWD: ALL" with visudo -f /etc/sudoers.d/virtio9p, or connect as root`,

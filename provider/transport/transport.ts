@@ -1,3 +1,5 @@
+import { type Problem, ShareError } from "../errors";
+
 /**
  * How a script reaches a place. One file for each way: local, guest-agent, ssh.
  *
@@ -34,6 +36,23 @@ export interface Output {
   readonly status: number;
   readonly stdout: Buffer;
   readonly stderr: Buffer;
+}
+
+/** Where a script runs, in an error's words. */
+export interface Where {
+  readonly layer: "host" | "guest";
+  readonly machine: string;
+}
+
+/** What went wrong there. */
+export function failed(
+  where: Where,
+  code: Problem["code"],
+  what: string,
+  more: Pick<Problem, "tried" | "returned" | "remedy"> = {},
+  options?: { readonly cause?: unknown },
+): ShareError {
+  return new ShareError({ ...where, code, what, ...more }, options);
 }
 
 /**

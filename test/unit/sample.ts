@@ -13,7 +13,7 @@ export const leastArgs = { source: "/foo/bar", domain: "web1", tag: "foobar" };
 /** A spec; throws when the arguments are refused. */
 export function specOf(args: Record<string, unknown> = {}): ShareSpec {
   const parsed = parseSpec({ ...leastArgs, ...args });
-  if (parsed.failures) throw new Error(JSON.stringify(parsed.failures));
+  if (!parsed.spec) throw new Error(JSON.stringify(parsed.failures));
   return parsed.spec;
 }
 

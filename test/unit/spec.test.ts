@@ -1,19 +1,14 @@
 import fc from "fast-check";
-import {
-  checkArguments,
-  hasUnknown,
-  hostIdentity,
-  hostOnItsWay,
-  parseSpec,
-  unknownValue,
-} from "../../provider/spec";
+import { hostIdentity, hostOnItsWay, parseSpec, unknownValue } from "../../provider/spec";
+import { check } from "../../provider/lifecycle";
 import { leastArgs, specOf } from "./sample";
 
-const failuresOf = (args: Record<string, unknown>) => parseSpec({ ...leastArgs, ...args }).failures ?? [];
+const failuresOf = (args: Record<string, unknown>) => parseSpec({ ...leastArgs, ...args }).failures;
 
 describe("defaults", () => {
   test("of a share with nothing but source, domain and tag", () => {
     expect(parseSpec(leastArgs)).toEqual({
+      failures: [],
       spec: {
         source: "/foo/bar",
         domain: "web1",
@@ -143,7 +138,7 @@ describe("canonical forms", () => {
     fc.assert(
       fc.property(args, (given) => {
         const once = specOf(given);
-        expect(parseSpec(JSON.parse(JSON.stringify(once)))).toEqual({ spec: once });
+        expect(parseSpec(JSON.parse(JSON.stringify(once)))).toEqual({ spec: once, failures: [] });
       }),
     );
   });
@@ -469,9 +464,9 @@ describe("values that are not known yet", () => {
     [{ directory: { links: "map" }, power: unknownValue }, ["directory.links"]],
   ])("%j", (args, properties) => {
     const given = { ...leastArgs, ...args };
-    const { canonical, failures } = checkArguments(given);
+    const { spec, failures } = parseSpec(given);
     expect(failures.map(({ property }) => property)).toEqual(properties);
-    expect(canonical).toMatchObject(given);
-    expect(hasUnknown(canonical)).toBe(true);
+    expect(spec).toBeUndefined();
+    expect(check(given).inputs).toEqual(given);
   });
 });
