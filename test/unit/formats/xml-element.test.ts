@@ -24,6 +24,7 @@ test.each([
   ["&amp;&lt;&gt;&quot;&apos;", "&<>\"'"],
   ["&#10;&#x9;&#xE4;&#128190;", "\n\tä\u{1f4be}"],
   ["&amp;lt;&amp;#10;", "&lt;&#10;"],
+  ["&unknown;", "&unknown;"],
   ["raw\nline", "raw\nline"],
   [" blanks  ", " blanks  "],
   ["a>b", "a>b"],
@@ -52,7 +53,7 @@ test("escapes by name where there is one", () => {
   );
 });
 
-test.each(["", "no xml", "<a>", "<a><b></a>", "<a x='1></a>", "<a/><b/>", "<a>&unknown;</a>"])("refuses %j", (xml) => {
+test.each(["", "no xml", "<a>", "<a><b></a>", "<a x='1></a>", "<a/><b/>"])("refuses %j", (xml) => {
   expect(() => parseXml(xml)).toThrow();
 });
 
@@ -83,7 +84,7 @@ describe("all that a domain's metadata may hold", () => {
   });
 
   test.each([
-    ["<?note it's an instruction?>", ""],
+    ["<?it's an instruction?>", ""],
     ['<?a "?>"?>', '"?>'],
     ["<!-- it's a > comment < -->", ""],
     ["<![CDATA[<domain><name>it's</name>]]]]><![CDATA[>]]>", "<domain><name>it's</name>]]>"],
