@@ -1,5 +1,5 @@
 import type { Fact, Tool } from "../engine/concern";
-import { sh } from "../formats/shell";
+import { type Script, sh } from "../formats/shell";
 import { type Domain, parseDacBaselabel, parseDomain } from "../formats/domain-xml";
 
 /** What several concerns ask about the share's domain and its libvirt; each is looked up once per look. */
@@ -20,6 +20,29 @@ export const libvirt: Fact<null> = {
     remedy: "see that libvirtd (or virtqemud) runs, and that this user may use it: virsh list --all",
   },
 };
+
+/**
+ * `of_domain info`, `of_domain inactive`, `of_domain live`: what libvirt says of $domain, its state, and its definitions. One
+ * virsh asks for all, and the facts of a script read its file; behind the steps of a script it is asked anew.
+ *
+ * virsh -q ends an echo without a line end. The mark is the script's own, which no definition can guess.
+ */
+export const domainReader: Script = sh`of_domain() {
+  said=$work/domain-$domain
+  [ -e "$said" ] || vsh "dominfo $domain; echo $mark; dumpxml --inactive $domain; echo $mark; dumpxml $domain" > "$said" ||
+    { rm -f -- "$said"; return 1; }
+  case $1 in info) part=0;; inactive) part=1;; live) part=2;; esac
+  awk -v mark="$mark" -v part="$part" '
+    index($0, mark) == 1 { n++; $0 = substr($0, length(mark) + 1) }
+    n == part && $0 != "" { print; found = 1 }
+    END { exit !found }' "$said"
+}`;
+
+/** For the end of a script's steps. */
+export const readDomainsAnew: Script = sh`rm -f -- "$work"/domain-*`;
+
+/** A test: the domain is not off. */
+const isOn = sh`! of_domain info | grep -Eq '^State: +shut off$'`;
 
 const ofDomain = { place: "host", perDomain: true, tools: [virsh] } as const;
 
@@ -44,7 +67,7 @@ export const domainInfo: Fact<DomainInfo | undefined> = {
   does: "look at the domain's state",
   guard: true,
   script: sh`[ -n "$domain" ] || exit 0
-vsh dominfo "$domain" | grep -E '^(UUID|Name|State|Persistent|Managed save):'
+of_domain info | grep -E '^(UUID|Name|State|Persistent|Managed save):'
 printf 'Namesake: %s\n' "$namesake"`,
   parse(output) {
     const fields = new Map(
@@ -68,7 +91,7 @@ export const persistentDomain: Fact<Domain | undefined> = {
   ...ofDomain,
   key: "persistent domain",
   does: "read the domain's persistent definition",
-  script: sh`[ -z "$domain" ] || vsh dumpxml --inactive "$domain"`,
+  script: sh`[ -z "$domain" ] || of_domain inactive`,
   parse: parseIfAny,
 };
 
@@ -77,7 +100,7 @@ export const liveDomain: Fact<Domain | undefined> = {
   ...ofDomain,
   key: "live domain",
   does: "read the running domain's definition",
-  script: sh`if [ -n "$domain" ] && [ "$(vsh domstate "$domain")" != 'shut off' ]; then vsh dumpxml "$domain"; fi`,
+  script: sh`if [ -n "$domain" ] && ${isOn}; then of_domain live; fi`,
   parse: parseIfAny,
 };
 
@@ -93,7 +116,7 @@ export const domainJob: Fact<boolean> = {
   // Of a domain that is off, libvirt 9.0 answers with an error.
   script: sh`[ -n "$domain" ] || exit 0
 vsh domjobinfo "$domain" 2>/dev/null || :
-if [ "$(vsh domstate "$domain")" != 'shut off' ]; then
+if ${isOn}; then
   vsh domblklist "$domain" | while read -r disk _; do
     case $(vsh blockjob "$domain" "$disk" 2>/dev/null) in *%*) echo 'Job type: Block';; esac
   done
@@ -105,7 +128,7 @@ fi`,
  * A test: the domain shows whom its QEMU runs as. libvirt writes its labels behind the devices, and nothing that the
  * domain's owner wrote comes after these: what looks like a label in `<metadata>` does not count.
  */
-const hasOwnLabel = sh`[ -n "$domain" ] && vsh dumpxml "$domain" |
+const hasOwnLabel = sh`[ -n "$domain" ] && of_domain live |
   awk '/^  <\/devices>$/ { found = 0 } /^  <seclabel [^>]*model=.dac./ { found = 1 } END { exit !found }'`;
 
 /**
@@ -137,7 +160,7 @@ esac`,
  * Sets `$emulator`. It stands at the head of the devices, behind all that the domain's owner may have written in
  * `<metadata>`: the last one is libvirt's own.
  */
-const findEmulator = sh`emulator=$(vsh dumpxml --inactive "$domain" | sed -n 's:^    <emulator>\(.*\)</emulator>$:\1:p' |
+const findEmulator = sh`emulator=$(of_domain inactive | sed -n 's:^    <emulator>\(.*\)</emulator>$:\1:p' |
   tail -n 1 | sed 's/&lt;/</g; s/&gt;/>/g; s/&amp;/\&/g')`;
 
 /**

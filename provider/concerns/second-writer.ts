@@ -1,6 +1,5 @@
 import { type Context, type Fact, type Gathering, type Refusal, refuse } from "../engine/concern";
 import { DirectoryTrees } from "../formats/directory-tree";
-
 import { type Domain, type DomainExport, parseDomainExports, plainPath } from "../formats/domain-xml";
 import type { Mount } from "../formats/mountinfo";
 import { comment, sh } from "../formats/shell";
@@ -51,10 +50,10 @@ const exportsOfAll: Gathering = {
   xargs -n 200 | sed "s/[^ ][^ ]*/echo $mark $1 & .; $2 &;/g" |
     while IFS= read -r commands; do [ -z "$commands" ] || vsh "$commands" 2>/dev/null </dev/null; done
 }
-names=$(vsh list --all --uuid --name) && running=$(vsh list --uuid) || { echo "$mark unanswered"; exit; }
+[ "$listed" = 0 ] && running=$(vsh list --uuid) || { echo "$mark unanswered"; exit; }
 documents=$({
-    printf '%s\n' "$names" | sed "s/^\([^ ]*\).*/$mark listed \1 ./"
-    printf '%s\n' "$names" | cut -d ' ' -f 1 | dump persistent 'dumpxml --inactive'
+    printf '%s\n' "$listing" | sed "s/^\([^ ]*\).*/$mark listed \1 ./"
+    printf '%s\n' "$listing" | cut -d ' ' -f 1 | dump persistent 'dumpxml --inactive'
     printf '%s\n' "$running" | dump live dumpxml
     ${comment("virsh -q ends an echo without a line end")}
   } | sed -E "s/$mark ([a-z]+ [^ ]*) \./\n$mark \1\n/g" | awk -v mark="$mark" '
@@ -102,7 +101,7 @@ rows=$(printf '%s\n' "$documents" | awk -v mark="$mark" '
 printf '%s\n' "$rows" | sed 's/\t.*//' | xargs -r -d '\n' readlink -z -m -- | tr '\n\t\000' '??\n' | paste - /dev/fd/3 3<<ROWS
 $rows
 ROWS
-printf '%s\n' "$mark names" "$names" "$documents"`,
+printf '%s\n' "$mark names" "$listing" "$documents"`,
 };
 
 const ofExports = { place: "host", fixed: true, gathers: exportsOfAll, tools: [virsh] } as const;

@@ -1,3 +1,4 @@
+import { domainReader, readDomainsAnew } from "../concerns/domain-facts";
 import { guestPrelude } from "../concerns/guest-facts";
 import type { Machine } from "../engine/asks";
 import { takeLock } from "../engine/machine-lock";
@@ -84,6 +85,7 @@ function hostMachine(libvirtUri: string, transport: Transport): Machine {
       behind: sh`listed=$status`,
     },
     scope: noDomain,
+    closing: readDomainsAnew,
     lock: hostLock,
     programs: hostPrograms,
     most: Infinity,
@@ -132,6 +134,7 @@ function guestWay(spec: ShareSpec) {
  */
 function hostPrelude(libvirtUri: string): Script {
   return sh`vsh() { virsh -q -c ${libvirtUri} "$@"; }
+${domainReader}
 ${recordsDirectory(libvirtUri)}
 find_domain() { # KNOWN-UUID WRITTEN WRITTEN-UUID
   known='' written='' namesake=''

@@ -14,6 +14,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { ShareError } from "../../provider/errors";
 import { type Device9p, formatDevice9p } from "../../provider/formats/domain-xml";
+import { domainReader, readDomainsAnew } from "../../provider/concerns/domain-facts";
 import { guestPrelude } from "../../provider/concerns/guest-facts";
 import type { AnyConcern } from "../../provider/engine/concern";
 import { lines, type Script, sh } from "../../provider/formats/shell";
@@ -169,7 +170,9 @@ export class Sandbox {
         },
         idleMs: 20_000,
         prelude: sh`${this.#libvirt()}
-records=${this.path("records")} listed=0 listing=''`,
+${domainReader}
+records=${this.path("records")} listed=0 listing=${`${uuid} web1`}`,
+        closing: readDomainsAnew,
         lock,
         programs: ["flock", "sha256sum"],
       },

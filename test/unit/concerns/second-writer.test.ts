@@ -61,7 +61,9 @@ vsh() {
   ${comment("defined anew as soon as it was asked for in vain")}
   [ ! -e away ] || mv away "$word.xml"
   echo 'error: failed to get domain' >&2; return 1
-}`;
+}
+listed=0
+listing=$(vsh list --all --uuid --name) || listed=$?`;
   const gathered = fact.gathers
     ? sh`exports=$( ${fact.gathers.script}
 )`
