@@ -19,7 +19,7 @@ policy=${{ text: "${policy:-targeted}" }}`;
 export const contextFiles: Script = { text: '"/etc/selinux/$policy/contexts/files"' };
 
 /** Where selinuxfs is not, SELinux is not enabled (selinux(8), policycoreutils 3.4), and the script prints nothing. */
-function onSelinux<T>(fact: Omit<Fact<T>, "place">): Fact<T> {
+export function onSelinux<T>(fact: Omit<Fact<T>, "place">): Fact<T> {
   return {
     ...fact,
     place: "host",
