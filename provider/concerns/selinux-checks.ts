@@ -58,10 +58,7 @@ export interface SelinuxSeen {
   readonly live: Domain | undefined;
 }
 
-/**
- * To compare, the rules and labels that a share makes. What others write to decides over the type where nobody but readers
- * is known.
- */
+/** To compare, the rules and labels that a share makes; what others write to decides over the type of readers. */
 export const selinuxDriftNeeds = {
   state: "must",
   rules: "must",

@@ -98,18 +98,12 @@ export function isTreeRule({ pattern, kind }: FileContextRule, path: string): bo
   return kind === "" && literal?.tree === true && literal.path === path;
 }
 
-/**
- * Whether a rule is one path alone: libselinux looks at those first, wherever they stand (3.4 label_file.h,
- * `spec_hasMetaChars`).
- */
+/** One path alone: libselinux looks at such rules first, wherever they stand (3.4 label_file.h, `spec_hasMetaChars`). */
 export function isOfOnePath({ pattern }: FileContextRule): boolean {
   return !/[.^$?*+|[({]/.test(pattern.replaceAll(/\\./gsu, ""));
 }
 
-/**
- * False where no path inside the directory can match the pattern; true where that is so or cannot be told. Which
- * paths a pattern matches is libselinux's to say: this is for names that are not there yet.
- */
+/** False where no path inside the directory can match the pattern. For names that are not there yet: libselinux knows the rest. */
 export function mayMatchInside(pattern: string, path: string): boolean {
   const inside = `${path}/`;
   const literal = literalOf(pattern);
