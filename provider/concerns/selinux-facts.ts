@@ -1,7 +1,7 @@
 import type { Fact } from "../engine/concern";
 import { cleaningUp } from "../engine/section";
 import {
-  type Equivalence,
+  type Equivalences,
   type FileContextRule,
   parseEquivalences,
   parseFileContexts,
@@ -86,12 +86,6 @@ export const localRules = onSelinux<readonly FileContextRule[]>({
 cat ${contextFiles}/file_contexts.local 2>/dev/null || :`,
   parse: parseFileContexts,
 });
-
-/** The policy's equivalences, and the host's own. */
-export interface Equivalences {
-  readonly distribution: readonly Equivalence[];
-  readonly local: readonly Equivalence[];
-}
 
 export const equivalences = onSelinux<Equivalences>({
   key: "file context equivalences",

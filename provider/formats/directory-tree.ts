@@ -21,9 +21,7 @@ export class DirectoryTrees {
 
   /** Whether `inner` is `outer` or lies somewhere in it. */
   isInside(inner: string, outer: string): boolean {
-    const places = new Set<string>();
-    this.#addPlacesAbove(this.#placeOf(inner), places);
-    return places.has(textOf(this.#placeOf(outer)));
+    return this.#placesAbove(this.#placeOf(inner)).has(textOf(this.#placeOf(outer)));
   }
 
   #placeOf(path: string): Place {
@@ -33,13 +31,14 @@ export class DirectoryTrees {
   }
 
   /** A directory and all above it: on its own file system, and wherever that is mounted. */
-  #addPlacesAbove({ device, path }: Place, places: Set<string>): void {
+  #placesAbove({ device, path }: Place, places = new Set<string>()): Set<string> {
     for (const above of selfAndAbove(path)) places.add(textOf({ device, path: above }));
     for (const mount of this.mounts) {
       if (mount.device !== device || !isAtOrBelow(path, mount.root) || mount.mountPoint === "/") continue;
       const holder = this.#placeOf(dirname(mount.mountPoint));
-      if (!places.has(textOf(holder))) this.#addPlacesAbove(holder, places);
+      if (!places.has(textOf(holder))) this.#placesAbove(holder, places);
     }
+    return places;
   }
 }
 

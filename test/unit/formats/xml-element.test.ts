@@ -52,9 +52,12 @@ test("escapes by name where there is one", () => {
   );
 });
 
-test.each(["", "no xml", "<a>", "<a><b></a>", "<a x='1></a>", "<a/><b/>", "<a>&unknown;</a>"])("refuses %j", (xml) => {
-  expect(() => parseXml(xml)).toThrow();
-});
+test.each(["", "no xml", "<a>", "<a><b></a>", "<a x='1></a>", "<a/><b/>", "<a>&unknown;</a>"])(
+  "refuses %j",
+  (xml) => {
+    expect(() => parseXml(xml)).toThrow();
+  },
+);
 
 describe("all that a domain's metadata may hold", () => {
   const names = [
