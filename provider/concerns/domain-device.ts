@@ -38,7 +38,6 @@ import {
   type DomainInfo,
   domainInfo,
   emulatorHas9p,
-  liveDomain,
   persistentDomain,
   type ReadOnlyForm,
   readOnlyForm,
@@ -54,7 +53,6 @@ interface DeviceWant {
 interface DeviceSeen {
   readonly info: DomainInfo | undefined;
   readonly persistent: Domain | undefined;
-  readonly live: Domain | undefined;
   readonly has9p: boolean | undefined;
   readonly apparmor: boolean;
   /** How else the domain spells the directory. */
@@ -118,7 +116,6 @@ export const domainDevice: Concern<
   facts: (want): Facts<DeviceSeen> => ({
     info: domainInfo,
     persistent: persistentDomain,
-    live: liveDomain,
     has9p: emulatorHas9p,
     apparmor: libvirtUnderApparmor,
     spellings: otherSpellings(want.device.source),
@@ -183,18 +180,13 @@ export const domainDevice: Concern<
     const [now] = devicesOf(want, seen);
     const other = takenBy(want, seen);
     const notes = [
+      ...(now ? [] : [`${name} has no filesystem ${want.device.tag}`]),
       ...renamed(want, seen),
       ...otherWriters(want, seen, alone).map(({ what }) => what),
       ...unknownWriters(want.device.source, seen.exports, seen.info?.uuid),
       ...(other === undefined ? [] : [`${name} has the tag ${want.device.tag} for ${other}, too`]),
     ];
-    if (!now) {
-      return {
-        state: "missing",
-        args: {},
-        notes: [`${name} has no filesystem ${want.device.tag}`, ...notes],
-      };
-    }
+    if (!now) return { state: "missing", args: {}, notes };
     const args = differences(want.device, now);
     return { state: Object.keys(args).length === 0 && other === undefined ? "ok" : "differs", args, notes };
   },

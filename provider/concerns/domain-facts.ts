@@ -134,9 +134,8 @@ const hasOwnLabel = sh`[ -n "$domain" ] && of_domain live |
 /**
  * Whom libvirt runs QEMU as by default: the DAC baselabel of its capabilities, by domain type.
  *
- * Asked only where the running domain has no label of its own to show: libvirt makes its capabilities
- * anew for every call, which can take seconds (measured: 0.7 to 3.5 s in the lab, libvirt 9.0); so once, however
- * many domains ask.
+ * Asked only where the running domain has no label of its own to show, and once, however many domains ask: libvirt makes
+ * its capabilities anew for every call (measured: 0.7 to 3.5 s in the lab, libvirt 9.0).
  */
 export const dacBaselabels: Fact<(domainType: string) => { user: string; group: string } | undefined> = {
   ...ofDomain,
@@ -163,11 +162,7 @@ esac`,
 const findEmulator = sh`emulator=$(of_domain inactive | sed -n 's:^    <emulator>\(.*\)</emulator>$:\1:p' |
   tail -n 1 | sed 's/&lt;/</g; s/&gt;/>/g; s/&amp;/\&/g')`;
 
-/**
- * Whether the domain's emulator has virtio-9p at all; RHEL's has not, and libvirt does not say so.
- *
- * Undefined: there is no domain, or its definition names no emulator.
- */
+/** Whether the domain's emulator has virtio-9p: RHEL's has not, and libvirt does not say so. Undefined: there is no emulator. */
 export const emulatorHas9p: Fact<boolean | undefined> = {
   ...ofDomain,
   key: "emulator has 9p",

@@ -9,13 +9,8 @@ import { type DomainInfo, domainInfo, domainJob, liveDomain, persistentDomain } 
 export type Power = ShareSpec["power"];
 
 /**
- * Why a running QEMU has not got what is declared, or a domain is off: the codes of `statusReason`.
- *
- * `deviceNotLive`: it was declared after the start. `deviceDiffersLive`: it runs with the former one.
- * `deviceStillLive`: it was taken out after the start. `domainOff`. The rest say why no power cycle can
- * be made even where it may: `domainPaused` (or crashed, suspended), `jobActive` (a migration, a save),
- * `blockJob`, `liveOnlyDevices` (they would be lost), `onPoweroff` (it would not stay off), `managedSave`
- * (its start would bring the old devices back).
+ * Why a running QEMU has not got what is declared, or a domain is off: the codes of `statusReason`. From `domainPaused`
+ * on they say why no power cycle can be made even where it may. docs/outputs.md explains each.
  */
 export const powerReasons = [
   "deviceNotLive",
@@ -53,11 +48,7 @@ export const powerFacts = {
   job: domainJob,
 } satisfies { readonly [K in keyof PowerSeen]: Fact<PowerSeen[K]> };
 
-/**
- * Whether the domain has to be started or restarted for one tag, and whether it may.
- *
- * `wanted` is the device that should be live, undefined for none. Pure.
- */
+/** Whether the domain has to be started or restarted for one tag, and whether it may. `wanted`: what should be live. */
 export function planPower(
   power: Power,
   seen: PowerSeen,
@@ -137,10 +128,7 @@ function obstacle({ info, live, persistent, job }: PowerSeen, says: string): Pow
 /** Seconds for which the job goes on watching a guest that did not stop in time: it was told to, and must come up again. */
 const lateSeconds = 900;
 
-/**
- * Seconds, beside the time for the shutdown, after which a job that has not ended is no longer followed: a
- * libvirt that hangs must not hang us. The job itself goes on.
- */
+/** Seconds, beside the time for the shutdown, for which a job is followed: a libvirt that hangs must not hang us. */
 const followSeconds = 600;
 
 /** What a power cycle is to do. */
@@ -158,9 +146,8 @@ export interface PowerJob {
 /**
  * Starts the job on the host and follows it.
  *
- * The job is a process of its own (a transient unit where systemd runs, so that it does not end with
- * ours; else a session of its own) and writes its log line by line; we only read along. Whoever dies,
- * it goes on: a guest that was shut down is started again.
+ * The job is a process of its own (a transient unit where systemd runs, else a session of its own) and writes its log line
+ * by line; we only read along. Whoever dies, it goes on: a guest that was shut down is started again.
  */
 export function powerScript(job: PowerJob, prelude: Script): Script {
   return sh`dir=$records/domains/$domain/power

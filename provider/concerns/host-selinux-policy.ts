@@ -1,7 +1,7 @@
-import { asWanted, type ConcernOfMany, type Fact, type Facts, type Json, type Step } from "../engine/concern";
+import { asWanted, type ConcernOfMany, type Facts, type Json, type Step } from "../engine/concern";
 import { sh } from "../formats/shell";
 import { whenStoreIsFree } from "./policy-store";
-import { rangeOfNewFiles, selinuxPolicy, type SelinuxState, selinuxState } from "./selinux-facts";
+import { onSelinux, rangeOfNewFiles, selinuxPolicy, type SelinuxState, selinuxState } from "./selinux-facts";
 
 interface PolicySeen {
   readonly state: SelinuxState;
@@ -10,8 +10,6 @@ interface PolicySeen {
 }
 
 type PolicyBefore = { readonly [key: string]: Json; readonly loaded: boolean } | null;
-
-const restoreNeeds = { loaded: "must" } as const;
 
 const moduleName = "virtio9p_new_files";
 
@@ -29,15 +27,13 @@ for folder in /var/lib/selinux/"$policy"/active/modules /etc/selinux/"$policy"/a
   for found in "$folder"/*/${moduleName}; do [ ! -e "$found" ] || echo loaded; done
 done`;
 
-const moduleLoaded: Fact<boolean> = {
+const moduleLoaded = onSelinux<boolean>({
   key: `policy module ${moduleName}`,
-  place: "host",
   does: `see whether the policy module ${moduleName} is loaded`,
   guard: true,
-  script: sh`[ -e /sys/fs/selinux/enforce ] || exit 0
-${loaded}`,
+  script: loaded,
   parse: (output) => output !== "",
-};
+});
 
 /**
  * `selinux.newFiles: inherit`: the policy module by which a guest can use the files it made after the next start
@@ -47,7 +43,7 @@ export const hostSelinuxPolicy: ConcernOfMany<
   Record<string, never>,
   PolicySeen,
   PolicyBefore,
-  typeof restoreNeeds
+  { loaded: "must" }
 > = {
   layer: "selinux",
   name: () => "selinux policy",
@@ -65,7 +61,7 @@ export const hostSelinuxPolicy: ConcernOfMany<
       : [],
   identity: () => moduleName,
   facts: (): Facts<PolicySeen> => ({ state: selinuxState, newRange: rangeOfNewFiles, loaded: moduleLoaded }),
-  needs: { restore: restoreNeeds, drift: { state: "must", newRange: "must", loaded: "must" } },
+  needs: { restore: { loaded: "must" }, drift: { state: "must", newRange: "must", loaded: "must" } },
   plan: (_want, seen) => ({ steps: isNeeded(seen) ? [load] : [] }),
   remember: (_want, seen) => (isNeeded(seen) || seen.loaded ? { loaded: seen.loaded } : null),
   restore: (_want, before, seen) => ({

@@ -7,19 +7,14 @@ import { virsh } from "./domain-facts";
 
 /** Who else can write to a share's tree: what has to be seen for it, and what is refused. */
 
-/** Another domain whose definition could not be read, and why: what it exports is not known. */
-export interface UnreadableDomain {
-  /** Its name; its UUID where libvirt does not tell that either. */
-  readonly domain: string;
-  readonly uuid: string;
-  readonly why: string;
-}
-
 type HostExport = DomainExport & { readonly realPath: string };
 
-/** Every export of every domain, its source without links; and the domains that it says nothing of. */
+/**
+ * Every export of every domain, its source without links; and the domains whose definitions could not be read, by name,
+ * or by UUID where libvirt does not tell that either.
+ */
 export type HostExports = readonly HostExport[] & {
-  readonly unreadable?: readonly UnreadableDomain[];
+  readonly unreadable?: readonly { readonly domain: string; readonly uuid: string; readonly why: string }[];
 };
 
 /**
@@ -37,9 +32,8 @@ export type HostExports = readonly HostExport[] & {
  * error: internal error
  * ```
  *
- * What a definition means is read out of its XML, in TypeScript. The shell only finds what looks like a directory in
- * it, so that the host can say where that really leads, and what looks like a device, so that a later look can tell
- * whether something changed: lines of somebody's metadata may be among them, and do no harm.
+ * The rows at its head are what looks like a directory, with where that really leads, and what looks like its device, by
+ * which a later look sees a change. Lines of somebody's metadata may be among them, and do no harm.
  *
  * 200 domains a command: an argument has 128 KiB at most. A domain that gives nothing is asked again for itself. One
  * that went meanwhile is dropped. A libvirt that does not answer leaves `unanswered`.
@@ -131,7 +125,7 @@ function parseExports(output: string): HostExports {
     }),
   );
   const names = new Map<string, string>();
-  const unreadable = new Map<string, UnreadableDomain>();
+  const unreadable = new Map<string, { domain: string; uuid: string; why: string }>();
   const exports = parts.flatMap((part) => {
     const [, kind, uuid = "", text = ""] = /^(\S+) ?(\S*)\n?([^]*)$/.exec(part) ?? [];
     if (kind === "missing") return [];
@@ -178,12 +172,7 @@ export function exportsNear(path: string): Fact<string> {
  * QEMU does not lock what it exports, and the guests' caches know nothing of each other.
  */
 export function secondWriters(
-  own: {
-    readonly source: string;
-    readonly tag: string;
-    readonly domain: string;
-    readonly uuid: string | undefined;
-  },
+  own: { source: string; tag: string; domain: string; uuid: string | undefined },
   exports: HostExports,
   mounts: readonly Mount[],
   context: Context,

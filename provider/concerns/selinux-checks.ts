@@ -3,6 +3,7 @@ import { countOf } from "../formats/count";
 import { DirectoryTrees } from "../formats/directory-tree";
 import type { Domain } from "../formats/domain-xml";
 import {
+  type Equivalences,
   equivalentOf,
   type FileContextRule,
   isOfOnePath,
@@ -12,14 +13,7 @@ import {
   treePattern,
 } from "../formats/file-contexts";
 import { type Mount, mountHolding } from "../formats/mountinfo";
-import {
-  type Booleans,
-  type Equivalences,
-  type Labels,
-  packageOf,
-  type RulesAt,
-  type SelinuxState,
-} from "./selinux-facts";
+import { type Booleans, type Labels, packageOf, type RulesAt, type SelinuxState } from "./selinux-facts";
 import type { Entry } from "./directory-facts";
 import type { HostExports } from "./second-writer";
 
@@ -58,10 +52,7 @@ export interface SelinuxSeen {
   readonly live: Domain | undefined;
 }
 
-/**
- * To compare, the rules and labels that a share makes. What others write to decides over the type where nobody but readers
- * is known.
- */
+/** To compare, the rules and labels that a share makes; what others write to decides over the type of readers. */
 export const selinuxDriftNeeds = {
   state: "must",
   rules: "must",
@@ -101,17 +92,12 @@ export type SelinuxSeenBack = Needed<SelinuxSeen, typeof selinuxRestoreNeeds>;
 const writable = "svirt_image_t";
 const readable = "virt_content_t";
 
-/** The directory under the name by which its rules are looked up. */
-function ruledPath({ path }: Pick<SelinuxWant, "path">, { equivalences }: Pick<SelinuxSeen, "equivalences">) {
-  return equivalentOf(path, equivalences.distribution, equivalences.local);
-}
-
 /** The rule that stands for exactly this tree; of several the one that holds, the last. */
 export function ruleOf(
   want: SelinuxWant,
   seen: Pick<SelinuxSeen, "rules" | "equivalences">,
 ): FileContextRule | undefined {
-  const path = ruledPath(want, seen);
+  const path = equivalentOf(want.path, seen.equivalences);
   return seen.rules.findLast((rule) => isTreeRule(rule, path));
 }
 
@@ -131,7 +117,7 @@ export function placeOf(
   want: Pick<SelinuxWant, "path">,
   seen: Pick<SelinuxSeen, "rules" | "equivalences" | "rulesAt">,
 ): RulePlace {
-  const path = ruledPath(want, seen);
+  const path = equivalentOf(want.path, seen.equivalences);
   const { rules } = seen;
   const matching = new Set(seen.rulesAt.matching);
   const behind = rules.findLastIndex((rule, at) => matching.has(at) && !isTreeRule(rule, path));
@@ -384,7 +370,7 @@ export function rulesInside(want: SelinuxWant, seen: SelinuxSeenNow, type: strin
   for (const { rule, count } of entriesIn(want, seen)) {
     if (rule && typeOf(rule) !== type) counts.set(rule, (counts.get(rule) ?? 0) + count);
   }
-  const path = ruledPath(want, seen);
+  const path = equivalentOf(want.path, seen.equivalences);
   const moved = seen.equivalences.local.filter(({ from }) => from.startsWith(`${want.path}/`));
   return [
     ...[...counts].map(

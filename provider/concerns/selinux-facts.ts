@@ -1,7 +1,7 @@
 import type { Fact } from "../engine/concern";
 import { cleaningUp } from "../engine/section";
 import {
-  type Equivalence,
+  type Equivalences,
   type FileContextRule,
   parseEquivalences,
   parseFileContexts,
@@ -19,7 +19,7 @@ policy=${{ text: "${policy:-targeted}" }}`;
 export const contextFiles: Script = { text: '"/etc/selinux/$policy/contexts/files"' };
 
 /** Where selinuxfs is not, SELinux is not enabled (selinux(8), policycoreutils 3.4), and the script prints nothing. */
-function onSelinux<T>(fact: Omit<Fact<T>, "place">): Fact<T> {
+export function onSelinux<T>(fact: Omit<Fact<T>, "place">): Fact<T> {
   return {
     ...fact,
     place: "host",
@@ -86,12 +86,6 @@ export const localRules = onSelinux<readonly FileContextRule[]>({
 cat ${contextFiles}/file_contexts.local 2>/dev/null || :`,
   parse: parseFileContexts,
 });
-
-/** The policy's equivalences, and the host's own. */
-export interface Equivalences {
-  readonly distribution: readonly Equivalence[];
-  readonly local: readonly Equivalence[];
-}
 
 export const equivalences = onSelinux<Equivalences>({
   key: "file context equivalences",

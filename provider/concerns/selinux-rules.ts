@@ -1,8 +1,9 @@
 import type { Step } from "../engine/concern";
-import { type FileContextRule, treePattern } from "../formats/file-contexts";
+import { escapePath, type FileContextRule, treePattern } from "../formats/file-contexts";
 import { lines, sh } from "../formats/shell";
-import { contextFiles, selinuxPolicy } from "./selinux-facts";
 import { whenStoreIsFree } from "./policy-store";
+import type { RulePlace } from "./selinux-checks";
+import { contextFiles, selinuxPolicy } from "./selinux-facts";
 
 /**
  * Changes of the host's local file-context rules, all of one script in one transaction of semanage: one costs
@@ -12,55 +13,38 @@ import { whenStoreIsFree } from "./policy-store";
  * what has to come behind is taken out and put in again in the same transaction, in its order.
  */
 
-/** Where the rule stands: see `RulePlace` of selinux-checks.ts. */
-interface Place {
-  readonly at: number;
-  readonly inside: readonly number[];
-  /** Whether it stands where it has to. */
-  readonly placed: boolean;
-}
-
-/** The rule of a tree is made, or gets this context; where it stands wrongly, it is put where it has to stand. */
+/** The rule of a tree is made, or gets this context; where it is not `placed`, it is put where it has to stand. */
 export function setRule(
   path: string,
   context: string,
   rules: readonly FileContextRule[],
-  { at, inside, placed }: Place,
+  { at, inside, placed }: Pick<RulePlace, "at" | "inside"> & { readonly placed: boolean },
 ): Step {
   const now = rules[at];
   const pattern = now?.pattern ?? treePattern(path);
   const undo: Item = now ? ["set", now.pattern, now.context] : ["remove", pattern];
-  return {
-    ...transaction([
-      ...(now && !placed ? [["remove", pattern]] : []),
-      ["add", pattern, context, treePattern(path).slice(0, -"(/.*)?".length)],
-      ...inside.flatMap((one) => rules[one] ?? []).map((rule) => ["behind", rule.pattern, rule.kind]),
-    ]),
-    does: `label ${path} and all in it as ${context} (the rule ${pattern})`,
-    undo: lines([sh`queued=${textOf([undo])}`, carryOut]),
-  };
+  const step = transaction(`label ${path} and all in it as ${context} (the rule ${pattern})`, [
+    ...(now && !placed ? [["remove", pattern]] : []),
+    ["add", pattern, context, escapePath(path)],
+    ...inside.flatMap((one) => rules[one] ?? []).map((rule) => ["behind", rule.pattern, rule.kind]),
+  ]);
+  return { ...step, undo: lines([sh`queued=${textOf([undo])}`, carryOut]) };
 }
 
 /** The rule that was made is gone. */
-export function removeRule(rule: FileContextRule): Step {
-  return {
-    ...transaction([["remove", rule.pattern]]),
-    does: `take the rule ${rule.pattern} out`,
-  };
+export function removeRule({ pattern }: FileContextRule): Step {
+  return transaction(`take the rule ${pattern} out`, [["remove", pattern]]);
 }
 
 /** The rule that stood there gets its former context back, in its place. */
-export function giveRuleBack(rule: FileContextRule, context: string): Step {
-  return {
-    ...transaction([["set", rule.pattern, context]]),
-    does: `give the rule ${rule.pattern} its context ${context} back`,
-  };
+export function giveRuleBack({ pattern }: FileContextRule, context: string): Step {
+  return transaction(`give the rule ${pattern} its context ${context} back`, [["set", pattern, context]]);
 }
 
 type Item = readonly string[];
 
-function transaction(items: readonly Item[]): Omit<Step, "does"> {
-  return { run: carryOut, queued: textOf(items) };
+function transaction(does: string, items: readonly Item[]): Step {
+  return { does, run: carryOut, queued: textOf(items) };
 }
 
 function textOf(items: readonly Item[]): string {

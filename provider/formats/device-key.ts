@@ -4,10 +4,9 @@ import { childOf, type XmlElement } from "./xml-element";
  * A short text that names a device under `<devices>` and is the same in the live and in the persistent XML of a
  * domain: `disk vda`, `interface 52:54:00:6b:3c:58`, `controller scsi 0`, `filesystem 9p foobar`.
  *
- * Only what the user declares goes in. Left out is what libvirt adds or changes while the domain runs (measured
- * with 9.0): alias, address, backing stores, the driver type of an empty cdrom, pty paths, channel sockets
- * and states, the interface's tap, graphics ports, the port of a console (the first start
- * numbers the persistent ones anew, and sorts the controllers). Two devices without an identity of their own (two `rng virtio`) have equal keys.
+ * Only what the user declares goes in, and nothing that libvirt adds or changes while the domain runs (measured with
+ * 9.0): alias, address, backing stores, the driver type of an empty cdrom, pty paths, channel sockets and states, the
+ * interface's tap, graphics ports, the port of a console. Two devices without an identity of their own have equal keys.
  *
  * Source: libvirt 9.0 formatdomain.html#devices.
  */

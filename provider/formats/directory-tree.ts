@@ -1,3 +1,4 @@
+import { dirname, join, relative } from "node:path/posix";
 import { type Mount, mountHolding } from "./mountinfo";
 import { isAtOrBelow } from "./path";
 
@@ -20,25 +21,24 @@ export class DirectoryTrees {
 
   /** Whether `inner` is `outer` or lies somewhere in it. */
   isInside(inner: string, outer: string): boolean {
-    const places = new Set<string>();
-    this.#addPlacesAbove(this.#placeOf(inner), places);
-    return places.has(textOf(this.#placeOf(outer)));
+    return this.#placesAbove(this.#placeOf(inner)).has(textOf(this.#placeOf(outer)));
   }
 
   #placeOf(path: string): Place {
     const mount = mountHolding(this.mounts, path);
     if (!mount) return { device: "", path };
-    return { device: mount.device, path: join(mount.root, below(path, mount.mountPoint)) };
+    return { device: mount.device, path: join(mount.root, relative(mount.mountPoint, path)) };
   }
 
   /** A directory and all above it: on its own file system, and wherever that is mounted. */
-  #addPlacesAbove({ device, path }: Place, places: Set<string>): void {
+  #placesAbove({ device, path }: Place, places = new Set<string>()): Set<string> {
     for (const above of selfAndAbove(path)) places.add(textOf({ device, path: above }));
     for (const mount of this.mounts) {
       if (mount.device !== device || !isAtOrBelow(path, mount.root) || mount.mountPoint === "/") continue;
-      const holder = this.#placeOf(selfAndAbove(mount.mountPoint)[1] ?? "/");
-      if (!places.has(textOf(holder))) this.#addPlacesAbove(holder, places);
+      const holder = this.#placeOf(dirname(mount.mountPoint));
+      if (!places.has(textOf(holder))) this.#placesAbove(holder, places);
     }
+    return places;
   }
 }
 
@@ -55,16 +55,6 @@ function textOf({ device, path }: Place): string {
 
 /** `/a/b`, `/a`, `/`. */
 function selfAndAbove(path: string): string[] {
-  const parts = path.split("/").filter((part) => part !== "");
-  return parts.map((_, index) => `/${parts.slice(0, parts.length - index).join("/")}`).concat("/");
-}
-
-/** The rest of a path below a directory above it: `b/c` of `/a/b/c` below `/a`; empty for itself. */
-function below(path: string, above: string): string {
-  return path.slice(above.length).replace(/^\/+/, "");
-}
-
-function join(directory: string, rest: string): string {
-  if (rest === "") return directory;
-  return directory === "/" ? `/${rest}` : `${directory}/${rest}`;
+  const above = dirname(path);
+  return above === path ? [path] : [path, ...selfAndAbove(above)];
 }

@@ -61,10 +61,7 @@ export interface Domain {
   readonly otherFilesystems: readonly OtherFilesystem[];
   /** A text for each device, in the order of the XML, the same in live and persistent (see `keyOfDevice`). */
   readonly deviceKeys: readonly string[];
-  /**
-   * A block copy or an active commit runs. Pulls and inner commits do not show in the XML: ask
-   * `virsh blockjob` for those.
-   */
+  /** A block copy or an active commit runs. Pulls and inner commits do not show in the XML, but to `virsh blockjob`. */
   readonly hasBlockJob: boolean;
 }
 
@@ -92,6 +89,7 @@ export function parseDomain(xml: string): Domain {
   const domain = parseRoot(xml, "domain");
   const devices = childOf(domain, "devices");
   const filesystems = childrenOf(devices, "filesystem");
+  const is9p = (filesystem: XmlElement): boolean => filesystemDriver(filesystem) === "9p";
   const uuid = required(textOf(domain, "uuid"), "the domain's <uuid>");
   return {
     name: required(textOf(domain, "name"), "the domain's <name>"),
@@ -105,7 +103,7 @@ export function parseDomain(xml: string): Domain {
     agentChannel: parseAgentChannel(devices),
     devices9p: filesystems.filter(is9p).map(parseDevice9p),
     otherFilesystems: [
-      ...filesystems.filter((filesystem) => !is9p(filesystem)).map(parseOtherFilesystem),
+      ...filesystems.filter((filesystem) => !is9p(filesystem)).map(parseFilesystem),
       ...parseCommandLineDevices(domain),
     ],
     deviceKeys: (devices?.children ?? []).filter(({ name }) => name !== "emulator").map(keyOfDevice),
@@ -138,13 +136,13 @@ export function parseDomainExports(xml: string): DomainExport[] {
     uuid: textOf(domain, "uuid") ?? "",
     live: domain.attributes["id"] !== undefined,
   };
-  const declared = childrenOf(childOf(domain, "devices"), "filesystem").flatMap((filesystem) => {
-    const { driver, tag, readOnly } = parseOtherFilesystem(filesystem);
-    const source = childOf(filesystem, "source")?.attributes["dir"];
-    if ((driver !== "9p" && driver !== "virtiofs") || source === undefined) return [];
-    const accessMode = filesystem.attributes["accessmode"] ?? "passthrough";
-    return [{ driver, source, tag, readOnly, accessMode }];
-  });
+  const declared = childrenOf(childOf(domain, "devices"), "filesystem")
+    .filter((filesystem) => childOf(filesystem, "source")?.attributes["dir"] !== undefined)
+    .map((filesystem) => ({
+      ...parseFilesystem(filesystem),
+      accessMode: filesystem.attributes["accessmode"] ?? "passthrough",
+    }))
+    .filter(({ driver }) => driver === "9p" || driver === "virtiofs");
   const onCommandLine = parseCommandLineDevices(domain)
     .filter(({ source }) => source !== "")
     .map((device) => ({ ...device, onCommandLine: true as const }));
@@ -296,17 +294,14 @@ function parseAgentChannel(devices: XmlElement | undefined): Domain["agentChanne
   return state === "connected" || state === "disconnected" ? state : "unknown";
 }
 
-function is9p(filesystem: XmlElement): boolean {
-  return filesystemDriver(filesystem) === "9p";
-}
-
 function parseDevice9p(filesystem: XmlElement): Device9p {
   const { accessmode = "passthrough", multidevs = "default", model = "virtio" } = filesystem.attributes;
+  const { source, tag, readOnly } = parseFilesystem(filesystem);
   return {
-    source: plainPath(childOf(filesystem, "source")?.attributes["dir"] ?? ""),
-    tag: childOf(filesystem, "target")?.attributes["dir"] ?? "",
+    source: plainPath(source),
+    tag,
     accessMode: accessmode,
-    readOnly: childOf(filesystem, "readonly") !== undefined,
+    readOnly,
     multidevs,
     fileMode: canonicalMode(filesystem.attributes["fmode"]),
     directoryMode: canonicalMode(filesystem.attributes["dmode"]),
@@ -320,7 +315,7 @@ function canonicalMode(text = ""): string | undefined {
   return mode === undefined ? undefined : formatOctalMode(mode);
 }
 
-function parseOtherFilesystem(filesystem: XmlElement): OtherFilesystem {
+function parseFilesystem(filesystem: XmlElement): OtherFilesystem {
   const { dir, file, dev, socket, name } = childOf(filesystem, "source")?.attributes ?? {};
   return {
     driver: filesystemDriver(filesystem),

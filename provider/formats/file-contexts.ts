@@ -28,9 +28,15 @@ export function parseFileContexts(text: string): FileContextRule[] {
 }
 
 /** A path and what is looked up in its place: `/run /var/run` in file_contexts.subs. */
-export interface Equivalence {
+interface Equivalence {
   readonly from: string;
   readonly to: string;
+}
+
+/** The policy's equivalences, and the host's own. */
+export interface Equivalences {
+  readonly distribution: readonly Equivalence[];
+  readonly local: readonly Equivalence[];
 }
 
 /** Reads file_contexts.subs or file_contexts.subs_dist. */
@@ -45,11 +51,7 @@ export function parseEquivalences(text: string): Equivalence[] {
  * Source: libselinux 3.4 and 3.11, src/label_file.c (`selabel_sub_key`, `selabel_sub`), the same in both. A path under
  * `/data /` loses `/data`; a slash at the end of `from` makes it fit nothing.
  */
-export function equivalentOf(
-  path: string,
-  distribution: readonly Equivalence[],
-  local: readonly Equivalence[],
-): string {
+export function equivalentOf(path: string, { local, distribution }: Equivalences): string {
   return [local, distribution].reduce((at, equivalences) => {
     const found = equivalences.findLast(({ from }) => at === from || at.startsWith(`${from}/`));
     if (!found) return at;
@@ -83,13 +85,13 @@ export function escapePath(path: string): string {
 export function literalOf(pattern: string): { readonly path: string; readonly tree: boolean } | undefined {
   const tree = pattern.endsWith(ofTree);
   const text = tree ? pattern.slice(0, -ofTree.length) : pattern;
-  const parts = text.match(/\\x[0-9a-fA-F]{2}|\\[^A-Za-z0-9]|[^\\.^$?*+|[({]/gsu) ?? [];
-  if (parts.join("") !== text) return undefined;
-  const bytes = parts.map((part) => {
-    if (/^\\x[0-9a-fA-F]{2}$/.test(part)) return Buffer.from(part.slice(2), "hex");
-    return Buffer.from(part.startsWith("\\") ? part.slice(1) : part, "utf8");
-  });
-  return { path: Buffer.concat(bytes).toString("utf8"), tree };
+  if (!/^(\\x[0-9a-fA-F]{2}|\\[^A-Za-z0-9]|[^\\.^$?*+|[({])*$/su.test(text)) return undefined;
+  const bytes = Buffer.from(text, "utf8")
+    .toString("latin1")
+    .replace(/\\(?:x(..)|(.))/gs, (_, hex: string | undefined, character: string) =>
+      hex === undefined ? character : String.fromCharCode(Number.parseInt(hex, 16)),
+    );
+  return { path: Buffer.from(bytes, "latin1").toString("utf8"), tree };
 }
 
 /** A rule for exactly this directory and all in it, whatever kind of entry, however it is written. */
@@ -98,18 +100,12 @@ export function isTreeRule({ pattern, kind }: FileContextRule, path: string): bo
   return kind === "" && literal?.tree === true && literal.path === path;
 }
 
-/**
- * Whether a rule is one path alone: libselinux looks at those first, wherever they stand (3.4 label_file.h,
- * `spec_hasMetaChars`).
- */
+/** One path alone: libselinux looks at such rules first, wherever they stand (3.4 label_file.h, `spec_hasMetaChars`). */
 export function isOfOnePath({ pattern }: FileContextRule): boolean {
   return !/[.^$?*+|[({]/.test(pattern.replaceAll(/\\./gsu, ""));
 }
 
-/**
- * False where no path inside the directory can match the pattern; true where that is so or cannot be told. Which
- * paths a pattern matches is libselinux's to say: this is for names that are not there yet.
- */
+/** False where no path inside the directory can match the pattern. For names that are not there yet: libselinux knows the rest. */
 export function mayMatchInside(pattern: string, path: string): boolean {
   const inside = `${path}/`;
   const literal = literalOf(pattern);

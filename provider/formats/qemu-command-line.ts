@@ -30,10 +30,7 @@ export function parseCommandLineDevices(domain: XmlElement): CommandLineDevice[]
   const words = childrenOf(domain, "qemu:commandline")
     .flatMap((line) => childrenOf(line, "qemu:arg"))
     .map(({ attributes }) => attributes["value"] ?? "");
-  const options = words.map((word, index): [string, string] => [
-    word.replace(/^--?/, "-"),
-    words[index + 1] ?? "",
-  ]);
+  const options = words.map((word, index) => [word.replace(/^--?/, "-"), words[index + 1] ?? ""] as const);
   const of = (option: string, firstKey: string): Settings[] =>
     options.filter(([name]) => name === option).map(([, value]) => settingsIn(value, firstKey));
   const [fsdevs, devices] = [of("-fsdev", "fsdriver"), of("-device", "driver")];
@@ -42,15 +39,14 @@ export function parseCommandLineDevices(domain: XmlElement): CommandLineDevice[]
     const set = (group === "fsdev" ? fsdevs : devices).find((one) => one.get("id") === id);
     if (key !== undefined && text !== undefined) set?.set(key, text);
   }
-  const exported = devices
-    .filter((device) => /^virtio-9p(-|$)/.test(device.get("driver") ?? ""))
-    .map((device) =>
-      deviceOf(
-        device,
-        fsdevs.find((fsdev) => fsdev.get("id") === device.get("fsdev")),
-      ),
-    );
-  return [...exported, ...of("-virtfs", "fsdriver").map((one) => deviceOf(one, one))];
+  const fsdevOf = (device: Settings): Settings | undefined =>
+    fsdevs.find((fsdev) => fsdev.get("id") === device.get("fsdev"));
+  return [
+    ...devices
+      .filter((device) => /^virtio-9p(-|$)/.test(device.get("driver") ?? ""))
+      .map((device) => deviceOf(device, fsdevOf(device))),
+    ...of("-virtfs", "fsdriver").map((one) => deviceOf(one, one)),
+  ];
 }
 
 type Settings = Map<string, string>;
@@ -75,14 +71,12 @@ function settingsIn(text: string, firstKey: string): Settings {
   if (text.trimStart().startsWith("{")) return jsonSettings(text);
   const parts = text.match(/(?:[^,]|,,)+/g) ?? [];
   return new Map(
-    parts
-      .map((part) => part.replaceAll(",,", ","))
-      .map((part, index): [string, string] => {
-        const at = part.indexOf("=");
-        if (at !== -1) return [part.slice(0, at), part.slice(at + 1)];
-        if (index === 0) return [firstKey, part];
-        return part.startsWith("no") ? [part.slice(2), "off"] : [part, "on"];
-      }),
+    parts.map((part, index): [string, string] => {
+      const [key = "", ...value] = part.replaceAll(",,", ",").split("=");
+      if (value.length > 0) return [key, value.join("=")];
+      if (index === 0) return [firstKey, key];
+      return key.startsWith("no") ? [key.slice(2), "off"] : [key, "on"];
+    }),
   );
 }
 

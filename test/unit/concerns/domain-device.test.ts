@@ -9,7 +9,6 @@ const want = { domain: "web1", device, onlyWriter: true };
 const seenOf = (devices: readonly Device9p[], more: Partial<Seen> = {}): Seen => ({
   info,
   persistent: domainOf(devices),
-  live: undefined,
   has9p: true,
   apparmor: false,
   spellings: [],

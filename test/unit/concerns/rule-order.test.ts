@@ -128,7 +128,7 @@ compared("in libselinux's judgement", () => {
       const [local, distribution] = [side(), side()];
       const asked = Array.from({ length: 20 }, () => pathBy(random));
       const followed = asked.map((one) =>
-        equivalentOf(one, parseEquivalences(distribution), parseEquivalences(local)),
+        equivalentOf(one, { distribution: parseEquivalences(distribution), local: parseEquivalences(local) }),
       );
       const rules = [...new Set(followed)].map((one, index) => `${escaped(one)} n${index}\n`);
       put("", rules.join(""));

@@ -104,7 +104,7 @@ test.each([
     "# dist\n/run /var/run\n/far /data/far\n/twice /first\n/twice /second\n",
   );
   const local = parseEquivalences("/data /srv/data\n/web /run\n/whole /\n/slash/ /srv\n/to-slash /srv/\n");
-  expect(equivalentOf(path, distribution, local)).toBe(expected);
+  expect(equivalentOf(path, { distribution, local })).toBe(expected);
 });
 
 test.each([
