@@ -71,7 +71,7 @@ while read -r source field _ || [ -n "$source" ]; do
 done < /etc/fstab`,
   parse: (_output, bytes) =>
     new Map(
-      [...bytes.toString("latin1").matchAll(/(\S+) ([^\n]*)\n/g)].map(([, field = "", real = ""]) => [
+      [...bytes.toString("latin1").matchAll(/([^ \n]+) ([^\n]*)\n/g)].map(([, field = "", real = ""]) => [
         decodeField(field),
         posix.normalize(decodeUtf8(real)).replace(/(.)\/$/, "$1"),
       ]),
@@ -120,7 +120,7 @@ export const guestFstab: Concern<FstabEntry, FstabSeen, FstabBefore, typeof rest
     scope: "domain",
     left: (want) =>
       `the line "${formatFstabEntry(want)}" of its fstab${want.options.split(",").includes("nofail") ? ", which is nofail, and harmless" : ""}`,
-    want: (spec) => fstabEntryOf(spec),
+    want: fstabEntryOf,
     identity: (want) => want.mountPoint,
     facts,
     needs: { restore: restoreNeeds, drift: driftNeeds },

@@ -175,7 +175,8 @@ export const guestKernel: Concern<
 
   restore(_old, before, seen) {
     const { list } = before;
-    const taken = list ? modules.filter((one) => !list.lines.includes(one) && hasLine(seen.list, one)) : [];
+    const present = linesOf(seen.list);
+    const taken = list ? modules.filter((one) => !list.lines.includes(one) && present.includes(one)) : [];
     const isWritten = (seen.bootFile ?? null) !== before.bootFile && seen.bootFile === bootLines;
     const protectedBy =
       (isWritten ? notReplaceable(bootFile, seen) : undefined) ??
@@ -242,11 +243,11 @@ function bootSteps(seen: KernelSeen, before: KernelBefore | undefined): Step[] {
 
 /** Whether a list loads a module: a line is its name and its parameters, up to a `#`. */
 function names(list: string | null | undefined, module: string): boolean {
-  return (list ?? "").split("\n").some((line) => /^\s*([^\s#]*)/.exec(line)?.[1] === module);
+  return linesOf(list).some((line) => /^\s*([^\s#]*)/.exec(line)?.[1] === module);
 }
 
-function hasLine(list: string | null | undefined, line: string): boolean {
-  return (list ?? "").split("\n").some((one) => one.replace(/\r$/, "") === line);
+function linesOf(list: string | null | undefined): string[] {
+  return (list ?? "").split(/\r?\n|\r$/);
 }
 
 function listNotEditable(seen: Pick<KernelSeen, "list" | "listObstacle" | "mounts">): Plan | undefined {

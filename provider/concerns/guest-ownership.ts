@@ -10,18 +10,13 @@ import {
 import { type Script, sh } from "../formats/shell";
 import { exactMode, formatOctalMode, parseOctalMode } from "../formats/octal-mode";
 import { mountAt } from "../formats/mountinfo";
+import type { Entry } from "./directory-facts";
 import { enterShare, isShareMountedAt, mountinfo } from "./guest-facts";
 import { inGuest, inodesInGuest, isLive, otherRoot, rootFacts, type ShareInGuest } from "./mounted-root";
 import { guestMounts } from "./mounts";
 import { type Principals, principalsOf } from "./principals";
 
-interface Root {
-  readonly uid: number;
-  readonly gid: number;
-  readonly user: string;
-  readonly group: string;
-  readonly mode: number;
-}
+type Root = Pick<Entry, "uid" | "gid" | "user" | "group" | "mode">;
 
 const facts = (want: ShareInGuest) => ({
   ...rootFacts(want),

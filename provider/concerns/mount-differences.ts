@@ -112,12 +112,13 @@ export function formatFlags(flags: readonly string[], { mountOptions }: Pick<Mou
 
 /** What a mount has, as options that mount(8) takes: to mount the same again. */
 export function formatMounted(mount: Mount): string {
-  const cache = cacheOf(mount);
   const superOptions = mount.superOptions
     // SELinux shows that labels are supported; that is no option.
-    .filter((option) => option !== "seclabel" && !mount.mountOptions.includes(option))
-    .map((option) => (isCache(option) ? `cache=${cache}` : option));
-  return [...mount.mountOptions, ...superOptions].join(",");
+    .filter((option) => option !== "seclabel")
+    .map((option) =>
+      nameOf(option) === "cache" || isCacheMode(option) ? `cache=${cacheOf(mount)}` : option,
+    );
+  return [...new Set([...mount.mountOptions, ...superOptions])].join(",");
 }
 
 /** The kernel's own size, of which it shows nothing: 8 KiB before Linux 5.16, 128 KiB since (net/9p/client.c, DEFAULT_MSIZE). */
@@ -144,15 +145,11 @@ const cacheBits: ReadonlyMap<string, string> = new Map([
   ["8f", "fscache"],
 ]);
 
-/** Sample: `cache=f`, or the bare name, `loose`, of Linux before 6.4 (v9fs_show_options, fs/9p/vfs_super.c). */
-function isCache(option: string): boolean {
-  return nameOf(option) === "cache" || isCacheMode(option);
-}
-
 function isCacheMode(text: string): boolean {
   return (cacheModes as readonly string[]).includes(text);
 }
 
+/** Sample: `cache=f`, or the bare name, `loose`, of Linux before 6.4 (v9fs_show_options, fs/9p/vfs_super.c). */
 function cacheOf(mount: Mount): string {
   const shown = valueOf(mount, "cache")?.replace(/^0x/, "") ?? "none";
   return mount.superOptions.find(isCacheMode) ?? cacheBits.get(shown) ?? shown;

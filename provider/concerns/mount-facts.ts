@@ -48,9 +48,7 @@ elif [ -n "$(ls -A -- "$at" 2>/dev/null | head -n 1)" ]; then echo directory ful
 elif said=$(ls -A -- "$at" 2>&1); then echo directory empty
 else printf 'directory unreadable %s\n' ${{ text: '"${said##*: }"' }}
 fi
-above=$at
-until [ -L "$above" ] || [ -z "$above" ]; do above=$${{ text: "{above%/*}" }}; done
-if [ -n "$above" ]; then printf '%s\n' "$at" "$(readlink -f -- "$at")"; else printf '%s\n' "$at" "$at"; fi
+printf '%s\n' "$at" "$(readlink -f -- "$at")"
 [ -n "$full" ] || exit 0
 ${withoutMounts(path, lines([without(sh`printf '%s\n' "$mounts"`, path, sh`-print`), sh`find ${path} -xdev -mindepth 1 "$@" -print 2>/dev/null | head -n 20`]))}`,
     parse: (output) => {

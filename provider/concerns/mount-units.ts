@@ -40,14 +40,9 @@ done`,
  * The name of a path's unit as `systemd-escape --path` gives it (systemd 252), sample: `mnt-foo\x2dbar` of `/mnt/foo-bar`.
  */
 export function unitNameOf(path: string): string {
-  const bytes = [...Buffer.from(path.replace(/^\/+|\/+$/g, "").replace(/\/+/g, "/"))];
-  if (bytes.length === 0) return "-";
+  const bytes = Buffer.from(path.replace(/^\/+|\/+$/g, "").replace(/\/+/g, "/")).toString("latin1");
+  if (bytes === "") return "-";
   return bytes
-    .map((byte, index) => {
-      const character = String.fromCharCode(byte);
-      if (character === "/") return "-";
-      const isPlain = /[A-Za-z0-9:_]/.test(character) || (character === "." && index > 0);
-      return isPlain ? character : `\\x${byte.toString(16).padStart(2, "0")}`;
-    })
-    .join("");
+    .replace(/^\.|[^A-Za-z0-9:_./]/g, (byte) => `\\x${byte.charCodeAt(0).toString(16).padStart(2, "0")}`)
+    .replaceAll("/", "-");
 }
