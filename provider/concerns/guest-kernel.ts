@@ -107,9 +107,8 @@ const moduleList: Fact<string | null | undefined> = {
   if [ -e ${listFile} ]; then cat -- ${listFile} && printf .; fi
 fi`,
   parse: (_output, bytes) => {
-    const text = bytes.toString("latin1");
-    if (text === "") return undefined;
-    return text === "list\n" ? null : text.slice("list\n".length, -1);
+    const text = /^list\n([^]*)$/.exec(bytes.toString("latin1"))?.[1];
+    return text === "" ? null : text?.slice(0, -1);
   },
 };
 

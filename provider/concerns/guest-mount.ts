@@ -276,10 +276,8 @@ function isOurs(mount: Mount, want: ShareInGuest): boolean {
 /** The share's mount at its mount point that one does not see, and what hides it, in the operator's words. */
 function hiddenAt(want: ShareInGuest, mounts: readonly Mount[]): string | undefined {
   const shown = mountHolding(mounts, want.mountPoint);
-  const hidden = mounts.some(
-    (one) => one !== shown && one.mountPoint === want.mountPoint && isOurs(one, want),
-  );
-  if (!hidden || !shown || isOurs(shown, want)) return undefined;
+  const hasOurs = mounts.some((one) => one.mountPoint === want.mountPoint && isOurs(one, want));
+  if (!hasOurs || !shown || isOurs(shown, want)) return undefined;
   return `${shown.source} (${shown.type}) on ${shown.mountPoint}`;
 }
 
