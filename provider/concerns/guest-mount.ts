@@ -248,7 +248,9 @@ export const guestMount: Concern<
     const differences = mountDifferences(want, at, seen);
     const other = otherRoot(want, seen);
     if (differences.length === 0 && other === undefined) {
-      const shut = isOneUsers(at) ? undefined : shutRoot(mountPoint, seen);
+      // By \`access=1000\` the kernel lets that user alone look at it, and root not (fs/9p/fid.c, Linux 6.1).
+      const isOneUsers = at.superOptions.some((option) => /^access=[1-9]\d*$/.test(option));
+      const shut = isOneUsers ? undefined : shutRoot(mountPoint, seen);
       return shut === undefined ? asWanted : { state: "unknown", args: {}, notes: [shut] };
     }
     const options = `${mountPoint} differs in its mount options: it has ${list(differences, "shown")}; wanted is ${list(differences, "wanted")}`;
@@ -279,11 +281,6 @@ function hiddenAt(want: ShareInGuest, mounts: readonly Mount[]): string | undefi
   const hasOurs = mounts.some((one) => one.mountPoint === want.mountPoint && isOurs(one, want));
   if (!hasOurs || !shown || isOurs(shown, want)) return undefined;
   return `${shown.source} (${shown.type}) on ${shown.mountPoint}`;
-}
-
-/** By `access=1000` the kernel lets that user alone look at it, and root not (fs/9p/fid.c, Linux 6.1). */
-function isOneUsers({ superOptions }: Mount): boolean {
-  return superOptions.some((option) => /^access=[1-9]\d*$/.test(option));
 }
 
 /** Whether somebody's use of the mount keeps a difference as it is. */

@@ -38,7 +38,8 @@ export function mountDifferences(
   const own = ownMsizeBytes(release);
   const msize = Number(valueOf(mount, "msize") ?? own);
   const cache = cacheOf(mount);
-  const accessWanted = uidOf(options.access ?? "client");
+  // The kernel shows a uid without leading zeros.
+  const accessWanted = (options.access ?? "client").replace(/^0+(?=\d)/, "");
   const access = valueOf(mount, "access") ?? accessWanted;
   const isOn = isAutomounted(mount, mounts);
   const automount = (is: boolean): string => (is ? "x-systemd.automount" : "no x-systemd.automount");
@@ -129,11 +130,6 @@ function ownMsizeBytes(kernelRelease: string): number {
 
 function valueOf(mount: Mount, name: string): string | undefined {
   return mount.superOptions.find((option) => option.startsWith(`${name}=`))?.slice(name.length + 1);
-}
-
-/** A uid as the kernel shows it: without leading zeros. */
-function uidOf(access: string): string {
-  return /^\d+$/.test(access) ? String(Number(access)) : access;
 }
 
 /** The bits of enum p9_cache_bits (fs/9p/v9fs.h) as Linux 6.4 and later show the cache. */
