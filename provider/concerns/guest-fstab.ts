@@ -2,6 +2,7 @@ import { posix } from "node:path";
 import {
   type Concern,
   type Fact,
+  found,
   type Json,
   type Needed,
   type Plan,
@@ -168,12 +169,7 @@ export const guestFstab: Concern<FstabEntry, FstabSeen, FstabBefore, typeof rest
     drift(want, seen) {
       const lines = linesAt(seen, want.mountPoint);
       const mine = ours(lines, want);
-      if (!mine)
-        return {
-          state: "missing",
-          args: {},
-          notes: [`the guest's fstab has no line for ${want.mountPoint}`],
-        };
+      if (!mine) return found("missing", `the guest's fstab has no line for ${want.mountPoint}`);
       const differing = [
         ...(sameEntry(mine.entry, want)
           ? []

@@ -2,6 +2,7 @@ import {
   asWanted,
   type Concern,
   type Fact,
+  found,
   type Json,
   type Needed,
   type Plan,
@@ -193,7 +194,7 @@ export const guestKernel: Concern<
 
   drift(_want, seen) {
     const [lacking] = lacks9p(seen);
-    if (lacking) return { state: "missing", args: {}, notes: [lacking.what] };
+    if (lacking) return found("missing", lacking.what);
     if (seen.nineP === "builtIn" || seen.bootFile === bootLines) return asWanted;
     const unnamed = modules.filter((one) => !names(seen.list, one));
     if (seen.list !== undefined && unnamed.length === 0) return asWanted;
@@ -202,11 +203,7 @@ export const guestKernel: Concern<
       seen.list === undefined
         ? `${bootFile} is ${isMissing ? "not there" : "not ours"}`
         : `${listFile} has no line of ${unnamed.join(" and ")}`;
-    return {
-      state: isMissing ? "missing" : "differs",
-      args: {},
-      notes: [`9p is not loaded at the guest's boot: ${why}`],
-    };
+    return found(isMissing ? "missing" : "differs", `9p is not loaded at the guest's boot: ${why}`);
   },
 };
 

@@ -2,6 +2,7 @@ import {
   asWanted,
   type Concern,
   type Drift,
+  found,
   type Json,
   type Needed,
   refused,
@@ -231,19 +232,15 @@ export const guestMount: Concern<
   },
 
   drift(want, seen) {
-    if (want.mount !== "now") return { state: "unmanaged", args: {}, notes: [] };
+    if (want.mount !== "now") return found("unmanaged");
     const { mountPoint } = want;
     const at = mountAt(seen.mounts, mountPoint);
     if (at && want.options.automount && isAutomount(at)) return asWanted;
     if (!at || !isOurs(at, want)) {
       const hider = hiddenAt(want, seen.mounts);
       const hidden = hider === undefined ? "" : ` in sight: it is hidden by ${hider}`;
-      return {
-        state: "missing",
-        args: {},
-        notes: [`${mountPoint} is not mounted in the guest${hidden}`],
-        pending: "notMounted",
-      };
+      const note = `${mountPoint} is not mounted in the guest${hidden}`;
+      return { ...found("missing", note), pending: "notMounted" };
     }
     const differences = mountDifferences(want, at, seen);
     const other = otherRoot(want, seen);
@@ -251,7 +248,7 @@ export const guestMount: Concern<
       // By \`access=1000\` the kernel lets that user alone look at it, and root not (fs/9p/fid.c, Linux 6.1).
       const isOneUsers = at.superOptions.some((option) => /^access=[1-9]\d*$/.test(option));
       const shut = isOneUsers ? undefined : shutRoot(mountPoint, seen);
-      return shut === undefined ? asWanted : { state: "unknown", args: {}, notes: [shut] };
+      return shut === undefined ? asWanted : found("unknown", shut);
     }
     const options = `${mountPoint} differs in its mount options: it has ${list(differences, "shown")}; wanted is ${list(differences, "wanted")}`;
     return {

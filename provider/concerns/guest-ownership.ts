@@ -2,6 +2,7 @@ import {
   asWanted,
   type Concern,
   type Fact,
+  found,
   type Json,
   refuse,
   type SeenBy,
@@ -103,10 +104,9 @@ ${program} -- ${value} .`;
     const { root } = seen;
     // An automount that nobody uses now: its owner is in the share's attributes, and comes back with it.
     if (want.options.automount && mountAt(seen.mounts, want.mountPoint)?.type === "autofs") return asWanted;
-    if (!isMounted(want, seen) || typeof root !== "object") {
-      const notes = typeof root !== "string" ? [] : [`the guest cannot look at ${want.mountPoint}: ${root}`];
-      return { state: "unknown", args: {}, notes };
-    }
+    if (!isMounted(want, seen) || !root) return found("unknown");
+    if (typeof root === "string")
+      return found("unknown", `the guest cannot look at ${want.mountPoint}: ${root}`);
     const uid = idOf(want.owner, "passwd", seen.ids);
     const gid = idOf(want.group, "group", seen.ids);
     const mode = parseOctalMode(want.mode ?? "");
