@@ -27,13 +27,12 @@ function word(text: string): Script {
 }
 
 /**
- * `edit_lines FILE FROM TO KEEP`: puts the line TO in the place of the line FROM. Without FROM it is added, unless it is there,
- * and not where its mount point has another; without TO taken out; FROM that is gone with its mount point is no failure then. Without KEEP a file that has no line left goes.
+ * `edit_lines FILE FROM TO KEEP`, as {@link editLine}. TO that is there already is not added again; it fails where its
+ * mount point has another line. FROM that is gone with its mount point need not be taken out.
  *
  * All other bytes stay: lines are compared as bytes (LC_ALL=C) and without their ends. A file without an end of the last
- * line gets one in front of ours, which goes with it; ends are CRLF where all others are. How many bytes
- * there are tells awk whether the last line has an end. What was read and written must be as long as it has to be: an awk
- * may lose a NUL, and a disk may be full.
+ * line gets one in front of ours, which goes with it; ends are CRLF where all others are. How many bytes there are tells
+ * awk whether the last line has an end, and that it lost no NUL; how many were written, that the disk is not full.
  */
 export const editLines: Script = sh`again=''
 edit_lines() {

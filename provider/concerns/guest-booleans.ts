@@ -2,6 +2,7 @@ import {
   asWanted,
   type ConcernOfMany,
   type Fact,
+  found,
   type Json,
   refuse,
   type Refusal,
@@ -92,7 +93,7 @@ export const guestBooleans: ConcernOfMany<string, BooleanSeen, BooleanBefore> = 
     if (on === true) return asWanted;
     const [refusal] = cannot(want, policy);
     const state = on === undefined ? "missing" : "differs";
-    return { state, args: {}, notes: [refusal?.what ?? `${want} is off in the guest`] };
+    return found(state, refusal?.what ?? `${want} is off in the guest`);
   },
 };
 

@@ -105,9 +105,7 @@ export const distribution: Fact<readonly string[]> = {
   place: "guest",
   does: "ask which distribution this is",
   script: sh`for file in /etc/os-release /usr/lib/os-release; do
-  [ -r "$file" ] || continue
-  while IFS= read -r line || [ -n "$line" ]; do case $line in ID=* | ID_LIKE=*) printf '%s\n' "$line";; esac; done < "$file"
-  break
+  if [ -r "$file" ]; then cat -- "$file"; break; fi
 done`,
   parse: (output) =>
     ["ID", "ID_LIKE"].flatMap((name) => {

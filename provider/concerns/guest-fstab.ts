@@ -2,6 +2,7 @@ import { posix } from "node:path";
 import {
   type Concern,
   type Fact,
+  found,
   type Json,
   type Needed,
   type Plan,
@@ -71,7 +72,7 @@ while read -r source field _ || [ -n "$source" ]; do
 done < /etc/fstab`,
   parse: (_output, bytes) =>
     new Map(
-      [...bytes.toString("latin1").matchAll(/(\S+) ([^\n]*)\n/g)].map(([, field = "", real = ""]) => [
+      [...bytes.toString("latin1").matchAll(/([^ \n]+) ([^\n]*)\n/g)].map(([, field = "", real = ""]) => [
         decodeField(field),
         posix.normalize(decodeUtf8(real)).replace(/(.)\/$/, "$1"),
       ]),
@@ -120,7 +121,7 @@ export const guestFstab: Concern<FstabEntry, FstabSeen, FstabBefore, typeof rest
     scope: "domain",
     left: (want) =>
       `the line "${formatFstabEntry(want)}" of its fstab${want.options.split(",").includes("nofail") ? ", which is nofail, and harmless" : ""}`,
-    want: (spec) => fstabEntryOf(spec),
+    want: fstabEntryOf,
     identity: (want) => want.mountPoint,
     facts,
     needs: { restore: restoreNeeds, drift: driftNeeds },
@@ -168,12 +169,7 @@ export const guestFstab: Concern<FstabEntry, FstabSeen, FstabBefore, typeof rest
     drift(want, seen) {
       const lines = linesAt(seen, want.mountPoint);
       const mine = ours(lines, want);
-      if (!mine)
-        return {
-          state: "missing",
-          args: {},
-          notes: [`the guest's fstab has no line for ${want.mountPoint}`],
-        };
+      if (!mine) return found("missing", `the guest's fstab has no line for ${want.mountPoint}`);
       const differing = [
         ...(sameEntry(mine.entry, want)
           ? []

@@ -2,6 +2,7 @@ import {
   asWanted,
   type Concern,
   type Fact,
+  found,
   type Json,
   type Needed,
   type Plan,
@@ -107,9 +108,8 @@ const moduleList: Fact<string | null | undefined> = {
   if [ -e ${listFile} ]; then cat -- ${listFile} && printf .; fi
 fi`,
   parse: (_output, bytes) => {
-    const text = bytes.toString("latin1");
-    if (text === "") return undefined;
-    return text === "list\n" ? null : text.slice("list\n".length, -1);
+    const text = /^list\n([^]*)$/.exec(bytes.toString("latin1"))?.[1];
+    return text === "" ? null : text?.slice(0, -1);
   },
 };
 
@@ -175,7 +175,8 @@ export const guestKernel: Concern<
 
   restore(_old, before, seen) {
     const { list } = before;
-    const taken = list ? modules.filter((one) => !list.lines.includes(one) && hasLine(seen.list, one)) : [];
+    const present = linesOf(seen.list);
+    const taken = list ? modules.filter((one) => !list.lines.includes(one) && present.includes(one)) : [];
     const isWritten = (seen.bootFile ?? null) !== before.bootFile && seen.bootFile === bootLines;
     const protectedBy =
       (isWritten ? notReplaceable(bootFile, seen) : undefined) ??
@@ -193,7 +194,7 @@ export const guestKernel: Concern<
 
   drift(_want, seen) {
     const [lacking] = lacks9p(seen);
-    if (lacking) return { state: "missing", args: {}, notes: [lacking.what] };
+    if (lacking) return found("missing", lacking.what);
     if (seen.nineP === "builtIn" || seen.bootFile === bootLines) return asWanted;
     const unnamed = modules.filter((one) => !names(seen.list, one));
     if (seen.list !== undefined && unnamed.length === 0) return asWanted;
@@ -202,11 +203,7 @@ export const guestKernel: Concern<
       seen.list === undefined
         ? `${bootFile} is ${isMissing ? "not there" : "not ours"}`
         : `${listFile} has no line of ${unnamed.join(" and ")}`;
-    return {
-      state: isMissing ? "missing" : "differs",
-      args: {},
-      notes: [`9p is not loaded at the guest's boot: ${why}`],
-    };
+    return found(isMissing ? "missing" : "differs", `9p is not loaded at the guest's boot: ${why}`);
   },
 };
 
@@ -242,11 +239,11 @@ function bootSteps(seen: KernelSeen, before: KernelBefore | undefined): Step[] {
 
 /** Whether a list loads a module: a line is its name and its parameters, up to a `#`. */
 function names(list: string | null | undefined, module: string): boolean {
-  return (list ?? "").split("\n").some((line) => /^\s*([^\s#]*)/.exec(line)?.[1] === module);
+  return linesOf(list).some((line) => /^\s*([^\s#]*)/.exec(line)?.[1] === module);
 }
 
-function hasLine(list: string | null | undefined, line: string): boolean {
-  return (list ?? "").split("\n").some((one) => one.replace(/\r$/, "") === line);
+function linesOf(list: string | null | undefined): string[] {
+  return (list ?? "").split(/\r?\n|\r$/);
 }
 
 function listNotEditable(seen: Pick<KernelSeen, "list" | "listObstacle" | "mounts">): Plan | undefined {

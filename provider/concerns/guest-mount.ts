@@ -2,6 +2,7 @@ import {
   asWanted,
   type Concern,
   type Drift,
+  found,
   type Json,
   type Needed,
   refused,
@@ -82,91 +83,86 @@ export const guestMount: Concern<
   needs: { restore: restoreNeeds, drift: driftNeeds },
 
   plan(want, seen, before, known, context) {
-    const at = mountAt(seen.mounts, want.mountPoint);
+    const { mountPoint, tag } = want;
+    const isNow = want.mount === "now";
+    const at = mountAt(seen.mounts, mountPoint);
     const mounted = at && isOurs(at, want);
     // Known: what is mounted there under another tag is this share under its former one.
     const former = at?.type === "9p" && known;
     if (at && !mounted && !former && !isAutomount(at)) {
       return refused(
         "mountPointTaken",
-        `${at.source} (${at.type}) is mounted on ${want.mountPoint}; this share would mount ${want.tag} there`,
+        `${at.source} (${at.type}) is mounted on ${mountPoint}; this share would mount ${tag} there`,
         "unmount it, or choose another mount point",
       );
     }
-    if (!at && seen.mountPoint.realPath !== want.mountPoint) {
+    const { kind, realPath, empty, entries, unreadable } = seen.mountPoint;
+    if (!at && realPath !== mountPoint) {
       return refused(
         "mountPointIsLink",
-        `${want.mountPoint} leads through a link to ${seen.mountPoint.realPath} in the guest, and that is what the kernel would call it`,
-        `give guest.mountPoint as "${seen.mountPoint.realPath}"`,
+        `${mountPoint} leads through a link to ${realPath} in the guest, and that is what the kernel would call it`,
+        `give guest.mountPoint as "${realPath}"`,
       );
     }
     const hider = hiddenAt(want, seen.mounts);
-    if (hider !== undefined && want.mount === "now") {
+    if (hider !== undefined && isNow) {
       return refused(
         "mountBusy",
-        `${want.tag} is mounted on ${want.mountPoint} in the guest, hidden by ${hider}`,
+        `${tag} is mounted on ${mountPoint} in the guest, hidden by ${hider}`,
         "unmount that, or choose another mount point",
       );
     }
     const elsewhere = seen.mounts.find(
-      (one) =>
-        one.type === "9p" && one.source === want.tag && !context?.mountPoints.has(one.mountPoint) && !at,
+      (one) => one.type === "9p" && one.source === tag && !context?.mountPoints.has(one.mountPoint),
     );
-    if (elsewhere && isLive(want, seen) && want.mount === "now") {
+    if (!at && elsewhere && isLive(want, seen) && isNow) {
       return refused(
         "mountBusy",
-        `${want.tag} is mounted on ${elsewhere.mountPoint} in the guest already, and a kernel mounts a virtio device once`,
+        `${tag} is mounted on ${elsewhere.mountPoint} in the guest already, and a kernel mounts a virtio device once`,
         `unmount it, or give guest.mountPoint as "${elsewhere.mountPoint}"`,
       );
     }
-    if (!at && seen.mountPoint.kind === "other") {
-      return refused(
-        "mountPointTaken",
-        `${want.mountPoint} is not a directory`,
-        "choose another mount point",
-      );
-    }
-    const inside = at ? [] : mountsBelow(seen.mounts, want.mountPoint);
+    if (!at && kind === "other")
+      return refused("mountPointTaken", `${mountPoint} is not a directory`, "choose another mount point");
+    const inside = at ? [] : mountsBelow(seen.mounts, mountPoint);
     const stranger = inside.find((one) => !canBeMountedAgain(one, seen.mounts));
-    if (stranger && want.mount === "now") {
+    if (stranger && isNow) {
       return refused(
         "mountPointTaken",
-        `${stranger.source} (${stranger.type}) is mounted on ${stranger.mountPoint} in the guest, which ${want.tag} on ${want.mountPoint} would hide`,
+        `${stranger.source} (${stranger.type}) is mounted on ${stranger.mountPoint} in the guest, which ${tag} on ${mountPoint} would hide`,
         "unmount it, or choose another mount point",
       );
     }
-    const isOnTheWay = (entry: string): boolean =>
-      inside.some(({ mountPoint }) => isAtOrBelow(mountPoint, entry));
-    const { empty, entries, unreadable } = seen.mountPoint;
+    const isOnTheWay = (entry: string): boolean => inside.some((one) => isAtOrBelow(one.mountPoint, entry));
     const isEmpty = empty || entries?.every(isOnTheWay) === true;
     if (!at && !isEmpty && before === undefined) {
       return refused(
         "mountPointNotEmpty",
         unreadable === undefined
-          ? `${want.mountPoint} has files in it, which the share would hide`
-          : `${want.mountPoint} cannot be listed in the guest: ${unreadable}; what is in it the share would hide`,
+          ? `${mountPoint} has files in it, which the share would hide`
+          : `${mountPoint} cannot be listed in the guest: ${unreadable}; what is in it the share would hide`,
         "move them away, or choose another mount point",
       );
     }
-    if (want.mount !== "now") return { steps: [] };
-    const isMissing = seen.mountPoint.kind === "missing";
-    const obstacle = at || !isMissing ? undefined : notReplaceable(want.mountPoint, seen);
+    if (!isNow) return { steps: [] };
+    const obstacle = !at && kind === "missing" ? notReplaceable(mountPoint, seen) : undefined;
     if (obstacle) return obstacle;
     if (!isLive(want, seen)) return { steps: [] };
     if (want.options.automount && at && isAutomount(at)) return { steps: [] };
-    const users = usersOf(seen, want.mountPoint);
+    const users = usersOf(seen, mountPoint);
     if (inside.length > 0 && seen.holders.length > 0) {
       return refused(
         "mountBusy",
-        `${inside.map(({ mountPoint }) => mountPoint).join(", ")} in the guest would be hidden by ${want.tag} on ${want.mountPoint} and has to be mounted anew, but is in use by ${users.join(", ")}`,
+        `${inside.map((one) => one.mountPoint).join(", ")} in the guest would be hidden by ${tag} on ${mountPoint} and has to be mounted anew, but is in use by ${users.join(", ")}`,
         "stop them, and try again",
       );
     }
     // Mounted anew it is the same one.
     const other = mounted ? otherRoot(want, seen) : undefined;
     const differences = mounted ? mountDifferences(want, at, seen) : [];
-    const waiting = differences.filter((one) => mustWait(one, seen, want.mountPoint));
-    const keeps = `${want.mountPoint} keeps ${list(waiting, "shown")} until nobody uses it, wanted is ${list(waiting, "wanted")}: in use by ${users.join(", ")}`;
+    const waiting = differences.filter((one) => mustWait(one, seen, mountPoint));
+    const usedBy = `in use by ${users.join(", ")}`;
+    const keeps = `${mountPoint} keeps ${list(waiting, "shown")} until nobody uses it, wanted is ${list(waiting, "wanted")}: ${usedBy}`;
     const warnings = [other ?? [], waiting.length > 0 ? keeps : []].flat();
     const warned = warnings.length > 0 && { warnings };
     if (mounted && (waiting.length > 0 || differences.every(({ byRemount }) => byRemount))) {
@@ -174,19 +170,16 @@ export const guestMount: Concern<
       return { steps: now.length > 0 ? [remountStep(at, now)] : [], ...warned };
     }
     if (former && !mounted && users.length > 0) {
-      const stays = `${want.mountPoint} stays mounted from ${at.source} until it is unmounted: in use by ${users.join(", ")}`;
+      const stays = `${mountPoint} stays mounted from ${at.source} until it is unmounted: ${usedBy}`;
       return { steps: [], warnings: [stays] };
     }
-    const make = {
-      does: `make ${want.mountPoint} in the guest`,
-      run: sh`umask 022; mkdir -p -- ${want.mountPoint}`,
-    };
+    const make = { does: `make ${mountPoint} in the guest`, run: sh`umask 022; mkdir -p -- ${mountPoint}` };
     return {
       steps: [
-        ...(isMissing ? [make] : []),
+        ...(kind === "missing" ? [make] : []),
         ...(at ? [unmountStep(at, seen.mounts)] : []),
         ...inside.toReversed().flatMap((one) => takeAway(one, want, seen)),
-        mountStep(want.mountPoint, want.tag, want.options.automount),
+        mountStep(mountPoint, tag, want.options.automount),
         ...inside.map((one) => mountAgainStep(one, seen.mounts)),
       ],
       ...warned,
@@ -239,25 +232,23 @@ export const guestMount: Concern<
   },
 
   drift(want, seen) {
-    if (want.mount !== "now") return { state: "unmanaged", args: {}, notes: [] };
+    if (want.mount !== "now") return found("unmanaged");
     const { mountPoint } = want;
     const at = mountAt(seen.mounts, mountPoint);
     if (at && want.options.automount && isAutomount(at)) return asWanted;
     if (!at || !isOurs(at, want)) {
       const hider = hiddenAt(want, seen.mounts);
       const hidden = hider === undefined ? "" : ` in sight: it is hidden by ${hider}`;
-      return {
-        state: "missing",
-        args: {},
-        notes: [`${mountPoint} is not mounted in the guest${hidden}`],
-        pending: "notMounted",
-      };
+      const note = `${mountPoint} is not mounted in the guest${hidden}`;
+      return { ...found("missing", note), pending: "notMounted" };
     }
     const differences = mountDifferences(want, at, seen);
     const other = otherRoot(want, seen);
     if (differences.length === 0 && other === undefined) {
-      const shut = isOneUsers(at) ? undefined : shutRoot(mountPoint, seen);
-      return shut === undefined ? asWanted : { state: "unknown", args: {}, notes: [shut] };
+      // By \`access=1000\` the kernel lets that user alone look at it, and root not (fs/9p/fid.c, Linux 6.1).
+      const isOneUsers = at.superOptions.some((option) => /^access=[1-9]\d*$/.test(option));
+      const shut = isOneUsers ? undefined : shutRoot(mountPoint, seen);
+      return shut === undefined ? asWanted : found("unknown", shut);
     }
     const options = `${mountPoint} differs in its mount options: it has ${list(differences, "shown")}; wanted is ${list(differences, "wanted")}`;
     return {
@@ -284,16 +275,9 @@ function isOurs(mount: Mount, want: ShareInGuest): boolean {
 /** The share's mount at its mount point that one does not see, and what hides it, in the operator's words. */
 function hiddenAt(want: ShareInGuest, mounts: readonly Mount[]): string | undefined {
   const shown = mountHolding(mounts, want.mountPoint);
-  const hidden = mounts.some(
-    (one) => one !== shown && one.mountPoint === want.mountPoint && isOurs(one, want),
-  );
-  if (!hidden || !shown || isOurs(shown, want)) return undefined;
+  const hasOurs = mounts.some((one) => one.mountPoint === want.mountPoint && isOurs(one, want));
+  if (!hasOurs || !shown || isOurs(shown, want)) return undefined;
   return `${shown.source} (${shown.type}) on ${shown.mountPoint}`;
-}
-
-/** By `access=1000` the kernel lets that user alone look at it, and root not (fs/9p/fid.c, Linux 6.1). */
-function isOneUsers({ superOptions }: Mount): boolean {
-  return superOptions.some((option) => /^access=[1-9]\d*$/.test(option));
 }
 
 /** Whether somebody's use of the mount keeps a difference as it is. */

@@ -2,6 +2,7 @@ import {
   asWanted,
   type Concern,
   type Fact,
+  found,
   type Json,
   refuse,
   type SeenBy,
@@ -10,18 +11,13 @@ import {
 import { type Script, sh } from "../formats/shell";
 import { exactMode, formatOctalMode, parseOctalMode } from "../formats/octal-mode";
 import { mountAt } from "../formats/mountinfo";
+import type { Entry } from "./directory-facts";
 import { enterShare, isShareMountedAt, mountinfo } from "./guest-facts";
 import { inGuest, inodesInGuest, isLive, otherRoot, rootFacts, type ShareInGuest } from "./mounted-root";
 import { guestMounts } from "./mounts";
 import { type Principals, principalsOf } from "./principals";
 
-interface Root {
-  readonly uid: number;
-  readonly gid: number;
-  readonly user: string;
-  readonly group: string;
-  readonly mode: number;
-}
+type Root = Pick<Entry, "uid" | "gid" | "user" | "group" | "mode">;
 
 const facts = (want: ShareInGuest) => ({
   ...rootFacts(want),
@@ -108,10 +104,9 @@ ${program} -- ${value} .`;
     const { root } = seen;
     // An automount that nobody uses now: its owner is in the share's attributes, and comes back with it.
     if (want.options.automount && mountAt(seen.mounts, want.mountPoint)?.type === "autofs") return asWanted;
-    if (!isMounted(want, seen) || !root) return { state: "unknown", args: {}, notes: [] };
-    if (typeof root === "string") {
-      return { state: "unknown", args: {}, notes: [`the guest cannot look at ${want.mountPoint}: ${root}`] };
-    }
+    if (!isMounted(want, seen) || !root) return found("unknown");
+    if (typeof root === "string")
+      return found("unknown", `the guest cannot look at ${want.mountPoint}: ${root}`);
     const uid = idOf(want.owner, "passwd", seen.ids);
     const gid = idOf(want.group, "group", seen.ids);
     const mode = parseOctalMode(want.mode ?? "");

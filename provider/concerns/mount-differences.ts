@@ -38,7 +38,8 @@ export function mountDifferences(
   const own = ownMsizeBytes(release);
   const msize = Number(valueOf(mount, "msize") ?? own);
   const cache = cacheOf(mount);
-  const accessWanted = uidOf(options.access ?? "client");
+  // The kernel shows a uid without leading zeros.
+  const accessWanted = (options.access ?? "client").replace(/^0+(?=\d)/, "");
   const access = valueOf(mount, "access") ?? accessWanted;
   const isOn = isAutomounted(mount, mounts);
   const automount = (is: boolean): string => (is ? "x-systemd.automount" : "no x-systemd.automount");
@@ -112,12 +113,13 @@ export function formatFlags(flags: readonly string[], { mountOptions }: Pick<Mou
 
 /** What a mount has, as options that mount(8) takes: to mount the same again. */
 export function formatMounted(mount: Mount): string {
-  const cache = cacheOf(mount);
   const superOptions = mount.superOptions
     // SELinux shows that labels are supported; that is no option.
-    .filter((option) => option !== "seclabel" && !mount.mountOptions.includes(option))
-    .map((option) => (isCache(option) ? `cache=${cache}` : option));
-  return [...mount.mountOptions, ...superOptions].join(",");
+    .filter((option) => option !== "seclabel")
+    .map((option) =>
+      nameOf(option) === "cache" || isCacheMode(option) ? `cache=${cacheOf(mount)}` : option,
+    );
+  return [...new Set([...mount.mountOptions, ...superOptions])].join(",");
 }
 
 /** The kernel's own size, of which it shows nothing: 8 KiB before Linux 5.16, 128 KiB since (net/9p/client.c, DEFAULT_MSIZE). */
@@ -130,11 +132,6 @@ function valueOf(mount: Mount, name: string): string | undefined {
   return mount.superOptions.find((option) => option.startsWith(`${name}=`))?.slice(name.length + 1);
 }
 
-/** A uid as the kernel shows it: without leading zeros. */
-function uidOf(access: string): string {
-  return /^\d+$/.test(access) ? String(Number(access)) : access;
-}
-
 /** The bits of enum p9_cache_bits (fs/9p/v9fs.h) as Linux 6.4 and later show the cache. */
 const cacheBits: ReadonlyMap<string, string> = new Map([
   ["0", "none"],
@@ -144,15 +141,11 @@ const cacheBits: ReadonlyMap<string, string> = new Map([
   ["8f", "fscache"],
 ]);
 
-/** Sample: `cache=f`, or the bare name, `loose`, of Linux before 6.4 (v9fs_show_options, fs/9p/vfs_super.c). */
-function isCache(option: string): boolean {
-  return nameOf(option) === "cache" || isCacheMode(option);
-}
-
 function isCacheMode(text: string): boolean {
   return (cacheModes as readonly string[]).includes(text);
 }
 
+/** Sample: `cache=f`, or the bare name, `loose`, of Linux before 6.4 (v9fs_show_options, fs/9p/vfs_super.c). */
 function cacheOf(mount: Mount): string {
   const shown = valueOf(mount, "cache")?.replace(/^0x/, "") ?? "none";
   return mount.superOptions.find(isCacheMode) ?? cacheBits.get(shown) ?? shown;

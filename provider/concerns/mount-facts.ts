@@ -48,9 +48,7 @@ elif [ -n "$(ls -A -- "$at" 2>/dev/null | head -n 1)" ]; then echo directory ful
 elif said=$(ls -A -- "$at" 2>&1); then echo directory empty
 else printf 'directory unreadable %s\n' ${{ text: '"${said##*: }"' }}
 fi
-above=$at
-until [ -L "$above" ] || [ -z "$above" ]; do above=$${{ text: "{above%/*}" }}; done
-if [ -n "$above" ]; then printf '%s\n' "$at" "$(readlink -f -- "$at")"; else printf '%s\n' "$at" "$at"; fi
+printf '%s\n' "$at" "$(readlink -f -- "$at")"
 [ -n "$full" ] || exit 0
 ${withoutMounts(path, lines([without(sh`printf '%s\n' "$mounts"`, path, sh`-print`), sh`find ${path} -xdev -mindepth 1 "$@" -print 2>/dev/null | head -n 20`]))}`,
     parse: (output) => {
@@ -84,14 +82,12 @@ export function holdersOf(path: string): Fact<readonly Holder[]> {
     does: `see who uses ${path}`,
     gathers: mountinfo,
     script: sh`${isMountedAt(path)} || is_mounted_below ${mountPointInMountinfo(path)} || exit 0
-for file in /proc/[0-9]*/cwd /proc/[0-9]*/root /proc/[0-9]*/exe /proc/[0-9]*/fd/*; do printf '%s\n' "$file"; done |
+{ for file in /proc/[0-9]*/cwd /proc/[0-9]*/root /proc/[0-9]*/exe /proc/[0-9]*/fd/*; do printf '%s\n' "$file"; done |
   xargs ls -l 2>/dev/null | grep -F -- ${` -> ${path}`} |
-  sed 's|^\([^ ]*\) .* /proc/\([0-9]*\)/\([a-z]*\)[^>]* -> |\2 \1 \3 |' | head -n 50 |
-  while read -r process mode what file; do
-    printf '%s %s %s %s %s\n' "$process" "$(tr ' ' _ < "/proc/$process/comm" 2>/dev/null)" "$mode" "$what" "$file"
-  done
-${otherMounts(path)} | while read -r process other; do
-  printf '%s %s l mounted %s\n' "$process" "$(tr ' ' _ < "/proc/$process/comm" 2>/dev/null)" "$other"
+  sed 's|^\([^ ]*\) .* /proc/\([0-9]*\)/\([a-z]*\)[^>]* -> |\2 \1 \3 |' | head -n 50
+${otherMounts(path)}
+} | while read -r process mode what file; do
+  printf '%s %s %s %s %s\n' "$process" "$(tr ' ' _ < "/proc/$process/comm" 2>/dev/null)" "$mode" "$what" "$file"
 done`,
     parse: (output) => {
       const inside = [...output.matchAll(/^(\d+) (\S*) l(\S*) ([a-z]+) (.*)$/gm)]
@@ -110,7 +106,7 @@ done`,
 }
 
 /**
- * Prints `PROCESS MOUNTPOINT` for each place where what is mounted at a path is mounted too, and would stay so:
+ * Prints `PROCESS l mounted MOUNTPOINT` for each place where what is mounted at a path is mounted too, and would stay so:
  * in the mount namespace of each process, each namespace looked at once.
  *
  * A copy that came by propagation goes by it too: its parent is a peer of this mount's parent, or follows it,
@@ -137,6 +133,6 @@ function otherMounts(path: string): Script {
   }
   $3 == device && $1 != id && !($5 in listed) {
     follows = peers != "" && (index(groups[$2], " shared:" peers " ") || index(groups[$2], " master:" peers " "))
-    if (!(follows && place == own)) { listed[$5]; print process, $5 }
+    if (!(follows && place == own)) { listed[$5]; print process, "l mounted", $5 }
   }'`;
 }

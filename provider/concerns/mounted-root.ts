@@ -80,9 +80,7 @@ export function shutRoot(mountPoint: string, { rootInode }: RootSeen): string | 
   return `the guest cannot look at ${mountPoint}: ${rootInode}`;
 }
 
-function isNumber(rootInode: string): boolean {
-  return /^\d+$/.test(rootInode);
-}
+const isNumber = (rootInode: string): boolean => /^\d+$/.test(rootInode);
 
 /** How the guest's root is another directory than the host's, in the operator's words; undefined: nothing says that it is. */
 export function otherRoot(share: Shared, seen: RootSeen): string | undefined {

@@ -29,11 +29,10 @@ else grep ${`^${name.replace(/[.\\$]/g, "\\$&")}:`} ${`/etc/${database}`} || ech
     ),
     parse: (output) =>
       Object.fromEntries(
-        output
-          .split("\n")
-          .map((line) => line.split(":"))
-          .filter((fields) => fields.length > 3)
-          .map((fields) => [fields[0] ?? "", Number(fields[3])]),
+        [...output.matchAll(/^([^:\n]*):[^:\n]*:[^:\n]*:(\d+)/gm)].map(([, key = "", id]) => [
+          key,
+          Number(id),
+        ]),
       ),
   };
 }

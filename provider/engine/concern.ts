@@ -262,5 +262,10 @@ export interface ConcernOfMany<
 // eslint-disable-next-line @typescript-eslint/no-explicit-any -- the existential type that TypeScript lacks
 export type AnyConcern = Concern<any, any, any, any, any> | ConcernOfMany<any, any, any, any, any>;
 
+/** A layer in which no argument is contradicted. */
+export function found(state: LayerState, ...notes: readonly string[]): Drift {
+  return { state, args: {}, notes };
+}
+
 /** A layer that is as it should be. */
-export const asWanted: Drift = { state: "ok", args: {}, notes: [] };
+export const asWanted = found("ok");

@@ -199,9 +199,9 @@ describe("on a real file", () => {
   test("a mount point that is spelled through a link is seen where it leads", () => {
     const at = (name: string): string => join(folder, name);
     mkdirSync(at("re al/50%/deep"), { recursive: true });
-    symlinkSync("re al/50%", at("li nk"));
+    symlinkSync("re al/50%", at("li nk à"));
     const wanted = want({}, { mountPoint: at("re al/50%/deep/new") });
-    const spelled = `${folder}/li\\040nk/deep/new`;
+    const spelled = `${folder}/li\\040nk\\040à/deep/new`;
     const { fstab, links } = guestFstab.facts(wanted);
     const seenWith = (line: string) => {
       writeFileSync(file, `# ${line}\nUUID=1 / ext4 defaults 0 1\nUUID=2 none swap\n${line}\n`);
