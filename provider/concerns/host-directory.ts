@@ -1,5 +1,5 @@
 import { asWanted, type Concern } from "../engine/concern";
-import { formatOctalMode, parseOctalMode } from "../formats/octal-mode";
+import { formatOctalMode } from "../formats/octal-mode";
 import { linksBack, restoreDirectory } from "./directory-back";
 import {
   aliases,
@@ -20,6 +20,7 @@ import {
   directoryRestoreNeeds,
   type DirectorySeen,
   type DirectoryWant,
+  directoryWant,
   type ForeignRecord,
   type Stood,
 } from "./directory-facts";
@@ -64,21 +65,7 @@ export const hostDirectory: Concern<
   scope: "host",
   usedByQemu: true,
 
-  want({ source, accessMode, multidevs, readOnly, host, directory }) {
-    const { mode, keepOwners, onDelete, ...others } = directory;
-    return {
-      ...others,
-      accessMode,
-      multidevs,
-      readOnly,
-      path: source,
-      mode: parseOctalMode(mode ?? ""),
-      keepOwners: keepOwners === true,
-      mapped: accessMode === "mapped",
-      giveBack: onDelete === "restore",
-      session: host.libvirtUri === "qemu:///session",
-    };
-  },
+  want: directoryWant,
 
   identity: (want) => want.path,
 
