@@ -13,7 +13,7 @@ import { writeAttributes } from "./attribute-writer";
 import { attributesFor, type Wanted } from "./change";
 import { gone, type Listed, listed, mayHaveAttributes } from "./entries";
 import { refuseRunning } from "./guests";
-import { damageOf, formatJson, formatText } from "./inspect";
+import { formatJson, formatText, seenOf } from "./inspect";
 import { type Located, located } from "./located";
 import { entriesOf, failure, Report } from "./report";
 
@@ -54,7 +54,7 @@ async function list(
   for (const path of paths) {
     const at = located(path);
     for await (const entry of listed(at, depth, report)) {
-      if (damageOf(entry).length > 0) damaged += 1;
+      if (seenOf(entry)?.damage.length) damaged += 1;
       const text = format(entry, below(path, at.name, entry.name));
       if (text !== "" && !process.stdout.write(text)) await once(process.stdout, "drain");
       report.add();
