@@ -197,11 +197,9 @@ export function inTaken(want: DirectoryWant, seen: DirectorySeen): Refusal[] {
 }
 
 /** The same, seen from the larger one. */
-export function sharesInside(
-  want: DirectoryWant,
-  { changedInside, treeRemembered }: DirectorySeen,
-): Refusal[] {
-  if (treeRemembered || changedInside.length === 0) return [];
+export function sharesInside(want: DirectoryWant, seen: DirectorySeen): Refusal[] {
+  const { changedInside } = seen;
+  if (seen.treeRemembered || changedInside.length === 0) return [];
   return refuse(
     "treeOfOthers",
     `${want.path} holds ${changedInside.slice(0, 5).join(", ")}${changedInside.length > 5 ? ", ..." : ""}, of which other shares have changed the owners; this share would take them from those`,
