@@ -1,17 +1,10 @@
 import { posix } from "node:path";
-import { type Plan, type Refusal, refuse } from "../engine/concern";
+import { type Context, type Plan, type Refusal, refuse } from "../engine/concern";
 import { DirectoryTrees } from "../formats/directory-tree";
 import { type Mount, mountAt, mountHolding } from "../formats/mountinfo";
 import { formatOctalMode, parseOctalMode } from "../formats/octal-mode";
-import type {
-  DirectoryBefore,
-  DirectorySeen,
-  DirectoryWant,
-  Entry,
-  ForeignRecord,
-  Stood,
-} from "./directory-facts";
-import { isSame, type KnownBy, knownBy } from "./directory-identity";
+import type { DirectoryBefore, DirectorySeen, DirectoryWant, Entry, Stood } from "./directory-facts";
+import { isSame, type KnownBy, knownBy, type Mounted } from "./directory-identity";
 import {
   becoming,
   createdMode,
@@ -31,11 +24,12 @@ export function standing(
   seen: DirectorySeen,
   before: DirectoryBefore | undefined,
   stood: Stood | undefined,
-  others?: ForeignRecord,
+  others?: Context["foreign"],
 ): Refusal[] {
   const { entry, realPath } = seen;
-  const foreign = others?.before.created === false ? others : undefined;
-  const recorded = before ?? foreign?.before;
+  const theirs = others?.before as DirectoryBefore | undefined;
+  const foreign = theirs?.created === false ? others : undefined;
+  const recorded = before ?? (foreign && theirs);
   const found = recorded?.created === false ? recorded : undefined;
   const holders = foreign ? ` of ${foreign.holders.join(", ")}` : "";
   if (realPath !== want.path) {
@@ -158,11 +152,7 @@ export function notOwned(want: DirectoryWant, seen: DirectorySeen, owner: Owner)
  * Each path would have a record of its own, and the one that was made last would take for the directory's
  * own what the other share made of it.
  */
-export function aliases(
-  want: DirectoryWant,
-  seen: Pick<DirectorySeen, "mounts" | "records">,
-  others: readonly string[],
-): Refusal[] {
+export function aliases(want: DirectoryWant, seen: DirectorySeen, others: readonly string[]): Refusal[] {
   const trees = new DirectoryTrees(seen.mounts);
   const other = [...seen.records.map(({ identity }) => identity), ...others].find(
     (path) => path !== want.path && trees.isSame(path, want.path),
@@ -287,11 +277,7 @@ export function collidingInodes(want: DirectoryWant, { tree, mounts }: Directory
 }
 
 /** A plan that changes something is none where the file system, or a mount of it, takes no change. */
-export function orUnwritable(
-  { path }: DirectoryWant,
-  { mounts }: Pick<DirectorySeen, "mounts">,
-  plan: Plan,
-): Plan {
+export function orUnwritable({ path }: DirectoryWant, { mounts }: Mounted, plan: Plan): Plan {
   const mount = mountHolding(mounts, path);
   if (plan.steps.length === 0 || !mount) return plan;
   if (![...mount.mountOptions, ...mount.superOptions].includes("ro")) return plan;

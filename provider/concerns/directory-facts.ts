@@ -51,12 +51,6 @@ export interface Entry extends Owned {
   readonly born: string;
 }
 
-/** A directory above; `acl`: it has an access list. */
-export interface Parent extends Entry {
-  readonly path: string;
-  readonly acl: boolean;
-}
-
 /** `user.virtfs.*` of the directory itself, values as getfattr prints them: `{"user.virtfs.uid": "0x00000000"}`. */
 export type VirtfsAttributes = Readonly<Record<string, string>>;
 
@@ -74,12 +68,6 @@ export type DirectoryBefore =
 
 /** The directory that an operation left standing: by which the next one knows it, and how it was. */
 export type Stood = KnownBy & Partial<Owned> & { readonly path: string };
-
-/** What the first contact of other shares found of the directory, and who they are. */
-export interface ForeignRecord {
-  readonly before: DirectoryBefore;
-  readonly holders: readonly string[];
-}
 
 type AllFacts = ReturnType<typeof directoryFacts>;
 
@@ -248,10 +236,10 @@ function realPathOf(path: string): Fact<string> {
 }
 
 /**
- * Every directory above, the nearest first; one that is missing is left out. Samples of lines:
+ * Every directory above, the nearest first, and whether it has an access list; one that is missing is left out. Samples:
  * `0:0:755:131073:1763877000.123456789:directory:root:root:/srv`, and of those with an access list `# file: /srv`.
  */
-function parentsOf(path: string): Fact<readonly Parent[]> {
+function parentsOf(path: string): Fact<readonly (Entry & { path: string; acl: boolean })[]> {
   const parts = path.split("/").slice(1, -1);
   const parents = parts.map((_, index) => `/${parts.slice(0, parts.length - index).join("/")}`).concat("/");
   return {

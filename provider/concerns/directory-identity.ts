@@ -7,16 +7,14 @@ import { treeAt, type TreeAt } from "./tree-at";
 /** The directory that is meant: one that we make has no identity yet. */
 export type DirectoryAt = Pick<TreeAt, "path"> & Partial<TreeAt>;
 
-type Mounted = Pick<DirectorySeen, "mounts">;
-
-/** The file system that a directory is on. Sample: `{"type": "fuse.sshfs", "source": "alice@nas:/data"}`. */
-export type FileSystem = { readonly type: string; readonly source: string };
+export type Mounted = Pick<DirectorySeen, "mounts">;
 
 /** What was written down of a directory; what an earlier release wrote has no file system. */
 export type KnownBy = {
   readonly inode: string;
   readonly born: string;
-  readonly fileSystem?: FileSystem;
+  /** Sample: `{"type": "fuse.sshfs", "source": "alice@nas:/data"}`. */
+  readonly fileSystem?: { readonly type: string; readonly source: string };
 };
 
 /**

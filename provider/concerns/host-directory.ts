@@ -21,7 +21,6 @@ import {
   type DirectorySeen,
   type DirectoryWant,
   directoryWant,
-  type ForeignRecord,
   type Stood,
 } from "./directory-facts";
 import { knownBy, unlasting } from "./directory-identity";
@@ -76,12 +75,11 @@ export const hostDirectory: Concern<
   plan(want, seen, before, known, context) {
     const { owner, refuse: unknown } = resolveOwner(want, seen);
     const stood = context?.stood["directory"] as Stood | undefined;
-    const foreign = context?.foreign as ForeignRecord | undefined;
     const takes = isToBeTaken(want, seen, owner);
     const maps = isToBeMapped(want, seen);
     const refuse = [
       ...unknown,
-      ...standing(want, seen, before, stood?.path === want.path ? stood : undefined, foreign),
+      ...standing(want, seen, before, stood?.path === want.path ? stood : undefined, context?.foreign),
       ...(before || known ? [] : inTaken(want, seen)),
       ...(before || known ? [] : aliases(want, seen, context?.others.map(({ spec }) => spec.source) ?? [])),
       ...reachable(want, seen),
