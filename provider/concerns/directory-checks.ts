@@ -147,10 +147,8 @@ export function notOwned(want: DirectoryWant, seen: DirectorySeen, owner: Owner)
 }
 
 /**
- * Has another path to the same directory a share, or is it about to get one?
- *
- * Each path would have a record of its own, and the one that was made last would take for the directory's
- * own what the other share made of it.
+ * Another path to the same directory has a share, or is about to get one. Each would have a record of its own, and the
+ * later one would take for the directory's own what the other share made of it.
  */
 export function aliases(want: DirectoryWant, seen: DirectorySeen, others: readonly string[]): Refusal[] {
   const trees = new DirectoryTrees(seen.mounts);
@@ -293,9 +291,8 @@ export function orUnwritable({ path }: DirectoryWant, { mounts }: Mounted, plan:
 }
 
 /**
- * What this share does not manage, and is neither as its last operation left it nor as a share makes it: another share's
- * work or a person's, which cannot be told apart. What first contact found comes back all the same, and whoever meant it
- * is told.
+ * Owner and mode that this share does not manage, and that neither its last operation left nor a share makes: somebody
+ * else's work. What first contact found comes back all the same, and whoever meant it is told.
  */
 export function unmanagedChanges(
   old: DirectoryWant,
