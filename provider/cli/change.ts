@@ -1,5 +1,5 @@
 import { isAccessList, withMode } from "../formats/access-list";
-import { listAttributes, seenByGuest, type Status, u32, wholeMode } from "../formats/virtfs";
+import { listAttributes, seenByGuest, u32, wholeMode } from "../formats/virtfs";
 import type { Listed } from "./entries";
 
 /** What `virtio9p chown` and `virtio9p chmod` write: pure. */
@@ -48,7 +48,9 @@ export function attributesFor(entry: Listed, wanted: Wanted): ReadonlyMap<string
   const damaged = isDamaged("user.virtfs.mode");
   const type = damaged ? entry.host.type : status.type;
   const asked = type === "link" ? undefined : wanted.mode;
-  const mode = asked ?? (set.size > 0 ? withoutPrivileges({ ...status, type }) : status.mode);
+  const privileges = (status.mode & 0o010) !== 0 ? 0o6000 : 0o4000;
+  const losesThem = set.size > 0 && type === "file";
+  const mode = asked ?? (losesThem ? status.mode & ~privileges : status.mode);
   if (mode !== status.mode || (damaged && asked !== undefined))
     set.set("user.virtfs.mode", u32(wholeMode({ ...status, type, mode })));
   const list = attributes.get(accessList);
@@ -57,10 +59,4 @@ export function attributesFor(entry: Listed, wanted: Wanted): ReadonlyMap<string
     if (!changed.equals(list)) set.set(accessList, changed);
   }
   return set;
-}
-
-function withoutPrivileges({ type, mode }: Status): number {
-  if (type !== "file") return mode;
-  const groupRuns = (mode & 0o010) !== 0;
-  return mode & ~(groupRuns ? 0o6000 : 0o4000);
 }

@@ -13,7 +13,7 @@ import { writeAttributes } from "./attribute-writer";
 import { attributesFor, type Wanted } from "./change";
 import { gone, type Listed, listed, mayHaveAttributes } from "./entries";
 import { refuseRunning } from "./guests";
-import { damageOf, formatJson, formatText } from "./inspect";
+import { formatJson, formatText, seenOf } from "./inspect";
 import { type Located, located } from "./located";
 import { entriesOf, failure, Report } from "./report";
 
@@ -54,7 +54,7 @@ async function list(
   for (const path of paths) {
     const at = located(path);
     for await (const entry of listed(at, depth, report)) {
-      if (damageOf(entry).length > 0) damaged += 1;
+      if (seenOf(entry)?.damage.length) damaged += 1;
       const text = format(entry, below(path, at.name, entry.name));
       if (text !== "" && !process.stdout.write(text)) await once(process.stdout, "drain");
       report.add();
@@ -132,14 +132,12 @@ export async function change(
   const toSet = async function* (at: Located): AsyncGenerator<Pick<Dumped, "name" | "attributes">> {
     for await (const entry of listed(at, isRecursive ? undefined : 0, report)) {
       report.add();
-      if (!mayHaveAttributes(entry.host)) {
-        unable += 1;
-        continue;
+      const attributes = mayHaveAttributes(entry.host) ? attributesFor(entry, wanted) : undefined;
+      if (!attributes) unable += 1;
+      else if (attributes.size > 0) {
+        changed += 1;
+        yield { name: entry.name, attributes };
       }
-      const attributes = attributesFor(entry, wanted);
-      if (attributes.size === 0) continue;
-      changed += 1;
-      yield { name: entry.name, attributes };
     }
   };
   for (const path of paths) {
@@ -182,8 +180,7 @@ async function* dumpOf(file: string): AsyncGenerator<Dumped> {
       "give it on standard input, with -, where it is read once",
     );
   }
-  const stream = file === "-" ? process.stdin : createReadStream(file);
-  stream.setEncoding("latin1");
+  const stream = (file === "-" ? process.stdin : createReadStream(file)).setEncoding("latin1");
   try {
     for await (const one of parseDump(createInterface({ input: stream, crlfDelay: Infinity }))) {
       if (one.name === "" || one.name.startsWith("/") || one.name.split("/").includes(".."))

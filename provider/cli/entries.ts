@@ -12,7 +12,6 @@ import { failure, type Report } from "./report";
 
 /** Entries of a tree, as they come: a million need no more memory than a thousand. */
 
-/** One entry. */
 export interface Listed {
   /** As find(1) names it from the directory: `.`, `./sub/a`. A character for each byte (latin1). */
   readonly name: string;

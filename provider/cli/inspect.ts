@@ -1,20 +1,12 @@
 import { shownName } from "../formats/shown-name";
 import { formatOctalMode } from "../formats/octal-mode";
-import { type FileType, type Seen, seenByGuest, type Status } from "../formats/virtfs";
+import { type Seen, seenByGuest, type Status } from "../formats/virtfs";
 import type { Listed } from "./entries";
 
 /** What `virtio9p inspect` prints of one entry: what a guest sees of it. */
 
 /** The letters of ls(1). */
-const letters: Readonly<Record<FileType, string>> = {
-  file: "-",
-  directory: "d",
-  link: "l",
-  fifo: "p",
-  socket: "s",
-  block: "b",
-  character: "c",
-};
+const letters = { file: "-", directory: "d", link: "l", fifo: "p", socket: "s", block: "b", character: "c" };
 
 /** Sample: `drwxr-s---+  1000  100     4096 2026-11-27 10:04 sub/a  [damaged: user.virtfs.uid has 2 bytes, not 4]`. */
 export function formatText(entry: Listed, path: string): string {
@@ -58,12 +50,8 @@ export function formatJson(entry: Listed, path: string): string {
   });
 }
 
-/** For what it is not as anybody can have meant it. */
-export function damageOf(entry: Listed): Seen["damage"] {
-  return seenOf(entry)?.damage ?? [];
-}
-
-function seenOf({ host, attributes }: Listed): Seen | undefined {
+/** What a guest sees of an entry; undefined: its attributes may not be read. */
+export function seenOf({ host, attributes }: Listed): Seen | undefined {
   return attributes && seenByGuest(host, attributes);
 }
 

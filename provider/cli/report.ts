@@ -17,11 +17,11 @@ export class Report {
   readonly #began = performance.now();
   #shown = 0;
 
-  /** One more entry. */
   add(): void {
     this.entries += 1;
+    if (!process.stderr.isTTY || this.entries % 64 !== 0) return;
     const now = performance.now();
-    if (!process.stderr.isTTY || now - this.#shown < everyMs) return;
+    if (now - this.#shown < everyMs) return;
     this.#shown = now;
     // 12,000 entries, 34,000/s
     const rate = Math.round((this.entries / (now - this.#began)) * 1000);

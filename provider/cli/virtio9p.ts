@@ -13,6 +13,10 @@ const { version } = JSON.parse(readFileSync(join(__dirname, "../../package.json"
   version: string;
 };
 
+const depth = parsed((text) => (/^\d{1,5}$/.test(text) ? Number(text) : undefined), "It is a whole number.");
+const owner = parsed(parseOwner, "It is UID, UID:GID or :GID, in numbers: names are the guest's.");
+const mode = parsed(parseOctalMode, "It is octal, such as 0750.");
+
 const command = new Command("virtio9p")
   // Its parts have from it what it has when they are made.
   .exitOverride()
@@ -28,7 +32,7 @@ command
   .command("inspect")
   .description("list what a guest sees of a tree: types, modes, owners and groups, read from user.virtfs.*")
   .argument("<path...>", "directories or files on the host")
-  .option("-d, --depth <levels>", "how far below a directory (default: all)", wholeNumber)
+  .option("-d, --depth <levels>", "how far below a directory (default: all)", depth)
   .option("--json", "a line of JSON for each entry")
   .action((paths: string[], options: { depth?: number; json?: boolean }) => end(inspect(paths, options)));
 
@@ -53,7 +57,9 @@ changing("chmod", "let a guest see another mode")
   .option("-R, --recursive", "with all in it")
   .argument("<mode>", "in octal: 0750", mode)
   .argument("<path...>")
-  .action((wanted: Wanted, paths: string[], options: ChangeOptions) => end(change(paths, wanted, options)));
+  .action((bits: number, paths: string[], options: ChangeOptions) =>
+    end(change(paths, { mode: bits }, options)),
+  );
 
 function changing(name: string, description: string): Command {
   return command
@@ -64,22 +70,13 @@ function changing(name: string, description: string): Command {
     .option("-c, --connect <uri>", "the libvirt that knows which guests run", "qemu:///system");
 }
 
-function wholeNumber(text: string): number {
-  if (!/^\d{1,5}$/.test(text)) throw new InvalidArgumentError("It is a whole number.");
-  return Number(text);
-}
-
-function owner(text: string): Wanted {
-  const wanted = parseOwner(text);
-  if (!wanted)
-    throw new InvalidArgumentError("It is UID, UID:GID or :GID, in numbers: names are the guest's.");
-  return wanted;
-}
-
-function mode(text: string): Wanted {
-  const bits = parseOctalMode(text);
-  if (bits === undefined) throw new InvalidArgumentError("It is octal, such as 0750.");
-  return { mode: bits };
+/** How an argument is read, for Commander; `what` it is says who gave none. */
+function parsed<T>(parse: (text: string) => T | undefined, what: string): (text: string) => T {
+  return (text) => {
+    const value = parse(text);
+    if (value === undefined) throw new InvalidArgumentError(what);
+    return value;
+  };
 }
 
 async function end(work: Promise<number>): Promise<void> {

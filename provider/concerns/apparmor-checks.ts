@@ -1,5 +1,6 @@
 import { type Fact, type Refusal, refuse } from "../engine/concern";
 import { sh } from "../formats/shell";
+import type { ShareSpec } from "../spec";
 
 /**
  * What libvirt's AppArmor profile of a domain cannot hold: with such a share the whole domain would not start.
@@ -26,10 +27,7 @@ const forbidden = ["/lib", "/lost+found/", "/selinux/", "/usr/lib", "/usr/share/
 /** May be read. */
 const forbiddenToWriters = ["/initrd", "/vmlinuz"];
 
-interface Exported {
-  readonly source: string;
-  readonly readOnly: boolean;
-}
+type Exported = Pick<ShareSpec, "source" | "readOnly">;
 
 /** Refuses with `appArmorForbids`. */
 export function apparmorRefusals({ source, readOnly }: Exported, confined: boolean): Refusal[] {

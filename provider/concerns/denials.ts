@@ -46,12 +46,10 @@ printf '%s\n' "$denied" | path=${path} hex=${hex} inside="$inside " awk '
       output
         .split("\n")
         .filter((line) => line !== "")
-        .map((line) =>
-          line.replace(
-            /\b(name|path)=((?:[0-9A-F]{2})+)(?= |$)/g,
-            (_, field: string, name: string) =>
-              `${field}=${JSON.stringify(Buffer.from(name, "hex").toString("utf8"))}`,
-          ),
-        ),
+        .map((line) => line.replace(/\b(name|path)=((?:[0-9A-F]{2})+)(?= |$)/g, inText)),
   };
+}
+
+function inText(_all: string, field: string, hex: string): string {
+  return `${field}=${JSON.stringify(Buffer.from(hex, "hex").toString("utf8"))}`;
 }

@@ -1,17 +1,10 @@
 import { posix } from "node:path";
-import { type Plan, type Refusal, refuse } from "../engine/concern";
+import { type Context, type Plan, type Refusal, refuse } from "../engine/concern";
 import { DirectoryTrees } from "../formats/directory-tree";
 import { type Mount, mountAt, mountHolding } from "../formats/mountinfo";
 import { formatOctalMode, parseOctalMode } from "../formats/octal-mode";
-import type {
-  DirectoryBefore,
-  DirectorySeen,
-  DirectoryWant,
-  Entry,
-  ForeignRecord,
-  Stood,
-} from "./directory-facts";
-import { isSame, type KnownBy, knownBy } from "./directory-identity";
+import type { DirectoryBefore, DirectorySeen, DirectoryWant, Entry, Stood } from "./directory-facts";
+import { isSame, type KnownBy, knownBy, type Mounted } from "./directory-identity";
 import {
   becoming,
   createdMode,
@@ -31,11 +24,12 @@ export function standing(
   seen: DirectorySeen,
   before: DirectoryBefore | undefined,
   stood: Stood | undefined,
-  others?: ForeignRecord,
+  others?: Context["foreign"],
 ): Refusal[] {
   const { entry, realPath } = seen;
-  const foreign = others?.before.created === false ? others : undefined;
-  const recorded = before ?? foreign?.before;
+  const theirs = others?.before as DirectoryBefore | undefined;
+  const foreign = theirs?.created === false ? others : undefined;
+  const recorded = before ?? (foreign && theirs);
   const found = recorded?.created === false ? recorded : undefined;
   const holders = foreign ? ` of ${foreign.holders.join(", ")}` : "";
   if (realPath !== want.path) {
@@ -153,16 +147,10 @@ export function notOwned(want: DirectoryWant, seen: DirectorySeen, owner: Owner)
 }
 
 /**
- * Has another path to the same directory a share, or is it about to get one?
- *
- * Each path would have a record of its own, and the one that was made last would take for the directory's
- * own what the other share made of it.
+ * Another path to the same directory has a share, or is about to get one. Each would have a record of its own, and the
+ * later one would take for the directory's own what the other share made of it.
  */
-export function aliases(
-  want: DirectoryWant,
-  seen: Pick<DirectorySeen, "mounts" | "records">,
-  others: readonly string[],
-): Refusal[] {
+export function aliases(want: DirectoryWant, seen: DirectorySeen, others: readonly string[]): Refusal[] {
   const trees = new DirectoryTrees(seen.mounts);
   const other = [...seen.records.map(({ identity }) => identity), ...others].find(
     (path) => path !== want.path && trees.isSame(path, want.path),
@@ -197,11 +185,9 @@ export function inTaken(want: DirectoryWant, seen: DirectorySeen): Refusal[] {
 }
 
 /** The same, seen from the larger one. */
-export function sharesInside(
-  want: DirectoryWant,
-  { changedInside, treeRemembered }: DirectorySeen,
-): Refusal[] {
-  if (treeRemembered || changedInside.length === 0) return [];
+export function sharesInside(want: DirectoryWant, seen: DirectorySeen): Refusal[] {
+  const { changedInside } = seen;
+  if (seen.treeRemembered || changedInside.length === 0) return [];
   return refuse(
     "treeOfOthers",
     `${want.path} holds ${changedInside.slice(0, 5).join(", ")}${changedInside.length > 5 ? ", ..." : ""}, of which other shares have changed the owners; this share would take them from those`,
@@ -289,11 +275,7 @@ export function collidingInodes(want: DirectoryWant, { tree, mounts }: Directory
 }
 
 /** A plan that changes something is none where the file system, or a mount of it, takes no change. */
-export function orUnwritable(
-  { path }: DirectoryWant,
-  { mounts }: Pick<DirectorySeen, "mounts">,
-  plan: Plan,
-): Plan {
+export function orUnwritable({ path }: DirectoryWant, { mounts }: Mounted, plan: Plan): Plan {
   const mount = mountHolding(mounts, path);
   if (plan.steps.length === 0 || !mount) return plan;
   if (![...mount.mountOptions, ...mount.superOptions].includes("ro")) return plan;
@@ -309,9 +291,8 @@ export function orUnwritable(
 }
 
 /**
- * What this share does not manage, and is neither as its last operation left it nor as a share makes it: another share's
- * work or a person's, which cannot be told apart. What first contact found comes back all the same, and whoever meant it
- * is told.
+ * Owner and mode that this share does not manage, and that neither its last operation left nor a share makes: somebody
+ * else's work. What first contact found comes back all the same, and whoever meant it is told.
  */
 export function unmanagedChanges(
   old: DirectoryWant,

@@ -1,41 +1,44 @@
 import { posix } from "node:path";
-import type { Fact, Facts, Json, Needed, Purpose, Tool } from "../engine/concern";
-import type { Domain } from "../formats/domain-xml";
-import type { Mount } from "../formats/mountinfo";
+import type { Fact, Json, Needed, Purpose, Tool } from "../engine/concern";
+import { parseOctalMode } from "../formats/octal-mode";
 import { sh } from "../formats/shell";
 import { identityFormat } from "../formats/identity";
 import type { ShareSpec } from "../spec";
 import { recordsOnHost } from "../engine/record";
-import { dacBaselabels, type DomainInfo, domainInfo, liveDomain, persistentDomain } from "./domain-facts";
+import { dacBaselabels, domainInfo, liveDomain, persistentDomain } from "./domain-facts";
 import type { KnownBy } from "./directory-identity";
 import type { Owned } from "./directory-owner";
 import { hostMounts } from "./mounts";
 import { directoriesAbove } from "../formats/system-path";
 import { linksMapped } from "./links-mapped";
 import { isRemembered, ownersChangedInside, rememberedOnSameFileSystem } from "./ledger";
-import { type TakenWith, takenWith } from "./taken-with";
-import { type HostExports, hostExports } from "./second-writer";
+import { takenWith } from "./taken-with";
+import { hostExports } from "./second-writer";
 import { principalsOf } from "./principals";
-import { type Named, privilegesTaken, treeIn, type TreeSeen, viewKept } from "./tree-facts";
+import { privilegesTaken, treeIn, viewKept } from "./tree-facts";
 
 /** What a share wants of its host directory, what can be seen of it, and the facts that see it. */
 
 const attr: Tool = { program: "getfattr", packages: ["attr", "attr"] };
 
-type DirectoryArguments = ShareSpec["directory"];
+/** `owner` and `group` are a name, a number in digits, or `qemu`. */
+export type DirectoryWant = ReturnType<typeof directoryWant>;
 
-/** What a share wants of its directory. `owner` and `group` are a name, a number in digits, or `qemu`. */
-export interface DirectoryWant
-  extends
-    Omit<DirectoryArguments, "mode" | "keepOwners" | "onDelete">,
-    Pick<ShareSpec, "accessMode" | "multidevs" | "readOnly"> {
-  readonly path: string;
-  readonly mode: number | undefined;
-  readonly keepOwners: boolean;
-  readonly mapped: boolean;
-  readonly giveBack: boolean;
-  /** libvirt is the connecting user's own session, and so QEMU is that user. */
-  readonly session: boolean;
+export function directoryWant({ source, accessMode, multidevs, readOnly, host, directory }: ShareSpec) {
+  const { mode, keepOwners, onDelete, ...others } = directory;
+  return {
+    ...others,
+    accessMode,
+    multidevs,
+    readOnly,
+    path: source,
+    mode: parseOctalMode(mode ?? ""),
+    keepOwners: keepOwners === true,
+    mapped: accessMode === "mapped",
+    giveBack: onDelete === "restore",
+    // QEMU is the connecting user then, too.
+    session: host.libvirtUri === "qemu:///session",
+  };
 }
 
 /** One directory entry as stat(1) of coreutils 9.1 tells it. */
@@ -48,67 +51,8 @@ export interface Entry extends Owned {
   readonly born: string;
 }
 
-/** A directory above; `acl`: it has an access list. */
-export interface Parent extends Entry {
-  readonly path: string;
-  readonly acl: boolean;
-}
-
 /** `user.virtfs.*` of the directory itself, values as getfattr prints them: `{"user.virtfs.uid": "0x00000000"}`. */
 export type VirtfsAttributes = Readonly<Record<string, string>>;
-
-/** Of a directory that some share has. */
-export interface DirectoryRecord {
-  /** Its path. */
-  readonly identity: string;
-  readonly before: DirectoryBefore;
-}
-
-export interface DirectorySeen {
-  readonly entry: Entry | undefined;
-  /** Why nobody can tell whether it is there: `Permission denied`; undefined: it is known. */
-  readonly unreadable: string | undefined;
-  /** The path with every link in it followed; what it would be, when it is not there. */
-  readonly realPath: string;
-  readonly mounts: readonly Mount[];
-  /** What the host has records of: all directories of shares. */
-  readonly records: readonly DirectoryRecord[];
-  readonly parents: readonly Parent[];
-  readonly attributes: VirtfsAttributes | "unsupported";
-  /** What its access list gives its group, 0 to 7; undefined: it has none, and its mode says it. */
-  readonly groupRights: number | undefined;
-  readonly tree: TreeSeen;
-  /** Whether it is written down what the entries of the tree had. */
-  readonly treeRemembered: boolean;
-  /** Whether links in it were mapped, and are to come back. */
-  readonly linksMapped: boolean;
-  /** Of them, what had setuid, setgid or capabilities. */
-  readonly hadPrivileges: Named;
-  /** Directories above, of other shares, that were taken over with all in them, the nearest first. */
-  readonly takenAround: readonly string[];
-  /** Directories in it that other shares have, and changed owners of. */
-  readonly changedInside: readonly string[];
-  /** File systems in it that were taken over with it. */
-  readonly takenWith: readonly TakenWith[];
-  /** Whether the guest sees of all of them what they had. */
-  readonly viewKept: boolean;
-  readonly principals: Readonly<Record<string, number | undefined>>;
-  readonly info?: DomainInfo | undefined;
-  readonly live: Domain | undefined;
-  readonly persistent: Domain | undefined;
-  readonly baselabels: (domainType: string) => { user: string; group: string } | undefined;
-  readonly user: ConnectingUser;
-  /** Asked for where a directory that was made may go again. */
-  readonly exports?: HostExports | undefined;
-}
-
-/** Whom the scripts run as, by number. */
-export interface ConnectingUser {
-  readonly user: string;
-  readonly group: string;
-  /** All groups that this user is in. */
-  readonly groups: readonly string[];
-}
 
 /** What first contact found. `created`: nothing, and the directory is ours. */
 export type DirectoryBefore =
@@ -125,10 +69,18 @@ export type DirectoryBefore =
 /** The directory that an operation left standing: by which the next one knows it, and how it was. */
 export type Stood = KnownBy & Partial<Owned> & { readonly path: string };
 
-/** What the first contact of other shares found of the directory, and who they are. */
-export interface ForeignRecord {
-  readonly before: DirectoryBefore;
-  readonly holders: readonly string[];
+type AllFacts = ReturnType<typeof directoryFacts>;
+
+/** What can be seen of a share's directory. */
+export type DirectorySeen = {
+  readonly [K in keyof AllFacts]: AllFacts[K] extends Fact<infer Seen> | undefined ? Seen : never;
+};
+
+function all<How extends "must" | "may", Name extends string>(
+  how: How,
+  ...names: readonly Name[]
+): Readonly<Record<Name, How>> {
+  return Object.fromEntries(names.map((name) => [name, how])) as Record<Name, How>;
 }
 
 /**
@@ -136,76 +88,53 @@ export interface ForeignRecord {
  * it is, are for refusals of the way up.
  */
 export const directoryDriftNeeds = {
-  entry: "must",
-  unreadable: "must",
-  tree: "must",
-  treeRemembered: "must",
-  viewKept: "must",
-  principals: "must",
-  live: "must",
-  persistent: "must",
-  baselabels: "must",
-  user: "must",
-} as const;
+  ...all("must", "entry", "unreadable", "tree", "treeRemembered", "viewKept"),
+  ...all("must", "principals", "live", "persistent", "baselabels", "user"),
+};
 
 /**
  * To give back: what is there, what was written down, and who else has it. The rest makes warnings, or lets a directory
  * stay that was made.
  */
 export const directoryRestoreNeeds = {
-  entry: "must",
-  unreadable: "may",
-  mounts: "must",
-  records: "must",
-  attributes: "must",
-  tree: "may",
-  treeRemembered: "must",
-  linksMapped: "must",
-  hadPrivileges: "may",
-  takenAround: "must",
-  takenWith: "must",
-  principals: "may",
-  info: "must",
-  live: "must",
-  persistent: "must",
-  baselabels: "may",
-  user: "may",
-  exports: "may",
-} as const;
+  ...all("must", "entry", "mounts", "records", "attributes", "treeRemembered", "linksMapped"),
+  ...all("must", "takenAround", "takenWith", "info", "live", "persistent"),
+  ...all("may", "unreadable", "tree", "hadPrivileges", "principals", "baselabels", "user", "exports"),
+};
 
 /** What is seen on the way down. */
 export type DirectorySeenBack = Needed<DirectorySeen, typeof directoryRestoreNeeds>;
 
 /** Everything that is asked about a share's directory, and about whom its QEMU runs as. */
-export function directoryFacts(want: DirectoryWant, purpose: Purpose = "plan"): Facts<DirectorySeen> {
+export function directoryFacts(want: DirectoryWant, purpose: Purpose = "plan") {
+  const { path } = want;
   const isUndecided = want.recursive === undefined && purpose === "plan";
   const walks = want.recursive === true || want.links === "map" || isUndecided;
   return {
-    entry: entryOf(want.path),
-    unreadable: unreadableOf(want.path),
-    realPath: realPathOf(want.path),
+    entry: entryOf(path),
+    unreadable: unreadableOf(path),
+    realPath: realPathOf(path),
     mounts: hostMounts,
-    records: recordsOnHost("directory") as Fact<readonly DirectoryRecord[]>,
-    parents: parentsOf(want.path),
-    attributes: attributesOf(want.path),
-    tree: treeIn(want.path, {
-      whole: walks && purpose !== "restore",
-      taken: want.recursive === true,
-    }),
-    takenWith: takenWith(want.path),
-    changedInside: ownersChangedInside(want.path),
-    groupRights: groupRightsOf(want.path),
-    treeRemembered: isRemembered({ of: "owners", path: want.path }),
-    linksMapped: linksMapped(want.path),
-    hadPrivileges: privilegesTaken(want.path),
-    takenAround: rememberedOnSameFileSystem("owners", want.path, directoriesAbove(want.path)),
-    viewKept: viewKept(want.path),
+    // Of all directories of shares, by path.
+    records: recordsOnHost("directory") as Fact<readonly { identity: string; before: DirectoryBefore }[]>,
+    parents: parentsOf(path),
+    attributes: attributesOf(path),
+    groupRights: groupRightsOf(path),
+    tree: treeIn(path, { whole: walks && purpose !== "restore", taken: want.recursive === true }),
+    treeRemembered: isRemembered({ of: "owners", path }),
+    linksMapped: linksMapped(path),
+    hadPrivileges: privilegesTaken(path),
+    viewKept: viewKept(path),
+    takenAround: rememberedOnSameFileSystem("owners", path, directoriesAbove(path)),
+    changedInside: ownersChangedInside(path),
+    takenWith: takenWith(path),
     principals: principalsOf("host", [want.owner, want.group]),
     info: domainInfo,
     live: liveDomain,
     persistent: persistentDomain,
     baselabels: dacBaselabels,
     user: connectingUser,
+    // Where a directory that was made may go again.
     ...(want.giveBack ? { exports: hostExports } : {}),
   };
 }
@@ -267,7 +196,7 @@ printf '%s\n' "$list"`,
 }
 
 /** With libvirt's session daemon QEMU is this user, too. Sample: `1000 1000 4 27`, the groups last. */
-const connectingUser: Fact<ConnectingUser> = {
+const connectingUser = {
   key: "connecting user",
   fixed: true,
   place: "host",
@@ -281,7 +210,7 @@ printf '%s %s %s' "$user" "$group" "$(id -G)"`,
     const [user = "", group = "", ...groups] = output.split(" ");
     return { user, group, groups };
   },
-};
+} satisfies Fact<object>;
 
 /** Sample: `64055:64055:755:6029396:1763877000.123456789:directory:libvirt-qemu:libvirt-qemu`; no name of a user or group holds a colon. */
 const entryFormat = `%u:%g:%a:${identityFormat}:%F:%U:%G`;
@@ -307,10 +236,10 @@ function realPathOf(path: string): Fact<string> {
 }
 
 /**
- * Every directory above, the nearest first; one that is missing is left out. Samples of lines:
+ * Every directory above, the nearest first, and whether it has an access list; one that is missing is left out. Samples:
  * `0:0:755:131073:1763877000.123456789:directory:root:root:/srv`, and of those with an access list `# file: /srv`.
  */
-function parentsOf(path: string): Fact<readonly Parent[]> {
+function parentsOf(path: string): Fact<readonly (Entry & { path: string; acl: boolean })[]> {
   const parts = path.split("/").slice(1, -1);
   const parents = parts.map((_, index) => `/${parts.slice(0, parts.length - index).join("/")}`).concat("/");
   return {

@@ -7,14 +7,14 @@ import { treeAt, type TreeAt } from "./tree-at";
 /** The directory that is meant: one that we make has no identity yet. */
 export type DirectoryAt = Pick<TreeAt, "path"> & Partial<TreeAt>;
 
-/** The file system that a directory is on. Sample: `{"type": "fuse.sshfs", "source": "alice@nas:/data"}`. */
-export type FileSystem = { readonly type: string; readonly source: string };
+export type Mounted = Pick<DirectorySeen, "mounts">;
 
 /** What was written down of a directory; what an earlier release wrote has no file system. */
 export type KnownBy = {
   readonly inode: string;
   readonly born: string;
-  readonly fileSystem?: FileSystem;
+  /** Sample: `{"type": "fuse.sshfs", "source": "alice@nas:/data"}`. */
+  readonly fileSystem?: { readonly type: string; readonly source: string };
 };
 
 /**
@@ -37,11 +37,7 @@ export function isLasting(mount: Mount | undefined, born: string): boolean {
 }
 
 /** What is written down of it, to know it by. */
-export function knownBy(
-  path: string,
-  { inode, born }: Entry,
-  { mounts }: Pick<DirectorySeen, "mounts">,
-): KnownBy {
+export function knownBy(path: string, { inode, born }: Entry, { mounts }: Mounted): KnownBy {
   const mount = mountHolding(mounts, path);
   return { inode, born, ...(mount && { fileSystem: { type: mount.type, source: mount.source } }) };
 }
@@ -50,12 +46,7 @@ export function knownBy(
  * By inode and birth, not by device number: that may be another one after the host's next boot. Where those do not last,
  * by its path and what is mounted there.
  */
-export function isSame(
-  path: string,
-  entry: Entry,
-  { mounts }: Pick<DirectorySeen, "mounts">,
-  before: KnownBy,
-): boolean {
+export function isSame(path: string, entry: Entry, { mounts }: Mounted, before: KnownBy): boolean {
   if (hasInodeOf(entry, before)) return true;
   const mount = mountHolding(mounts, path);
   if (!mount || isLasting(mount, entry.born)) return false;
@@ -68,29 +59,21 @@ export function isSame(
 
 /** What an earlier release wrote down has the birth in whole seconds. */
 export function hasInodeOf(entry: Entry, before: KnownBy): boolean {
-  const [now, then] = [entry.born.split("."), before.born.split(".")];
-  const whole = now.length === 1 || then.length === 1;
-  return entry.inode === before.inode && now[0] === then[0] && (whole || now[1] === then[1]);
+  const [now, then] = [`${entry.born}.`, `${before.born}.`];
+  return entry.inode === before.inode && (now.startsWith(then) || then.startsWith(now));
 }
 
 /**
  * For a step: the directory that was looked at, or where its inode may be another by then, the one at its path. Of an
  * overlay the inode stays as long as it is mounted.
  */
-export function directoryAt(
-  path: string,
-  entry: Entry,
-  { mounts }: Pick<DirectorySeen, "mounts">,
-): DirectoryAt {
+export function directoryAt(path: string, entry: Entry, { mounts }: Mounted): DirectoryAt {
   const mount = mountHolding(mounts, path);
   return isLasting(mount, entry.born) || mount?.type === "overlay" ? treeAt(path, entry) : { path };
 }
 
 /** What a person should know at first contact. */
-export function unlasting(
-  path: string,
-  { entry, mounts }: Pick<DirectorySeen, "entry" | "mounts">,
-): string | undefined {
+export function unlasting(path: string, { entry, mounts }: DirectorySeen): string | undefined {
   const mount = mountHolding(mounts, path);
   return !entry || !mount || isLasting(mount, entry.born)
     ? undefined

@@ -22,11 +22,7 @@ export function ownedText({ uid, gid, mode }: Owned): string {
 }
 
 /** How a share leaves its directory. Whoever takes it over must be able to use it; what the guest sees is kept apart. */
-export function becoming(
-  want: Pick<DirectoryWant, "mode" | "keepOwners">,
-  { uid, gid, mode }: Owned,
-  owner: Owner,
-): Owned {
+export function becoming(want: DirectoryWant, { uid, gid, mode }: Owned, owner: Owner): Owned {
   const to = { uid: owner.uid ?? uid, gid: owner.gid ?? gid };
   const opens = want.keepOwners && (to.uid !== uid || to.gid !== gid);
   return { ...to, mode: want.mode ?? (opens ? mode | 0o700 : mode) };
@@ -44,10 +40,7 @@ export type OwnerSeen = Pick<DirectorySeen, "live" | "persistent"> & {
 };
 
 /** The numbers of owner and group; `qemu` is whoever the domain's QEMU runs as. */
-export function resolveOwner(
-  want: Pick<DirectoryWant, "owner" | "group" | "session">,
-  seen: OwnerSeen,
-): { owner: Owner; refuse: Refusal[] } {
+export function resolveOwner(want: DirectoryWant, seen: OwnerSeen): { owner: Owner; refuse: Refusal[] } {
   const unknown: Refusal[] = [];
   const label = qemuLabel(want, seen);
   const number = (name: string | undefined, what: "user" | "group"): number | undefined => {
@@ -74,16 +67,13 @@ export function resolveOwner(
 }
 
 /** Whom the domain's QEMU runs as; undefined: libvirt does not say it by number. */
-export function qemuUser(
-  want: Pick<DirectoryWant, "session">,
-  seen: OwnerSeen,
-): { readonly uid: number; readonly group: string } | undefined {
+export function qemuUser(want: DirectoryWant, seen: OwnerSeen): { uid: number; group: string } | undefined {
   const label = qemuLabel(want, seen);
   return label && /^\d+$/.test(label.user) ? { uid: Number(label.user), group: label.group } : undefined;
 }
 
 /** A running QEMU's own label; else what the definition asks for; else what libvirt gives by default. */
-function qemuLabel(want: Pick<DirectoryWant, "session">, seen: OwnerSeen) {
+function qemuLabel(want: DirectoryWant, seen: OwnerSeen) {
   if (want.session) return seen.user;
   const domain = seen.live ?? seen.persistent;
   return seen.live?.dacLabel ?? seen.persistent?.dacLabel ?? (domain && seen.baselabels?.(domain.type));

@@ -143,14 +143,8 @@ export function giveUpOwn(old: DirectoryWant, seen: DirectorySeenBack, context: 
   if (why !== undefined) {
     return { steps: [], warnings: [`${old.path}, which this share made, stays: ${why}`] };
   }
-  return {
-    steps: [
-      {
-        does: `remove ${old.path}, which is empty and was made by this share`,
-        run: sh`rmdir -- ${old.path}`,
-      },
-    ],
-  };
+  const does = `remove ${old.path}, which is empty and was made by this share`;
+  return { steps: [{ does, run: sh`rmdir -- ${old.path}` }] };
 }
 
 function whyItStays(

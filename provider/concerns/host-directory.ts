@@ -1,5 +1,5 @@
 import { asWanted, type Concern } from "../engine/concern";
-import { formatOctalMode, parseOctalMode } from "../formats/octal-mode";
+import { formatOctalMode } from "../formats/octal-mode";
 import { linksBack, restoreDirectory } from "./directory-back";
 import {
   aliases,
@@ -20,7 +20,7 @@ import {
   directoryRestoreNeeds,
   type DirectorySeen,
   type DirectoryWant,
-  type ForeignRecord,
+  directoryWant,
   type Stood,
 } from "./directory-facts";
 import { knownBy, unlasting } from "./directory-identity";
@@ -64,21 +64,7 @@ export const hostDirectory: Concern<
   scope: "host",
   usedByQemu: true,
 
-  want({ source, accessMode, multidevs, readOnly, host, directory }) {
-    const { mode, keepOwners, onDelete, ...others } = directory;
-    return {
-      ...others,
-      accessMode,
-      multidevs,
-      readOnly,
-      path: source,
-      mode: parseOctalMode(mode ?? ""),
-      keepOwners: keepOwners === true,
-      mapped: accessMode === "mapped",
-      giveBack: onDelete === "restore",
-      session: host.libvirtUri === "qemu:///session",
-    };
-  },
+  want: directoryWant,
 
   identity: (want) => want.path,
 
@@ -89,12 +75,11 @@ export const hostDirectory: Concern<
   plan(want, seen, before, known, context) {
     const { owner, refuse: unknown } = resolveOwner(want, seen);
     const stood = context?.stood["directory"] as Stood | undefined;
-    const foreign = context?.foreign as ForeignRecord | undefined;
     const takes = isToBeTaken(want, seen, owner);
     const maps = isToBeMapped(want, seen);
     const refuse = [
       ...unknown,
-      ...standing(want, seen, before, stood?.path === want.path ? stood : undefined, foreign),
+      ...standing(want, seen, before, stood?.path === want.path ? stood : undefined, context?.foreign),
       ...(before || known ? [] : inTaken(want, seen)),
       ...(before || known ? [] : aliases(want, seen, context?.others.map(({ spec }) => spec.source) ?? [])),
       ...reachable(want, seen),

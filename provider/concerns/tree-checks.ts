@@ -80,6 +80,8 @@ export function untakeable(want: DirectoryWant, seen: DirectorySeen): Refusal[] 
     mountPoint.startsWith(`${path}/`) ? [mountPoint.slice(path.length + 1)] : [],
   );
   const others = [...new Set([...mounted, ...tree.otherFileSystems.names])];
+  // chown(1) cannot be kept from going on in a subvolume.
+  const entersOthers = want.otherFileSystems === "refuse" || (want.mapped && !want.keepOwners);
   return [
     ...(want.session
       ? refuse(
@@ -89,14 +91,12 @@ export function untakeable(want: DirectoryWant, seen: DirectorySeen): Refusal[] 
         )
       : []),
     ...withoutBirth(want, seen),
-    ...(want.privileged === "refuse"
-      ? ofNamed(
-          tree.privileged,
-          "treePrivileged",
-          `${path} holds files with setuid or setgid`,
-          "take them out, or write directory.privileged: strip: they lose that for good, for a guest could rewrite them",
-        )
-      : []),
+    ...ofNamed(
+      want.privileged === "refuse" && tree.privileged,
+      "treePrivileged",
+      `${path} holds files with setuid or setgid`,
+      "take them out, or write directory.privileged: strip: they lose that for good, for a guest could rewrite them",
+    ),
     ...ofNamed(
       tree.unreadable,
       "sourceUnreadable",
@@ -109,15 +109,15 @@ export function untakeable(want: DirectoryWant, seen: DirectorySeen): Refusal[] 
       `${path} holds files that have a name outside of it, too`,
       "copy them, or move the other name into it: whoever uses it there would find another owner",
     ),
-    // chown(1) cannot be kept from going on in a subvolume.
-    ...(want.otherFileSystems === "refuse" || (want.mapped && !want.keepOwners)
-      ? ofNamed(
-          { count: Math.max(others.length, tree.otherFileSystems.count), names: others.slice(0, 5) },
-          "treeOfFileSystems",
-          `other file systems, mounts or subvolumes begin in ${path}`,
-          "write directory.otherFileSystems: leave (with keepOwners), and give each that the guest is to use a share of its own; or directory.recursive: false",
-        )
-      : []),
+    ...ofNamed(
+      entersOthers && {
+        count: Math.max(others.length, tree.otherFileSystems.count),
+        names: others.slice(0, 5),
+      },
+      "treeOfFileSystems",
+      `other file systems, mounts or subvolumes begin in ${path}`,
+      "write directory.otherFileSystems: leave (with keepOwners), and give each that the guest is to use a share of its own; or directory.recursive: false",
+    ),
     ...ofNamed(
       tree.tooDeep,
       "treeTooDeep",
@@ -127,8 +127,9 @@ export function untakeable(want: DirectoryWant, seen: DirectorySeen): Refusal[] 
   ];
 }
 
-function ofNamed({ count, names }: Named, code: Refusal["code"], what: string, remedy: string): Refusal[] {
-  if (count === 0) return [];
+function ofNamed(found: Named | false, code: Refusal["code"], what: string, remedy: string): Refusal[] {
+  if (!found || found.count === 0) return [];
+  const { count, names } = found;
   return refuse(
     code,
     `${what} (${count}: ${names.join(", ")}${count > names.length ? ", ..." : ""})`,

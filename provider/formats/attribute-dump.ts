@@ -57,7 +57,9 @@ export class DumpReader {
     if (line === "") return this.end();
     if (line.startsWith("#")) return undefined;
     if (!this.#open) throw new DumpError(this.#line, line, "it belongs to no file");
-    const { attribute, value } = parseAttribute(line, this.#line);
+    const [attribute = "", ...text] = line.split("=");
+    const value = text.length === 0 ? Buffer.alloc(0) : parseValue(text.join("="));
+    if (!value) throw new DumpError(this.#line, line, "its value cannot be read");
     this.#open.attributes.set(attribute, value);
     return undefined;
   }
@@ -74,14 +76,6 @@ export class DumpReader {
 export function formatDumped(name: string, attributes: ReadonlyMap<string, Buffer>): string {
   const values = [...attributes].map(([attribute, value]) => `${attribute}=0x${value.toString("hex")}\n`);
   return `# file: ${encodeOctalEscapes(name, /[\\\n\r]/g)}\n${values.join("")}\n`;
-}
-
-function parseAttribute(line: string, number: number): { attribute: string; value: Buffer } {
-  const at = line.indexOf("=");
-  if (at < 0) return { attribute: line, value: Buffer.alloc(0) };
-  const value = parseValue(line.slice(at + 1));
-  if (!value) throw new DumpError(number, line, "its value cannot be read");
-  return { attribute: line.slice(0, at), value };
 }
 
 function parseValue(text: string): Buffer | undefined {

@@ -106,7 +106,8 @@ export function seenByGuest(host: Status, attributes: ReadonlyMap<string, Buffer
   const mode = read("user.virtfs.mode")?.readUInt32LE();
   const rdev = read("user.virtfs.rdev")?.readBigUInt64LE();
   const type = mode === undefined ? host.type : fileTypeOf(mode);
-  if (mode !== undefined) damage.push(...impossible(mode, host));
+  const wrong = mode !== undefined && impossible(mode, host);
+  if (wrong) damage.push(wrong);
   listAttributes.forEach(read);
   const isDevice = type === "block" || type === "character";
   if (isDevice && rdev === undefined && mode !== undefined) damage.push("user.virtfs.rdev is missing");
@@ -132,14 +133,13 @@ export function malformed(name: string, value: Buffer): string | undefined {
   return has(listAttributes) && !isAccessList(value) ? `${name} is no access list` : undefined;
 }
 
-function impossible(mode: number, host: Status): string[] {
+function impossible(mode: number, host: Status): string | undefined {
   const type = fileTypeOf(mode);
-  const text = `0${mode.toString(8)}`;
-  if (type === undefined || mode > 0o177777)
-    return [`user.virtfs.mode is ${text}, which has no type of a file`];
-  if ((type === "directory") !== (host.type === "directory"))
-    return [`user.virtfs.mode is ${text}, a ${type}, and it is a ${host.type ?? "file"} on the host`];
-  return [];
+  const is = `user.virtfs.mode is 0${mode.toString(8)}`;
+  if (type === undefined || mode > 0o177777) return `${is}, which has no type of a file`;
+  return (type === "directory") === (host.type === "directory")
+    ? undefined
+    : `${is}, a ${type}, and it is a ${host.type ?? "file"} on the host`;
 }
 
 /** As glibc makes a dev_t (sys/sysmacros.h of glibc 2.36): minor 0-7, major 8-19, the rest above. */

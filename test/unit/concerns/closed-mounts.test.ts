@@ -130,6 +130,7 @@ const seen = (): DirectorySeen => {
     takenWith: [],
     changedInside: [],
     principals: {},
+    info: undefined,
     live: undefined,
     persistent: domainOf([]),
     baselabels: () => undefined,

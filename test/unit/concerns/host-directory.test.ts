@@ -64,6 +64,7 @@ const seenOf = (more: Partial<Seen> = {}): Seen => ({
   takenWith: [],
   changedInside: [],
   principals: {},
+  info: undefined,
   live: undefined,
   persistent: domainOf([]),
   baselabels: noLabels,
@@ -778,7 +779,7 @@ describe("our own directory goes only where no domain's definition names it", ()
     ],
   });
   const names = "the definition of db2 names /foo/bar/ (virtiofs, tag data)";
-  test.each<[string, Partial<Seen>, string | undefined]>([
+  test.each<[string, Partial<Parameters<typeof hostDirectory.restore>[2]>, string | undefined]>([
     ["another domain's", exported({}), names],
     ["one that is in it", exported({ realPath: "/foo/bar/sub" }), names],
     ["a directory above it", exported({ realPath: "/foo" }), undefined],
@@ -793,7 +794,8 @@ describe("our own directory goes only where no domain's definition names it", ()
     ["nobody can tell", { exports: undefined }, "what other domains export cannot be seen"],
   ])("%s", (_, seen, why) => {
     const context = { ...alone, tags: new Set(["foobar"]) };
-    const plan = hostDirectory.restore(want(), { created: true }, seenOf({ entry: qemu, ...seen }), context);
+    const all = { ...seenOf({ entry: qemu }), ...seen };
+    const plan = hostDirectory.restore(want(), { created: true }, all, context);
     expect(plan).toMatchObject(
       why === undefined
         ? { steps: [{ does: "remove /foo/bar, which is empty and was made by this share" }], warnings: [] }
