@@ -7,7 +7,6 @@ import {
   formatHostKey,
   type HostKey,
   hostKeyOf,
-  type KnownHost,
   knownHost,
   parseHostKey,
   parseKnownHosts,
@@ -58,12 +57,33 @@ export async function judgeFor(asked: Verification, where: Where, files?: readon
   return byFiles(asked, where, files ?? knownHostsFiles());
 }
 
-async function byFiles(asked: Verification, where: Where, files: readonly string[]): Promise<Judge> {
+async function byFiles({ host, port }: Verification, where: Where, files: readonly string[]): Promise<Judge> {
   const texts = await Promise.all(files.map((file) => textOf(file, where)));
-  const known = knownHost(texts.flatMap(parseKnownHosts), asked.host, asked.port);
+  const { keys, portless, revoked, byAuthority } = knownHost(texts.flatMap(parseKnownHosts), host, port);
+  const name = port === 22 ? host : `[${host}]:${port}`;
   return {
-    prefer: [...known.keys, ...known.portless].flatMap(algorithmsOf),
-    judge: (bytes) => byKnownHosts(known, hostKeyOf(bytes), asked, where, files[0] ?? ""),
+    prefer: [...keys, ...portless].flatMap(algorithmsOf),
+    judge: (bytes) => {
+      const shown = hostKeyOf(bytes);
+      const isShown = (key: HostKey): boolean => sameHostKey(key, shown);
+      const hostKey = `"${formatHostKey(shown)}"`;
+      if (revoked.some(isShown)) {
+        const remedy = "give the machine a new key; a revoked one proves nothing";
+        return mismatch(shown, where, ", which known_hosts has as revoked", remedy);
+      }
+      if ([...keys, ...portless].some(isShown)) return undefined;
+      if (keys.length > 0) {
+        const remedy = `${findOut}take the old one out (ssh-keygen -R '${name}') and hostKey is ${hostKey}`;
+        return mismatch(shown, where, `, and known_hosts has ${listed(keys)} for ${name}`, remedy);
+      }
+      const others = portless.length > 0 ? `, and for ${host} without a port it has ${listed(portless)}` : "";
+      const authority = byAuthority
+        ? " (known_hosts has a certificate authority for it: those are not supported)"
+        : "";
+      const what = `its key is not known: ${listed([shown])}; hostKey is not given, and ${files[0] ?? ""} has no line for ${name}${others}${authority}`;
+      const remedy = `compare the fingerprint at the machine itself (ssh-keygen -lf /etc/ssh/ssh_host_${fileOf(shown)}_key.pub); if it is the same, set hostKey to ${hostKey}`;
+      return failed(where, "hostKeyUnknown", what, { remedy });
+    },
   };
 }
 
@@ -100,34 +120,6 @@ const findOut = "find out why: it may be another machine, or one between. If it 
 
 function mismatch(shown: HostKey, where: Where, instead: string, remedy: string): ShareError {
   return failed(where, "hostKeyMismatch", `it shows the key ${listed([shown])}${instead}`, { remedy });
-}
-
-function byKnownHosts(
-  { keys, portless, revoked, byAuthority }: KnownHost,
-  shown: HostKey,
-  { host, port }: Verification,
-  where: Where,
-  file: string,
-): ShareError | undefined {
-  const isShown = (key: HostKey): boolean => sameHostKey(key, shown);
-  const name = port === 22 ? host : `[${host}]:${port}`;
-  const hostKey = `"${formatHostKey(shown)}"`;
-  if (revoked.some(isShown)) {
-    const remedy = "give the machine a new key; a revoked one proves nothing";
-    return mismatch(shown, where, ", which known_hosts has as revoked", remedy);
-  }
-  if ([...keys, ...portless].some(isShown)) return undefined;
-  if (keys.length > 0) {
-    const remedy = `${findOut}take the old one out (ssh-keygen -R '${name}') and hostKey is ${hostKey}`;
-    return mismatch(shown, where, `, and known_hosts has ${listed(keys)} for ${name}`, remedy);
-  }
-  const others = portless.length > 0 ? `, and for ${host} without a port it has ${listed(portless)}` : "";
-  const authority = byAuthority
-    ? " (known_hosts has a certificate authority for it: those are not supported)"
-    : "";
-  const what = `its key is not known: ${listed([shown])}; hostKey is not given, and ${file} has no line for ${name}${others}${authority}`;
-  const remedy = `compare the fingerprint at the machine itself (ssh-keygen -lf /etc/ssh/ssh_host_${fileOf(shown)}_key.pub); if it is the same, set hostKey to ${hostKey}`;
-  return failed(where, "hostKeyUnknown", what, { remedy });
 }
 
 /** Sample: `SHA256:... (ssh-ed25519), SHA256:... (ssh-rsa)`. */

@@ -110,9 +110,9 @@ function load(): typeof ssh2 {
   return require("ssh2") as typeof ssh2;
 }
 
-/** Rejects after so many seconds; 0: it takes as long as it takes. */
+/** Rejects after so many seconds. */
 async function within<T>(seconds: number, work: Promise<T>): Promise<T> {
-  if (seconds <= 0) return work;
+  if (seconds === Infinity) return work;
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_, reject) => {
     timer = setTimeout(() => {

@@ -13,7 +13,7 @@ export interface Login {
   readonly privateKeyPassword?: string | undefined;
   /** Default: that of SSH_AUTH_SOCK. */
   readonly agentSocketPath?: string | undefined;
-  /** Seconds for one attempt; 0: as long as it takes. */
+  /** Seconds for one attempt; in arguments 0 is as long as it takes. */
   readonly perDialTimeout: number;
 }
 
