@@ -16,7 +16,7 @@ export function sshTransport(
   user: string,
   where: Where,
 ): Transport {
-  const [program, ...args] = runner.command;
+  const [program, ...args] = runner;
   const command = sh`exec ${{ text: program }} ${{ text: args.join(" ") }}`.text;
   return {
     machine: where.machine,
