@@ -130,6 +130,14 @@ const given = v.pipe(
   v.transform((value) => (value === "" ? undefined : value)),
 );
 
+const givenAs = (isRight: (value: string) => boolean, message: string) =>
+  v.optional(
+    v.pipe(
+      given,
+      v.check((value) => value === undefined || isRight(value), message),
+    ),
+  );
+
 const seconds = v.pipe(
   wholeNumber("seconds"),
   v.check((value) => value >= 0 && value <= 86_400, "must be 0 (no limit) to 86400 s"),
@@ -150,23 +158,10 @@ const login = {
   password: v.optional(given),
   privateKey: v.optional(given),
   privateKeyPassword: v.optional(given),
-  agentSocketPath: v.optional(
-    v.pipe(
-      given,
-      v.check(
-        (path) => path === undefined || !controlCharacter.test(path),
-        "must not contain control characters",
-      ),
-    ),
-  ),
-  hostKey: v.optional(
-    v.pipe(
-      given,
-      v.check(
-        (value) => value === undefined || parseHostKey(value) !== undefined,
-        'must be a public key as authorized_keys has it: "ssh-ed25519 AAAAC3..."',
-      ),
-    ),
+  agentSocketPath: givenAs((path) => !controlCharacter.test(path), "must not contain control characters"),
+  hostKey: givenAs(
+    (value) => parseHostKey(value) !== undefined,
+    'must be a public key as authorized_keys has it: "ssh-ed25519 AAAAC3..."',
   ),
   dialErrorLimit: v.optional(wholeNumber("attempts"), 10),
   perDialTimeout: v.optional(seconds, 15),
