@@ -71,10 +71,7 @@ const octal = (most: number) =>
   v.pipe(
     v.string('must be octal text, such as "0750"'),
     v.check(
-      (value) => {
-        const mode = parseOctalMode(value);
-        return mode !== undefined && mode <= most;
-      },
+      (value) => (parseOctalMode(value) ?? Infinity) <= most,
       `must be an octal mode, such as "0750", of at most ${formatOctalMode(most)}`,
     ),
     v.transform((value) => formatOctalMode(parseOctalMode(value) ?? 0)),

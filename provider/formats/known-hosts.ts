@@ -77,17 +77,16 @@ export function parseKnownHosts(text: string): KnownHostLine[] {
  */
 export function knownHost(lines: readonly KnownHostLine[], host: string, port: number): KnownHost {
   const name = host.toLowerCase();
-  const named = (one: string): readonly KnownHostLine[] =>
-    lines.filter(({ patterns }) => isFor(patterns, one));
-  const keysOf = (of: readonly KnownHostLine[], marker: KnownHostLine["marker"]): HostKey[] =>
+  const named = (one: string): KnownHostLine[] => lines.filter(({ patterns }) => isFor(patterns, one));
+  const keysOf = (of: readonly KnownHostLine[], marker?: "revoked"): HostKey[] =>
     of.filter((line) => line.marker === marker).map(({ key }) => key);
   const ours = named(port === 22 ? name : `[${name}]:${port}`);
-  const keys = keysOf(ours, undefined);
+  const keys = keysOf(ours);
   const others = port === 22 || keys.length > 0 ? [] : named(name);
   const all = [...ours, ...others];
   return {
     keys,
-    portless: keysOf(others, undefined),
+    portless: keysOf(others),
     revoked: keysOf(all, "revoked"),
     byAuthority: all.some(({ marker }) => marker === "cert-authority"),
   };

@@ -34,16 +34,13 @@ export interface Verification {
 
 /** The files that ssh(1) reads too, the user's first, where the user has a home (ssh_config(5), OpenSSH 9.2). */
 function knownHostsFiles(): string[] {
-  const home = homeOf();
-  return [...(isAbsolute(home) ? [join(home, ".ssh/known_hosts")] : []), "/etc/ssh/ssh_known_hosts"];
-}
-
-/** A user who is in no passwd, in a container, has none. */
-function homeOf(): string {
+  const ofSystem = "/etc/ssh/ssh_known_hosts";
   try {
-    return homedir();
+    const home = homedir();
+    return isAbsolute(home) ? [join(home, ".ssh/known_hosts"), ofSystem] : [ofSystem];
   } catch {
-    return "";
+    // A user who is in no passwd, in a container, has none.
+    return [ofSystem];
   }
 }
 

@@ -89,7 +89,9 @@ export async function dial(attempt: Attempt): Promise<Dialed> {
   const implementation = load();
   const entry = new LoginAttempt(implementation, login, where);
   // ssh2 waits until a socket is connected.
-  const connecting = through?.() ?? Promise.resolve(connect(addressOf(login)));
+  const byTcp = { noDelay: true, keepAlive: true, keepAliveInitialDelay: keepAliveMs };
+  const { host, port } = login;
+  const connecting = through?.() ?? Promise.resolve(connect({ host, port, ...byTcp }));
   try {
     const logIn = (stream: Duplex): Promise<Dialed> => handshake(implementation, attempt, entry, stream);
     return await within(login.perDialTimeout, connecting.then(logIn));
@@ -98,10 +100,6 @@ export async function dial(attempt: Attempt): Promise<Dialed> {
     connecting.then((stream) => stream.destroy()).catch(() => undefined);
     throw error;
   }
-}
-
-function addressOf({ host, port }: Login) {
-  return { host, port, noDelay: true, keepAlive: true, keepAliveInitialDelay: keepAliveMs };
 }
 
 /** Only where a share has a connection: it takes some 40 ms. */
