@@ -3,15 +3,7 @@ import { readFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import { isAbsolute, join } from "node:path";
 import type { ShareError } from "../errors";
-import {
-  formatHostKey,
-  type HostKey,
-  hostKeyOf,
-  knownHost,
-  parseHostKey,
-  parseKnownHosts,
-  sameHostKey,
-} from "../formats/known-hosts";
+import { formatHostKey, hostKeyType, knownHost, parseHostKey, parseKnownHosts } from "../formats/known-hosts";
 import { failed, type Where } from "./transport";
 
 /** How one machine's key is judged. */
@@ -60,9 +52,8 @@ async function byFiles({ host, port }: Verification, where: Where, files: readon
   const name = port === 22 ? host : `[${host}]:${port}`;
   return {
     prefer: [...keys, ...portless].flatMap(algorithmsOf),
-    judge: (bytes) => {
-      const shown = hostKeyOf(bytes);
-      const isShown = (key: HostKey): boolean => sameHostKey(key, shown);
+    judge: (shown) => {
+      const isShown = (key: Buffer): boolean => key.equals(shown);
       const hostKey = `"${formatHostKey(shown)}"`;
       if (revoked.some(isShown)) {
         const remedy = "give the machine a new key; a revoked one proves nothing";
@@ -100,9 +91,8 @@ function byArgument(text: string, where: Where): Judge {
   const keys = text.split("\n").flatMap((line) => parseHostKey(line) ?? []);
   return {
     prefer: keys.flatMap(algorithmsOf),
-    judge: (bytes) => {
-      const shown = hostKeyOf(bytes);
-      if (keys.some((key) => sameHostKey(key, shown))) return undefined;
+    judge: (shown) => {
+      if (keys.some((key) => key.equals(shown))) return undefined;
       return mismatch(
         shown,
         where,
@@ -115,27 +105,29 @@ function byArgument(text: string, where: Where): Judge {
 
 const findOut = "find out why: it may be another machine, or one between. If it got a new key, ";
 
-function mismatch(shown: HostKey, where: Where, instead: string, remedy: string): ShareError {
+function mismatch(shown: Buffer, where: Where, instead: string, remedy: string): ShareError {
   return failed(where, "hostKeyMismatch", `it shows the key ${listed([shown])}${instead}`, { remedy });
 }
 
 /** Sample: `SHA256:... (ssh-ed25519), SHA256:... (ssh-rsa)`. */
-function listed(keys: readonly HostKey[]): string {
-  return keys.map((key) => `${fingerprint(key)} (${key.type})`).join(", ");
+function listed(keys: readonly Buffer[]): string {
+  return keys.map((key) => `${fingerprint(key)} (${hostKeyType(key)})`).join(", ");
 }
 
 /** As ssh-keygen(1) prints it: `SHA256:` and base64 without padding. */
-function fingerprint({ base64 }: HostKey): string {
-  const hash = createHash("sha256").update(Buffer.from(base64, "base64")).digest("base64");
+function fingerprint(key: Buffer): string {
+  const hash = createHash("sha256").update(key).digest("base64");
   return `SHA256:${hash.replace(/=+$/, "")}`;
 }
 
 /** Signature algorithms of a key: an RSA key signs in three ways (RFC 8332). */
-function algorithmsOf({ type }: HostKey): string[] {
+function algorithmsOf(key: Buffer): string[] {
+  const type = hostKeyType(key);
   return type === "ssh-rsa" ? ["rsa-sha2-512", "rsa-sha2-256", "ssh-rsa"] : [type];
 }
 
 /** How sshd names the file of a key of this type. */
-function fileOf({ type }: HostKey): string {
+function fileOf(key: Buffer): string {
+  const type = hostKeyType(key);
   return type.startsWith("ecdsa") ? "ecdsa" : type.replace("ssh-", "");
 }
