@@ -6,7 +6,7 @@ import { judgeFor } from "./host-key";
 import { converse, exec, forwarded } from "./ssh-channel";
 import { dial, type Dialed, NotReached } from "./ssh-dial";
 import { type Login, nameOf } from "./ssh-login";
-import type { Limits, Output, Where } from "./transport";
+import { failed, type Limits, type Output, type Where } from "./transport";
 
 /** How one machine is reached: `@pulumi/command`'s ConnectionArgs, every default filled in. */
 export interface Connection extends Login {
@@ -75,26 +75,17 @@ export class SshConnection {
     return this.#sessions.runExclusive(async () => {
       const release = this.#hold();
       try {
-        return await this.#converse(command, script, limits, where);
+        const opened = this.#open((to) => exec(to, command, limits, where));
+        const [dialed, session] = await opened.catch((error: unknown) => {
+          if (error instanceof ShareError && error.code === "commandTimedOut") this.#suspect();
+          throw error;
+        });
+        this.#talking += 1;
+        return await converse(dialed, session, script, limits, where).finally(() => (this.#talking -= 1));
       } finally {
         release();
       }
     });
-  }
-
-  async #converse(command: string, script: string, limits: Limits, where: Where): Promise<Output> {
-    const [dialed, session] = await this.#open((to) => exec(to, command, limits, where)).catch(
-      (error: unknown) => {
-        if (error instanceof ShareError && error.code === "commandTimedOut") this.#suspect();
-        throw error;
-      },
-    );
-    this.#talking += 1;
-    try {
-      return await converse(dialed, session, script, limits, where);
-    } finally {
-      this.#talking -= 1;
-    }
   }
 
   /** A stream to another machine's port, as seen from this one. */
@@ -248,16 +239,10 @@ export class SshConnection {
     const { layer, machine } = this.where;
     const name = nameOf(this.connection);
     const tries = attempts === 1 ? "" : ` (tried ${attempts} times)`;
-    return new ShareError(
-      {
-        ...this.where,
-        code: layer === "guest" ? "guestUnreachable" : "hostUnreachable",
-        what: `${name === machine ? "it" : name} ${does}${tries}`,
-        returned: cause.message,
-        remedy:
-          "see that it is up, that its sshd listens there, and that this machine may reach it; connection.dialErrorLimit and perDialTimeout say how long is tried",
-      },
-      { cause },
-    );
+    const what = `${name === machine ? "it" : name} ${does}${tries}`;
+    const remedy =
+      "see that it is up, that its sshd listens there, and that this machine may reach it; connection.dialErrorLimit and perDialTimeout say how long is tried";
+    const code = layer === "guest" ? "guestUnreachable" : "hostUnreachable";
+    return failed(this.where, code, what, { returned: cause.message, remedy }, { cause });
   }
 }
