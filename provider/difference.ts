@@ -3,9 +3,7 @@ import { hasUnknown, hostIdentity, type ShareSpec } from "./spec";
 import { argumentsIn, canonicalText, type Properties } from "./state";
 import { current } from "./state-migrations";
 
-/** What lies between the state and the program. Pure: nothing is looked at. */
-
-/** What a difference between the state and the program comes to. No I/O; unknown values count as changed. */
+/** What lies between the state and the program. No I/O; unknown values count as changed. */
 export interface Difference {
   /**
    * Undefined: an argument differs, and nothing else is to do. Then the engine compares the inputs of the state and of the

@@ -10,7 +10,6 @@ import { printable } from "./errors";
 import * as lifecycle from "./lifecycle";
 import { createNotice, replaceNotice, updateNotice } from "./power-notice";
 import { Progress } from "./progress";
-import type { Failure } from "./spec";
 import { type Properties, urnIn } from "./state";
 
 const display = engineLog(process.argv);
@@ -24,7 +23,13 @@ export async function check(olds: Properties, news: Properties) {
   if (urn !== undefined && news["__preview"] === true) previewed.add(urn);
   const isNew = Object.keys(olds).length === 0;
   if (isNew && checked.failures.length === 0) await foretold(checked.inputs, createNotice(checked.inputs));
-  return { inputs: checked.inputs, failures: checked.failures.map(shownFailure) };
+  // With a property the engine would show what the inputs have under that very name, which for a nested one is
+  // `{<nil>}`, and for an object all of it, secrets too; so the path stands in the text.
+  const failures = checked.failures.map(({ property, reason }) => ({
+    property: "",
+    reason: `${printable(property)} ${reason}`,
+  }));
+  return { inputs: checked.inputs, failures };
 }
 
 export async function diff(_id: string, olds: Properties, news: Properties) {
@@ -64,14 +69,6 @@ async function foretold(inputs: Properties, text: string | undefined): Promise<v
     progress.teller(String(inputs["tag"])).warn(text);
     return Promise.resolve();
   });
-}
-
-/**
- * A failure as the engine is to show it. With a property it would show what the inputs have under that very name, which
- * for a nested one is `{<nil>}`, and for an object all of it, secrets too; so the path stands in the text.
- */
-function shownFailure({ property, reason }: Failure) {
-  return { property: "", reason: `${printable(property)} ${reason}` };
 }
 
 /** A call does not end before a person was told all of it: the engine closes a row when its call is done. */

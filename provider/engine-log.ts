@@ -20,12 +20,12 @@ export function engineLog(argv: readonly string[]): Display | undefined {
   const [, program = "", ...args] = argv;
   const address = args.at(-1);
   if (!/[/\\]cmd[/\\]dynamic-provider\b/.test(program) || !address) return undefined;
-  let line: Line | undefined;
+  let send: Send | undefined;
   return {
     show: async (urn, kind, text) => {
       try {
-        line ??= connect(program, address);
-        await send(line, urn, kind, text);
+        send ??= connect(program, address);
+        await send(urn, kind, text);
         return undefined;
       } catch (error) {
         return error as Error;
@@ -34,38 +34,27 @@ export function engineLog(argv: readonly string[]): Display | undefined {
   };
 }
 
-/** A client of the engine, and the messages that it takes. */
-interface Line {
-  readonly client: services.EngineClient;
-  readonly messages: typeof messages;
-  readonly noMetadata: grpc.Metadata;
-}
+type Send = (urn: string, kind: Kind, text: string) => Promise<void>;
 
 /** Loaded on the first line, and from the very SDK that runs this process, which has most of it loaded already. */
-function connect(program: string, address: string): Line {
+function connect(program: string, address: string): Send {
   const load = createRequire(program);
   const { EngineClient } = load("@pulumi/pulumi/proto/engine_grpc_pb") as typeof services;
+  const { LogRequest, LogSeverity } = load("@pulumi/pulumi/proto/engine_pb") as typeof messages;
   const { credentials, Metadata } = load("@grpc/grpc-js") as typeof grpc;
   // The engine is on this machine: a proxy of the environment is for others.
-  const options = { "grpc.enable_http_proxy": 0 };
-  return {
-    client: new EngineClient(address, credentials.createInsecure(), options),
-    messages: load("@pulumi/pulumi/proto/engine_pb") as typeof messages,
-    noMetadata: new Metadata(),
-  };
-}
-
-function send(line: Line, urn: string, kind: Kind, text: string): Promise<void> {
-  const { LogRequest, LogSeverity } = line.messages;
-  const request = new LogRequest();
-  request.setUrn(urn);
-  request.setMessage(text);
-  request.setSeverity(kind === "warning" ? LogSeverity.WARNING : LogSeverity.INFO);
-  request.setEphemeral(kind === "step");
-  return new Promise((resolve, reject) => {
-    line.client.log(request, line.noMetadata, { deadline: Date.now() + lineMs }, (error) => {
-      if (error) reject(error);
-      else resolve();
+  const client = new EngineClient(address, credentials.createInsecure(), { "grpc.enable_http_proxy": 0 });
+  return (urn, kind, text) => {
+    const request = new LogRequest();
+    request.setUrn(urn);
+    request.setMessage(text);
+    request.setSeverity(kind === "warning" ? LogSeverity.WARNING : LogSeverity.INFO);
+    request.setEphemeral(kind === "step");
+    return new Promise((resolve, reject) => {
+      client.log(request, new Metadata(), { deadline: Date.now() + lineMs }, (error) => {
+        if (error) reject(error);
+        else resolve();
+      });
     });
-  });
+  };
 }

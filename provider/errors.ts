@@ -146,23 +146,21 @@ export class ShareError extends Error {
   readonly problems: readonly Problem[];
 
   constructor(problems: Problem | readonly [Problem, ...Problem[]], options?: { readonly cause?: unknown }) {
-    const all = "code" in problems ? [problems] : problems;
+    const all = "code" in problems ? ([problems] as const) : problems;
     super(all.map(formatProblem).join("\n"), options);
     this.problems = all;
-    this.code = ("code" in problems ? problems : problems[0]).code;
+    this.code = all[0].code;
   }
 }
 
 /** A problem as text: `modules on guest web1: kernel ... has no 9p [guestKernelLacks9p]`, then a line for each detail. */
-export function formatProblem(problem: Problem): string {
-  const details = [
-    ["tried", problem.tried],
-    ["answer", problem.returned],
-    ["to do", problem.remedy],
-  ].filter((pair): pair is [string, string] => pair[1] !== undefined && pair[1] !== "");
+export function formatProblem({ code, layer, machine, what, ...rest }: Problem): string {
+  const details = { tried: rest.tried, answer: rest.returned, "to do": rest.remedy };
   return [
-    `${problem.layer} on ${problem.machine}: ${printable(problem.what)} [${problem.code}]`,
-    ...details.map(([label, text]) => `    ${label}: ${printable(text)}`),
+    `${layer} on ${machine}: ${printable(what)} [${code}]`,
+    ...Object.entries(details).flatMap(([label, text = ""]) =>
+      text === "" ? [] : [`    ${label}: ${printable(text)}`],
+    ),
   ].join("\n");
 }
 

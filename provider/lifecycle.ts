@@ -88,7 +88,7 @@ export function check(
         };
   const args = { ...argumentsIn(news), ...(tag === undefined ? {} : { tag }), ...strangeIn(news) };
   const { spec, failures } = parseSpec(args);
-  const canonical = (spec ? withoutUndefined(spec) : args) as Properties;
+  const canonical: Properties = spec ? withoutUndefined(spec) : args;
   const urn = urnIn(news);
   const claimed = urn === undefined || failures.length > 0 ? [] : claimedTwice(urn, canonical);
   return { inputs: { ...canonical, ...keptIn(news) }, failures: [...failures.map(ofTag), ...claimed] };
@@ -203,8 +203,8 @@ export async function read(
     .flatMap((one) => Object.entries(one.args))
     .reduce<Properties>((so, [path, value]) => withValue(so, path, value), declared);
   return {
-    outputs: withoutUndefined(seen) as Properties,
-    inputs: withoutUndefined({ ...inputs, ...keptIn(outputs) }) as Properties,
+    outputs: withoutUndefined(seen),
+    inputs: withoutUndefined({ ...inputs, ...keptIn(outputs) }),
   };
 }
 
@@ -221,19 +221,16 @@ export async function remove(stored: Properties, progress = new Progress()): Pro
     says.warn(
       `${spec.tag} of ${spec.domain} was created under another name in this same operation, as ${renamed.name ?? renamed.spec.tag}: only what that one does not want is given back`,
     );
-    const request = { ...former, spec: renamed.spec, name: renamed.name };
-    const { failure } = await reconcile(machines, request, says).catch(wayOut);
-    if (failure) throw failure;
-    return;
   }
-  const outcome = await reconcile(machines, { ...former, spec: undefined }, says).catch(wayOut);
-  const left = outcome.bindings.release.flatMap(({ concern, name, want, spec: old }) => {
+  const request = { ...former, spec: renamed?.spec, name: renamed?.name };
+  const { failure, bindings, observation } = await reconcile(machines, request, says).catch(wayOut);
+  const left = bindings.release.flatMap(({ concern, name, want, spec: old }) => {
     const found = old === former.olds[0] ? (former.before[name] ?? null) : null;
     return found === null ? [] : (concern.left?.(want, found) ?? []);
   });
-  if (outcome.observation.guestState.kind === "off" && left.length > 0)
+  if (!renamed && observation.guestState.kind === "off" && left.length > 0)
     says.warn(staysInGuest(spec.domain, left));
-  if (outcome.failure) throw outcome.failure;
+  if (failure) throw failure;
 }
 
 /** Outputs of a create or an update; throws the partial failure if there was one. */
@@ -248,7 +245,7 @@ function finish(
   const drift = driftOf(bindings, observation);
   const entry = fstabEntryOf(spec);
   const stoodBefore = (olds["__stood"] ?? {}) as Properties;
-  const outputs = withoutUndefined({
+  const outputs: Properties = withoutUndefined({
     ...inputs,
     ...(outcome.failure
       ? { status: "incomplete", statusReason: outcome.failure.code }
@@ -263,7 +260,7 @@ function finish(
     __version: stateVersion,
     __former: outcome.former.map(withoutConnections),
     __stood: { ...stoodBefore, ...outcome.standing },
-  }) as Properties;
+  });
   if (outcome.failure) throw new PartialFailure(id, outputs, outcome.failure);
   return outputs;
 }

@@ -71,10 +71,7 @@ const octal = (most: number) =>
   v.pipe(
     v.string('must be octal text, such as "0750"'),
     v.check(
-      (value) => {
-        const mode = parseOctalMode(value);
-        return mode !== undefined && mode <= most;
-      },
+      (value) => (parseOctalMode(value) ?? Infinity) <= most,
       `must be an octal mode, such as "0750", of at most ${formatOctalMode(most)}`,
     ),
     v.transform((value) => formatOctalMode(parseOctalMode(value) ?? 0)),
@@ -130,6 +127,14 @@ const given = v.pipe(
   v.transform((value) => (value === "" ? undefined : value)),
 );
 
+const givenAs = (isRight: (value: string) => boolean, message: string) =>
+  v.optional(
+    v.pipe(
+      given,
+      v.check((value) => value === undefined || isRight(value), message),
+    ),
+  );
+
 const seconds = v.pipe(
   wholeNumber("seconds"),
   v.check((value) => value >= 0 && value <= 86_400, "must be 0 (no limit) to 86400 s"),
@@ -150,23 +155,10 @@ const login = {
   password: v.optional(given),
   privateKey: v.optional(given),
   privateKeyPassword: v.optional(given),
-  agentSocketPath: v.optional(
-    v.pipe(
-      given,
-      v.check(
-        (path) => path === undefined || !controlCharacter.test(path),
-        "must not contain control characters",
-      ),
-    ),
-  ),
-  hostKey: v.optional(
-    v.pipe(
-      given,
-      v.check(
-        (value) => value === undefined || parseHostKey(value) !== undefined,
-        'must be a public key as authorized_keys has it: "ssh-ed25519 AAAAC3..."',
-      ),
-    ),
+  agentSocketPath: givenAs((path) => !controlCharacter.test(path), "must not contain control characters"),
+  hostKey: givenAs(
+    (value) => parseHostKey(value) !== undefined,
+    'must be a public key as authorized_keys has it: "ssh-ed25519 AAAAC3..."',
   ),
   dialErrorLimit: v.optional(wholeNumber("attempts"), 10),
   perDialTimeout: v.optional(seconds, 15),

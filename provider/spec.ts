@@ -154,14 +154,12 @@ export function hasUnknown(value: unknown): boolean {
 }
 
 /** The same without keys that are undefined, which Pulumi's state cannot hold. */
+export function withoutUndefined<T>(value: T): T;
 export function withoutUndefined(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(withoutUndefined);
+  if (Array.isArray(value)) return value.map((item: unknown) => withoutUndefined(item));
   if (typeof value !== "object" || value === null) return value;
-  return Object.fromEntries(
-    Object.entries(value)
-      .filter(([, item]) => item !== undefined)
-      .map(([key, item]) => [key, withoutUndefined(item)]),
-  );
+  const parts = Object.entries(value).filter(([, item]) => item !== undefined);
+  return Object.fromEntries(parts.map(([key, item]) => [key, withoutUndefined(item)]));
 }
 
 /** Bytes of the line of fstab; 0 where the guest is left alone. */

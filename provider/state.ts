@@ -1,4 +1,3 @@
-import type { BeforeCopy } from "./engine/binding";
 import type { Json } from "./engine/concern";
 import type { Request } from "./reconcile/plans";
 import { parseSpec, type ShareSpec } from "./spec";
@@ -11,9 +10,12 @@ export type Properties = Readonly<Record<string, unknown>>;
 
 /** What the state says of a share: what it wanted, what first contact found, what stood. */
 export function fromState(outputs: Properties): Omit<Request, "spec"> {
+  const before = Object.entries(objectIn(outputs, "before") as Record<string, Json>);
   return {
     olds: [declaredIn(outputs), ...formerIn(outputs)],
-    before: beforeOf(outputs),
+    before: Object.fromEntries(
+      before.filter(([, value]) => typeof value === "object" && !Array.isArray(value)),
+    ),
     stood: objectIn(outputs, "__stood") as Record<string, Json>,
   };
 }
@@ -79,12 +81,6 @@ export function keptIn(properties: Properties): Properties {
 /** Keys with two underscores that nobody hands in. */
 export function strangeIn(news: Properties): Properties {
   return only(news, (key) => isHidden(key) && ![...kept, ...forCheck].includes(key));
-}
-
-/** What first contact found, by layer. */
-export function beforeOf(outputs: Properties): BeforeCopy {
-  const found = Object.entries(objectIn(outputs, "before") as Record<string, Json>);
-  return Object.fromEntries(found.filter(([, value]) => typeof value === "object" && !Array.isArray(value)));
 }
 
 /** What is still to be given back: specs that the share had before, without their connections. */

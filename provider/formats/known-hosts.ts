@@ -16,48 +16,34 @@ export interface KnownHostLine {
   readonly marker: "cert-authority" | "revoked" | undefined;
   /** Patterns as they are written: names with `*`, `?` and `!`, or one hashed name. */
   readonly patterns: string;
-  readonly key: HostKey;
-}
-
-/** A public key: its type and the base64 of its bytes. */
-export interface HostKey {
-  readonly type: string;
-  readonly base64: string;
+  readonly key: Buffer;
 }
 
 /** What the files say of one host. */
 export interface KnownHost {
-  readonly keys: readonly HostKey[];
+  readonly keys: readonly Buffer[];
   /** Those of its name without a port, where none are known for this port, which is another than 22. */
-  readonly portless: readonly HostKey[];
-  readonly revoked: readonly HostKey[];
+  readonly portless: readonly Buffer[];
+  readonly revoked: readonly Buffer[];
   /** Whether a certificate authority vouches for it: keys that are signed by one are not supported here. */
   readonly byAuthority: boolean;
 }
 
-/** A key as authorized_keys and `ssh-keyscan` have it, with or without a comment; undefined: it is none. */
-export function parseHostKey(text: string): HostKey | undefined {
+/** The bytes of a key as authorized_keys and `ssh-keyscan` have it, with or without a comment; undefined: it is none. */
+export function parseHostKey(text: string): Buffer | undefined {
   const [type = "", base64 = ""] = text.trim().split(/\s+/);
   const bytes = Buffer.from(base64, "base64");
-  // A key's first field is its type, behind its length (RFC 4253, 6.6).
-  if (bytes.length < 8 || bytes.readUInt32BE(0) !== type.length) return undefined;
-  return bytes.toString("latin1", 4, 4 + type.length) === type ? { type, base64 } : undefined;
+  return type !== "" && hostKeyType(bytes) === type ? bytes : undefined;
 }
 
 /** `ssh-ed25519 AAAAC3Nz...`: the value for `hostKey`. */
-export function formatHostKey({ type, base64 }: HostKey): string {
-  return `${type} ${base64}`;
+export function formatHostKey(bytes: Buffer): string {
+  return `${hostKeyType(bytes)} ${bytes.toString("base64")}`;
 }
 
-/** The key whose bytes a host showed. */
-export function hostKeyOf(bytes: Buffer): HostKey {
-  const length = bytes.length >= 4 ? bytes.readUInt32BE(0) : 0;
-  return { type: bytes.toString("latin1", 4, 4 + length), base64: bytes.toString("base64") };
-}
-
-/** Whether both are one key, however their base64 is padded. */
-export function sameHostKey(a: HostKey, b: HostKey): boolean {
-  return Buffer.from(a.base64, "base64").equals(Buffer.from(b.base64, "base64"));
+/** A key's first field is its type, behind its length (RFC 4253, 6.6). */
+export function hostKeyType(bytes: Buffer): string {
+  return bytes.length < 8 ? "" : bytes.toString("latin1", 4, 4 + bytes.readUInt32BE(0));
 }
 
 /** All lines of a file that say something of a host; what cannot be read is left out, as ssh(1) does. */
@@ -77,17 +63,16 @@ export function parseKnownHosts(text: string): KnownHostLine[] {
  */
 export function knownHost(lines: readonly KnownHostLine[], host: string, port: number): KnownHost {
   const name = host.toLowerCase();
-  const named = (one: string): readonly KnownHostLine[] =>
-    lines.filter(({ patterns }) => isFor(patterns, one));
-  const keysOf = (of: readonly KnownHostLine[], marker: KnownHostLine["marker"]): HostKey[] =>
+  const named = (one: string): KnownHostLine[] => lines.filter(({ patterns }) => isFor(patterns, one));
+  const keysOf = (of: readonly KnownHostLine[], marker?: "revoked"): Buffer[] =>
     of.filter((line) => line.marker === marker).map(({ key }) => key);
   const ours = named(port === 22 ? name : `[${name}]:${port}`);
-  const keys = keysOf(ours, undefined);
+  const keys = keysOf(ours);
   const others = port === 22 || keys.length > 0 ? [] : named(name);
   const all = [...ours, ...others];
   return {
     keys,
-    portless: keysOf(others, undefined),
+    portless: keysOf(others),
     revoked: keysOf(all, "revoked"),
     byAuthority: all.some(({ marker }) => marker === "cert-authority"),
   };

@@ -3,16 +3,7 @@ import { readFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import { isAbsolute, join } from "node:path";
 import type { ShareError } from "../errors";
-import {
-  formatHostKey,
-  type HostKey,
-  hostKeyOf,
-  type KnownHost,
-  knownHost,
-  parseHostKey,
-  parseKnownHosts,
-  sameHostKey,
-} from "../formats/known-hosts";
+import { formatHostKey, hostKeyType, knownHost, parseHostKey, parseKnownHosts } from "../formats/known-hosts";
 import { failed, type Where } from "./transport";
 
 /** How one machine's key is judged. */
@@ -35,16 +26,13 @@ export interface Verification {
 
 /** The files that ssh(1) reads too, the user's first, where the user has a home (ssh_config(5), OpenSSH 9.2). */
 function knownHostsFiles(): string[] {
-  const home = homeOf();
-  return [...(isAbsolute(home) ? [join(home, ".ssh/known_hosts")] : []), "/etc/ssh/ssh_known_hosts"];
-}
-
-/** A user who is in no passwd, in a container, has none. */
-function homeOf(): string {
+  const ofSystem = "/etc/ssh/ssh_known_hosts";
   try {
-    return homedir();
+    const home = homedir();
+    return isAbsolute(home) ? [join(home, ".ssh/known_hosts"), ofSystem] : [ofSystem];
   } catch {
-    return "";
+    // A user who is in no passwd, in a container, has none.
+    return [ofSystem];
   }
 }
 
@@ -58,12 +46,32 @@ export async function judgeFor(asked: Verification, where: Where, files?: readon
   return byFiles(asked, where, files ?? knownHostsFiles());
 }
 
-async function byFiles(asked: Verification, where: Where, files: readonly string[]): Promise<Judge> {
+async function byFiles({ host, port }: Verification, where: Where, files: readonly string[]): Promise<Judge> {
   const texts = await Promise.all(files.map((file) => textOf(file, where)));
-  const known = knownHost(texts.flatMap(parseKnownHosts), asked.host, asked.port);
+  const { keys, portless, revoked, byAuthority } = knownHost(texts.flatMap(parseKnownHosts), host, port);
+  const name = port === 22 ? host : `[${host}]:${port}`;
   return {
-    prefer: [...known.keys, ...known.portless].flatMap(algorithmsOf),
-    judge: (bytes) => byKnownHosts(known, hostKeyOf(bytes), asked, where, files[0] ?? ""),
+    prefer: [...keys, ...portless].flatMap(algorithmsOf),
+    judge: (shown) => {
+      const isShown = (key: Buffer): boolean => key.equals(shown);
+      const hostKey = `"${formatHostKey(shown)}"`;
+      if (revoked.some(isShown)) {
+        const remedy = "give the machine a new key; a revoked one proves nothing";
+        return mismatch(shown, where, ", which known_hosts has as revoked", remedy);
+      }
+      if ([...keys, ...portless].some(isShown)) return undefined;
+      if (keys.length > 0) {
+        const remedy = `${findOut}take the old one out (ssh-keygen -R '${name}') and hostKey is ${hostKey}`;
+        return mismatch(shown, where, `, and known_hosts has ${listed(keys)} for ${name}`, remedy);
+      }
+      const others = portless.length > 0 ? `, and for ${host} without a port it has ${listed(portless)}` : "";
+      const authority = byAuthority
+        ? " (known_hosts has a certificate authority for it: those are not supported)"
+        : "";
+      const what = `its key is not known: ${listed([shown])}; hostKey is not given, and ${files[0] ?? ""} has no line for ${name}${others}${authority}`;
+      const remedy = `compare the fingerprint at the machine itself (ssh-keygen -lf /etc/ssh/ssh_host_${fileOf(shown)}_key.pub); if it is the same, set hostKey to ${hostKey}`;
+      return failed(where, "hostKeyUnknown", what, { remedy });
+    },
   };
 }
 
@@ -83,9 +91,8 @@ function byArgument(text: string, where: Where): Judge {
   const keys = text.split("\n").flatMap((line) => parseHostKey(line) ?? []);
   return {
     prefer: keys.flatMap(algorithmsOf),
-    judge: (bytes) => {
-      const shown = hostKeyOf(bytes);
-      if (keys.some((key) => sameHostKey(key, shown))) return undefined;
+    judge: (shown) => {
+      if (keys.some((key) => key.equals(shown))) return undefined;
       return mismatch(
         shown,
         where,
@@ -98,55 +105,29 @@ function byArgument(text: string, where: Where): Judge {
 
 const findOut = "find out why: it may be another machine, or one between. If it got a new key, ";
 
-function mismatch(shown: HostKey, where: Where, instead: string, remedy: string): ShareError {
+function mismatch(shown: Buffer, where: Where, instead: string, remedy: string): ShareError {
   return failed(where, "hostKeyMismatch", `it shows the key ${listed([shown])}${instead}`, { remedy });
 }
 
-function byKnownHosts(
-  { keys, portless, revoked, byAuthority }: KnownHost,
-  shown: HostKey,
-  { host, port }: Verification,
-  where: Where,
-  file: string,
-): ShareError | undefined {
-  const isShown = (key: HostKey): boolean => sameHostKey(key, shown);
-  const name = port === 22 ? host : `[${host}]:${port}`;
-  const hostKey = `"${formatHostKey(shown)}"`;
-  if (revoked.some(isShown)) {
-    const remedy = "give the machine a new key; a revoked one proves nothing";
-    return mismatch(shown, where, ", which known_hosts has as revoked", remedy);
-  }
-  if ([...keys, ...portless].some(isShown)) return undefined;
-  if (keys.length > 0) {
-    const remedy = `${findOut}take the old one out (ssh-keygen -R '${name}') and hostKey is ${hostKey}`;
-    return mismatch(shown, where, `, and known_hosts has ${listed(keys)} for ${name}`, remedy);
-  }
-  const others = portless.length > 0 ? `, and for ${host} without a port it has ${listed(portless)}` : "";
-  const authority = byAuthority
-    ? " (known_hosts has a certificate authority for it: those are not supported)"
-    : "";
-  const what = `its key is not known: ${listed([shown])}; hostKey is not given, and ${file} has no line for ${name}${others}${authority}`;
-  const remedy = `compare the fingerprint at the machine itself (ssh-keygen -lf /etc/ssh/ssh_host_${fileOf(shown)}_key.pub); if it is the same, set hostKey to ${hostKey}`;
-  return failed(where, "hostKeyUnknown", what, { remedy });
-}
-
 /** Sample: `SHA256:... (ssh-ed25519), SHA256:... (ssh-rsa)`. */
-function listed(keys: readonly HostKey[]): string {
-  return keys.map((key) => `${fingerprint(key)} (${key.type})`).join(", ");
+function listed(keys: readonly Buffer[]): string {
+  return keys.map((key) => `${fingerprint(key)} (${hostKeyType(key)})`).join(", ");
 }
 
 /** As ssh-keygen(1) prints it: `SHA256:` and base64 without padding. */
-function fingerprint({ base64 }: HostKey): string {
-  const hash = createHash("sha256").update(Buffer.from(base64, "base64")).digest("base64");
+function fingerprint(key: Buffer): string {
+  const hash = createHash("sha256").update(key).digest("base64");
   return `SHA256:${hash.replace(/=+$/, "")}`;
 }
 
 /** Signature algorithms of a key: an RSA key signs in three ways (RFC 8332). */
-function algorithmsOf({ type }: HostKey): string[] {
+function algorithmsOf(key: Buffer): string[] {
+  const type = hostKeyType(key);
   return type === "ssh-rsa" ? ["rsa-sha2-512", "rsa-sha2-256", "ssh-rsa"] : [type];
 }
 
 /** How sshd names the file of a key of this type. */
-function fileOf({ type }: HostKey): string {
+function fileOf(key: Buffer): string {
+  const type = hostKeyType(key);
   return type.startsWith("ecdsa") ? "ecdsa" : type.replace("ssh-", "");
 }

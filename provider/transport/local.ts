@@ -22,7 +22,7 @@ export function localTransport(escalate: "auto" | "sudo" | "none"): Transport {
 
 /** Starts the runner's shell, feeds it `script`, and gathers what it prints within the limits. */
 function runProcess(runner: Runner, script: string, limits: Limits): Promise<Output> {
-  const [program, ...args] = runner.command;
+  const [program, ...args] = runner;
   return new Promise((resolve, reject) => {
     // A process group of its own, so that what the script started ends with it.
     const child = spawn(program, args, { detached: true, stdio: ["pipe", "pipe", "pipe"] });

@@ -14,33 +14,26 @@ export interface Session {
 
 /** Starts a command, which the machine has to begin to answer within the limit. */
 export function exec({ client }: Dialed, command: string, limits: Limits, where: Where): Promise<Session> {
-  return new Promise((resolve, reject) => {
-    const lost = (): void => {
-      settle();
+  let late = false;
+  let timer: NodeJS.Timeout | undefined;
+  let onClose = (): void => undefined;
+  return new Promise<Session>((resolve, reject) => {
+    onClose = () => {
       reject(new Error("the connection was closed"));
     };
-    let late = false;
-    const timer = setTimeout(() => {
+    timer = setTimeout(() => {
       late = true;
-      settle();
       reject(silent(where, limits.idleMs));
     }, limits.idleMs);
-    const settle = (): void => {
-      clearTimeout(timer);
-      client.removeListener("close", lost);
-    };
-    client.once("close", lost);
-    try {
-      client.exec(command, (error, channel) => {
-        settle();
-        if (error) reject(error);
-        else if (late) channel.close();
-        else resolve(session(channel));
-      });
-    } catch (error) {
-      settle();
-      reject(error instanceof Error ? error : new Error(String(error)));
-    }
+    client.once("close", onClose);
+    client.exec(command, (error, channel) => {
+      if (error) reject(error);
+      else if (late) channel.close();
+      else resolve(session(channel));
+    });
+  }).finally(() => {
+    clearTimeout(timer);
+    client.removeListener("close", onClose);
   });
 }
 

@@ -4,10 +4,9 @@ import { Semaphore } from "async-mutex";
 import { ShareError } from "../errors";
 import { judgeFor } from "./host-key";
 import { converse, exec, forwarded } from "./ssh-channel";
-import type { Dialed } from "./ssh-dial";
-import { dial, NotReached } from "./ssh-dial";
+import { dial, type Dialed, NotReached } from "./ssh-dial";
 import { type Login, nameOf } from "./ssh-login";
-import type { Limits, Output, Where } from "./transport";
+import { failed, type Limits, type Output, type Where } from "./transport";
 
 /** How one machine is reached: `@pulumi/command`'s ConnectionArgs, every default filled in. */
 export interface Connection extends Login {
@@ -38,14 +37,6 @@ interface Dialing {
   abandoned: boolean;
 }
 
-/** How long to try. */
-interface Patience {
-  /** Attempts; Infinity: as many as it takes. */
-  readonly attempts: number;
-  /** Milliseconds for each, where the connection's own limit is longer. */
-  readonly mostMs?: number;
-}
-
 /**
  * One connection to one machine as one user: dialed when it is first needed, shared by all that runs there,
  * dialed once more when it drops while nothing runs over it.
@@ -54,7 +45,6 @@ interface Patience {
  */
 export class SshConnection {
   readonly #sessions = new Semaphore(mostSessions);
-  readonly #patience: Patience;
   #dialing: Dialing | undefined;
   #readying: Promise<void> | undefined;
   #held = 0;
@@ -66,10 +56,7 @@ export class SshConnection {
     private readonly verifyHostKey: boolean,
     private readonly through: SshConnection | undefined,
     private readonly where: Where,
-  ) {
-    const limit = connection.dialErrorLimit;
-    this.#patience = { attempts: limit < 0 ? Infinity : limit + 1 };
-  }
+  ) {}
 
   /** The machines whose keys nobody looks at, on this way. */
   get unverified(): readonly string[] {
@@ -88,26 +75,17 @@ export class SshConnection {
     return this.#sessions.runExclusive(async () => {
       const release = this.#hold();
       try {
-        return await this.#converse(command, script, limits, where);
+        const opened = this.#open((to) => exec(to, command, limits, where));
+        const [dialed, session] = await opened.catch((error: unknown) => {
+          if (error instanceof ShareError && error.code === "commandTimedOut") this.#suspect();
+          throw error;
+        });
+        this.#talking += 1;
+        return await converse(dialed, session, script, limits, where).finally(() => (this.#talking -= 1));
       } finally {
         release();
       }
     });
-  }
-
-  async #converse(command: string, script: string, limits: Limits, where: Where): Promise<Output> {
-    const [dialed, session] = await this.#open((to) => exec(to, command, limits, where)).catch(
-      (error: unknown) => {
-        if (error instanceof ShareError && error.code === "commandTimedOut") this.#suspect();
-        throw error;
-      },
-    );
-    this.#talking += 1;
-    try {
-      return await converse(dialed, session, script, limits, where);
-    } finally {
-      this.#talking -= 1;
-    }
   }
 
   /** A stream to another machine's port, as seen from this one. */
@@ -131,7 +109,7 @@ export class SshConnection {
     for (let pause = bootPauses.first, refusals = 0; ;) {
       this.#abandon();
       try {
-        await this.#reach({ attempts: 1, mostMs: Math.max(end - Date.now(), 1000) });
+        await this.#reach(Math.max(end - Date.now(), 1000));
         return;
       } catch (error) {
         const code = error instanceof ShareError ? error.code : undefined;
@@ -146,41 +124,41 @@ export class SshConnection {
     }
   }
 
-  /** Opens a channel; once more over a new connection where the old one turns out to be gone. Nothing ran yet. */
+  /**
+   * Opens a channel; once more over a new connection where the old one turns out to be gone, for nothing ran yet. A
+   * machine that lets fewer sessions in than ours says so only when they are open: then one has to end first.
+   */
   async #open<T>(open: (dialed: Dialed) => Promise<T>): Promise<[Dialed, T]> {
-    for (let again = true; ; again = false) {
+    let again = true;
+    let end: number | undefined;
+    for (;;) {
       // What became of it until now says nothing of a machine that boots.
       if (this.#readying) await this.#readying.catch(() => undefined);
-      const dialed = await this.#reach(this.#patience);
+      const dialed = await this.#reach();
       try {
-        return [dialed, await this.#whenFree(dialed, () => open(dialed))];
+        return [dialed, await open(dialed)];
       } catch (error) {
         // What lies behind it is not its own fault, and may be worth another attempt.
         if (error instanceof NotReached || error instanceof ShareError) throw error;
-        if (dialed.gone && again) continue;
-        throw this.#unreachable("opened no channel", error as Error);
-      }
-    }
-  }
-
-  /** A machine that lets fewer sessions in than ours says so only when they are open: then one has to end first. */
-  async #whenFree<T>(dialed: Dialed, open: () => Promise<T>): Promise<T> {
-    const end = Date.now() + sessionWaitMs;
-    for (;;) {
-      try {
-        return await open();
-      } catch (error) {
-        if (error instanceof NotReached || error instanceof ShareError || dialed.gone) throw error;
-        if (this.#talking === 0 && Date.now() > end) throw error;
+        if (dialed.gone && again) {
+          again = false;
+          continue;
+        }
+        end ??= Date.now() + sessionWaitMs;
+        if (dialed.gone || (this.#talking === 0 && Date.now() > end))
+          throw this.#unreachable("opened no channel", error as Error);
       }
       await sleep(sessionPauseMs);
     }
   }
 
-  /** The connection that there is, or is being made, or a new one; the failure of the last one stays. */
-  async #reach(patience: Patience): Promise<Dialed> {
+  /**
+   * The connection that there is, or is being made, or a new one; the failure of the last one stays. `withinMs`: by one
+   * attempt, which may take no longer.
+   */
+  async #reach(withinMs?: number): Promise<Dialed> {
     for (;;) {
-      const dialing = this.#current(patience);
+      const dialing = this.#current(withinMs);
       try {
         const dialed = await dialing.result;
         if (!dialing.abandoned) return dialed;
@@ -190,11 +168,11 @@ export class SshConnection {
     }
   }
 
-  #current(patience: Patience): Dialing {
+  #current(withinMs: number | undefined): Dialing {
     if (this.#dialing && this.#dialing.dialed?.gone !== true) return this.#dialing;
     const isAbandoned = (): boolean => dialing.abandoned;
     const dialing: Dialing = {
-      result: this.#attempts(patience, isAbandoned).then((dialed) => {
+      result: this.#attempts(withinMs, isAbandoned).then((dialed) => {
         if (dialing.abandoned) dialed.end();
         else dialed.hold(this.#held > 0);
         dialing.dialed = dialed;
@@ -207,24 +185,24 @@ export class SshConnection {
     return dialing;
   }
 
-  async #attempts({ attempts, mostMs }: Patience, isAbandoned: () => boolean): Promise<Dialed> {
+  async #attempts(withinMs: number | undefined, isAbandoned: () => boolean): Promise<Dialed> {
     const { through, where } = this;
-    const login = mostMs === undefined ? this.connection : withinMs(this.connection, mostMs);
+    const { dialErrorLimit, perDialTimeout } = this.connection;
+    const attempts = withinMs !== undefined ? 1 : dialErrorLimit < 0 ? Infinity : dialErrorLimit + 1;
+    const seconds = Math.min(perDialTimeout > 0 ? perDialTimeout : Infinity, (withinMs ?? Infinity) / 1000);
+    const login = { ...this.connection, perDialTimeout: seconds };
     const judge = await judgeFor({ ...login, verify: this.verifyHostKey }, where);
     for (let attempt = 1, pause = pauses.first; ; attempt++, pause = Math.min(2 * pause, pauses.most)) {
       // What is before it has its own limits, and its own error.
-      if (through) await through.#reach(through.#patience);
-      const unanswered = new Set<Promise<Duplex>>();
-      const forward = (by: SshConnection): Promise<Duplex> => {
-        const stream = by.#forward(login.host, login.port);
-        unanswered.add(stream);
-        return stream.finally(() => unanswered.delete(stream));
-      };
+      if (through) await through.#reach();
+      let unanswered = 1;
+      const forward =
+        through && (() => through.#forward(login.host, login.port).finally(() => (unanswered = 0)));
       try {
-        return await dial({ login, judge, where, through: through && (() => forward(through)) });
+        return await dial({ login, judge, where, through: forward });
       } catch (error) {
         if (!(error instanceof NotReached)) throw error;
-        if (through && unanswered.size > 0) through.#suspect();
+        if (through && unanswered > 0) through.#suspect();
         if (attempt >= attempts || error.forGood || isAbandoned())
           throw this.#unreachable("does not answer", error, attempt);
         await sleep(pause);
@@ -261,22 +239,10 @@ export class SshConnection {
     const { layer, machine } = this.where;
     const name = nameOf(this.connection);
     const tries = attempts === 1 ? "" : ` (tried ${attempts} times)`;
-    return new ShareError(
-      {
-        ...this.where,
-        code: layer === "guest" ? "guestUnreachable" : "hostUnreachable",
-        what: `${name === machine ? "it" : name} ${does}${tries}`,
-        returned: cause.message,
-        remedy:
-          "see that it is up, that its sshd listens there, and that this machine may reach it; connection.dialErrorLimit and perDialTimeout say how long is tried",
-      },
-      { cause },
-    );
+    const what = `${name === machine ? "it" : name} ${does}${tries}`;
+    const remedy =
+      "see that it is up, that its sshd listens there, and that this machine may reach it; connection.dialErrorLimit and perDialTimeout say how long is tried";
+    const code = layer === "guest" ? "guestUnreachable" : "hostUnreachable";
+    return failed(this.where, code, what, { returned: cause.message, remedy }, { cause });
   }
-}
-
-/** The same with no more than these milliseconds for an attempt. */
-function withinMs<T extends Login>(login: T, most: number): T {
-  const own = login.perDialTimeout > 0 ? login.perDialTimeout : Infinity;
-  return { ...login, perDialTimeout: Math.min(own, most / 1000) };
 }

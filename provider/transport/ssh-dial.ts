@@ -89,7 +89,9 @@ export async function dial(attempt: Attempt): Promise<Dialed> {
   const implementation = load();
   const entry = new LoginAttempt(implementation, login, where);
   // ssh2 waits until a socket is connected.
-  const connecting = through?.() ?? Promise.resolve(connect(addressOf(login)));
+  const byTcp = { noDelay: true, keepAlive: true, keepAliveInitialDelay: keepAliveMs };
+  const { host, port } = login;
+  const connecting = through?.() ?? Promise.resolve(connect({ host, port, ...byTcp }));
   try {
     const logIn = (stream: Duplex): Promise<Dialed> => handshake(implementation, attempt, entry, stream);
     return await within(login.perDialTimeout, connecting.then(logIn));
@@ -100,19 +102,15 @@ export async function dial(attempt: Attempt): Promise<Dialed> {
   }
 }
 
-function addressOf({ host, port }: Login) {
-  return { host, port, noDelay: true, keepAlive: true, keepAliveInitialDelay: keepAliveMs };
-}
-
 /** Only where a share has a connection: it takes some 40 ms. */
 function load(): typeof ssh2 {
   // eslint-disable-next-line @typescript-eslint/no-require-imports -- import() would make every caller's module one of ECMAScript
   return require("ssh2") as typeof ssh2;
 }
 
-/** Rejects after so many seconds; 0: it takes as long as it takes. */
+/** Rejects after so many seconds. */
 async function within<T>(seconds: number, work: Promise<T>): Promise<T> {
-  if (seconds <= 0) return work;
+  if (seconds === Infinity) return work;
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_, reject) => {
     timer = setTimeout(() => {

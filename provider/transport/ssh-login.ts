@@ -1,3 +1,4 @@
+import { Socket } from "node:net";
 import type * as ssh2 from "ssh2";
 import type { ShareError } from "../errors";
 import { portableKey, UnusableKey } from "../formats/private-key";
@@ -13,7 +14,7 @@ export interface Login {
   readonly privateKeyPassword?: string | undefined;
   /** Default: that of SSH_AUTH_SOCK. */
   readonly agentSocketPath?: string | undefined;
-  /** Seconds for one attempt; 0: as long as it takes. */
+  /** Seconds for one attempt; in arguments 0 is as long as it takes. */
   readonly perDialTimeout: number;
 }
 
@@ -168,28 +169,19 @@ function passwordMethods(username: string, password: string): Method[] {
 /** An agent that does not list its keys in time is passed over, like one that is not there. */
 function agentMethod(implementation: typeof ssh2, username: string, path: string): Method {
   const agent = new implementation.OpenSSHAgent(path);
-  const streams = new Set<{ destroy: () => void }>();
   const getStream = agent.getStream.bind(agent);
+  let streams = 0;
   agent.getStream = (done) => {
+    // The first is for the list of its keys.
+    const isForList = streams++ === 0;
     getStream((error, stream) => {
-      if (stream) streams.add(stream);
+      if (isForList && stream instanceof Socket) {
+        stream.setTimeout(agentMs, () => {
+          stream.destroy(new Error(`the agent did not answer within ${agentMs / 1000} s`));
+        });
+      }
       done(error, stream);
     });
-  };
-  const getIdentities = agent.getIdentities.bind(agent);
-  agent.getIdentities = (done) => {
-    let over = false;
-    const end = (...answer: Parameters<typeof done>): void => {
-      if (over) return;
-      over = true;
-      clearTimeout(timer);
-      done(...answer);
-    };
-    const timer = setTimeout(() => {
-      for (const stream of streams) stream.destroy();
-      end(new Error(`the agent did not answer within ${agentMs / 1000} s`));
-    }, agentMs);
-    getIdentities(end);
   };
   return { named: "the agent", how: { type: "agent", username, agent } };
 }

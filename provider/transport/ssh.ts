@@ -16,8 +16,7 @@ export function sshTransport(
   user: string,
   where: Where,
 ): Transport {
-  const [program, ...args] = runner.command;
-  const command = sh`exec ${{ text: program }} ${{ text: args.join(" ") }}`.text;
+  const command = sh`exec ${{ text: runner.join(" ") }}`.text;
   return {
     machine: where.machine,
     async run(script, limits) {

@@ -1,6 +1,6 @@
 import { printableLines } from "../errors";
 import { parseLogLevel } from "../formats/log-level";
-import type { Limits, Output, Transport } from "./transport";
+import type { Transport } from "./transport";
 
 let scripts = 0;
 
@@ -27,31 +27,19 @@ export function told(transport: Transport, tag: string, output: "atOnce" | "asIt
       say(`${title}:\n${script.trimEnd().replace(/^/gm, "  | ")}`);
       const parts = new Parts(script);
       const seconds = stopwatch();
-      const end = (how: string): void => {
-        say([`${title}: ${how} after ${seconds()}`, ...parts.ended(output === "asItComes")].join("\n"));
+      const onProgress = (line: string): void => {
+        parts.hear(line);
+        limits.onProgress?.(line);
       };
-      return listening(transport, script, limits, parts).then(
-        (ended) => {
-          end(`status ${ended.status}`);
-          return ended;
-        },
-        (error: unknown) => {
-          end(`failed (${(error as Error).message})`);
-          throw error;
-        },
+      const running = transport.run(script, { ...limits, onProgress });
+      const how = await running.then(
+        ({ status }) => `status ${status}`,
+        (error: unknown) => `failed (${(error as Error).message})`,
       );
+      say([`${title}: ${how} after ${seconds()}`, ...parts.ended(output === "asItComes")].join("\n"));
+      return running;
     },
   };
-}
-
-function listening(transport: Transport, script: string, limits: Limits, parts: Parts): Promise<Output> {
-  return transport.run(script, {
-    ...limits,
-    onProgress: (line) => {
-      parts.hear(line);
-      limits.onProgress?.(line);
-    },
-  });
 }
 
 /** Seconds since it was made, sample: `0.412 s`. */
@@ -99,10 +87,9 @@ class Parts {
   /** A line for each part that began, sample: `  status 0 after 0.013 s: look up the domain`. */
   ended(timed: boolean): string[] {
     return this.#parts.flatMap(({ name, end, errors }) => {
-      const does = this.#does.get(name) ?? name;
-      if (!end) return [`  did not end: ${does}`, ...errors.map((line) => `      ${line}`)];
-      const first = `  status ${end.status}${timed ? ` after ${end.after}` : ""}: ${does}`;
-      return end.status === "0" ? [first] : [first, ...errors.map((line) => `      ${line}`)];
+      const how = end ? `status ${end.status}${timed ? ` after ${end.after}` : ""}` : "did not end";
+      const said = end?.status === "0" ? [] : errors.map((line) => `      ${line}`);
+      return [`  ${how}: ${this.#does.get(name) ?? name}`, ...said];
     });
   }
 }

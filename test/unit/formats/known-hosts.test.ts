@@ -4,28 +4,22 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import {
   formatHostKey,
-  type HostKey,
-  hostKeyOf,
   knownHost,
   parseHostKey,
   parseKnownHosts,
-  sameHostKey,
 } from "../../../provider/formats/known-hosts";
 
 /** A key of a kind whose point is all one byte. */
-function key(byte: number, type = "ssh-ed25519"): HostKey {
+function key(byte: number, type = "ssh-ed25519"): Buffer {
   const head = Buffer.alloc(4);
   head.writeUInt32BE(type.length);
-  const bytes = Buffer.concat([head, Buffer.from(type), Buffer.from([0, 0, 0, 32]), Buffer.alloc(32, byte)]);
-  return { type, base64: bytes.toString("base64") };
+  return Buffer.concat([head, Buffer.from(type), Buffer.from([0, 0, 0, 32]), Buffer.alloc(32, byte)]);
 }
 const [one, two, three] = [key(1), key(2), key(3, "ssh-rsa")].map(formatHostKey) as [string, string, string];
 
 /** The keys that a file has for a host, by their last byte. */
 function found(text: string, host: string, port = 22): number[] {
-  return knownHost(parseKnownHosts(text), host, port).keys.map(
-    ({ base64 }) => Buffer.from(base64, "base64").at(-1) ?? 0,
-  );
+  return knownHost(parseKnownHosts(text), host, port).keys.map((bytes) => bytes.at(-1) ?? 0);
 }
 
 test.each<[string, string, number, number[]]>([
@@ -86,19 +80,18 @@ test("what ssh-keygen -H hashed is found by name, and by name and port", () => {
   }
 });
 
-test.each(["", "ssh-ed25519", "ssh-ed25519 AAAA", `ssh-rsa ${key(1).base64}`, "-----BEGIN PUBLIC KEY-----"])(
-  "%j is no key",
-  (text) => {
-    expect(parseHostKey(text)).toBeUndefined();
-  },
-);
+test.each([
+  "",
+  "ssh-ed25519",
+  "ssh-ed25519 AAAA",
+  `ssh-rsa ${key(1).toString("base64")}`,
+  "-----BEGIN PUBLIC KEY-----",
+])("%j is no key", (text) => {
+  expect(parseHostKey(text)).toBeUndefined();
+});
 
-test("a key is the same with and without a comment, and as the bytes that a machine shows", () => {
-  const parsed = parseHostKey(` ${one} root@kvm1\n`);
-  expect(parsed).toEqual(key(1));
-  expect(hostKeyOf(Buffer.from(key(1).base64, "base64"))).toEqual(key(1));
-  expect([
-    sameHostKey(key(1), { ...key(1), base64: key(1).base64.replace(/=+$/, "") }),
-    sameHostKey(key(1), key(2)),
-  ]).toEqual([true, false]);
+test("a key is the same with and without a comment, and without the padding of its base64", () => {
+  expect(parseHostKey(` ${one} root@kvm1\n`)).toEqual(key(1));
+  expect(parseHostKey(one.replace(/=+$/, ""))).toEqual(key(1));
+  expect(parseHostKey(two)).not.toEqual(key(1));
 });
