@@ -105,7 +105,9 @@ export const distribution: Fact<readonly string[]> = {
   place: "guest",
   does: "ask which distribution this is",
   script: sh`for file in /etc/os-release /usr/lib/os-release; do
-  if [ -r "$file" ]; then cat -- "$file"; break; fi
+  [ -r "$file" ] || continue
+  while IFS= read -r line || [ -n "$line" ]; do printf '%s\n' "$line"; done < "$file"
+  break
 done`,
   parse: (output) =>
     ["ID", "ID_LIKE"].flatMap((name) => {
