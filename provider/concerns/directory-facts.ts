@@ -1,5 +1,5 @@
 import { posix } from "node:path";
-import type { Fact, Json, Needed, Purpose, Tool } from "../engine/concern";
+import { type Fact, type Json, type Needed, needs, type Purpose, type Tool } from "../engine/concern";
 import { parseOctalMode } from "../formats/octal-mode";
 import { sh } from "../formats/shell";
 import { identityFormat } from "../formats/identity";
@@ -76,31 +76,26 @@ export type DirectorySeen = {
   readonly [K in keyof AllFacts]: AllFacts[K] extends Fact<infer Seen> | undefined ? Seen : never;
 };
 
-function all<How extends "must" | "may", Name extends string>(
-  how: How,
-  ...names: readonly Name[]
-): Readonly<Record<Name, How>> {
-  return Object.fromEntries(names.map((name) => [name, how])) as Record<Name, How>;
-}
-
 /**
  * To compare: the directory, whose it is to be, and what is taken over in it. Why QEMU could not use it, and where else
  * it is, are for refusals of the way up.
  */
-export const directoryDriftNeeds = {
-  ...all("must", "entry", "unreadable", "tree", "treeRemembered", "viewKept"),
-  ...all("must", "principals", "live", "persistent", "baselabels", "user"),
-};
+export const directoryDriftNeeds = needs([
+  ...(["entry", "unreadable", "tree", "treeRemembered", "viewKept"] as const),
+  ...(["principals", "live", "persistent", "baselabels", "user"] as const),
+]);
 
 /**
  * To give back: what is there, what was written down, and who else has it. The rest makes warnings, or lets a directory
  * stay that was made.
  */
-export const directoryRestoreNeeds = {
-  ...all("must", "entry", "mounts", "records", "attributes", "treeRemembered", "linksMapped"),
-  ...all("must", "takenAround", "takenWith", "info", "live", "persistent"),
-  ...all("may", "unreadable", "tree", "hadPrivileges", "principals", "baselabels", "user", "exports"),
-};
+export const directoryRestoreNeeds = needs(
+  [
+    ...(["entry", "mounts", "records", "attributes", "treeRemembered", "linksMapped"] as const),
+    ...(["takenAround", "takenWith", "info", "live", "persistent"] as const),
+  ],
+  ["unreadable", "tree", "hadPrivileges", "principals", "baselabels", "user", "exports"],
+);
 
 /** What is seen on the way down. */
 export type DirectorySeenBack = Needed<DirectorySeen, typeof directoryRestoreNeeds>;

@@ -10,6 +10,7 @@ import {
   type Step,
   refused,
   refuse,
+  needs,
 } from "../engine/concern";
 import { type Script, sh } from "../formats/shell";
 import {
@@ -65,16 +66,9 @@ interface DeviceSeen {
   readonly mounts?: readonly Mount[];
 }
 
-const restoreNeeds = { persistent: "must", spellings: "may" } as const;
+const restoreNeeds = needs(["persistent"], ["spellings"]);
 /** Of who else writes a refresh says what it can see. */
-const driftNeeds = {
-  info: "must",
-  persistent: "must",
-  spellings: "may",
-  exports: "may",
-  near: "may",
-  mounts: "may",
-} as const;
+const driftNeeds = needs(["info", "persistent"], ["spellings", "exports", "near", "mounts"]);
 
 /** The device that stood under the tag at first contact, with its own XML where a release kept that; null: none. */
 type DeviceBefore = {

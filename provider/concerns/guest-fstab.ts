@@ -9,6 +9,7 @@ import {
   type Refusal,
   refuse,
   type SeenBy,
+  needs,
 } from "../engine/concern";
 import { sh } from "../formats/shell";
 import {
@@ -39,8 +40,8 @@ type FstabBefore = {
   readonly fstab: boolean;
 };
 
-const restoreNeeds = { fstab: "must", links: "may", obstacle: "may", mounts: "may" } as const;
-const driftNeeds = { fstab: "must", links: "may", units: "may", lacksNetmount: "may" } as const;
+const restoreNeeds = needs(["fstab"], ["links", "obstacle", "mounts"]);
+const driftNeeds = needs(["fstab"], ["links", "units", "lacksNetmount"]);
 
 const fstab = contentOf("/etc/fstab");
 

@@ -10,6 +10,7 @@ import {
   type Refusal,
   type SeenBy,
   type Step,
+  needs,
 } from "../engine/concern";
 import { putInPlace } from "../formats/put-in-place";
 import { type Script, sh } from "../formats/shell";
@@ -27,20 +28,8 @@ const listFile = "/etc/modules";
 
 type NineP = "builtIn" | "loaded" | "available" | "absent" | "noModules";
 
-const restoreNeeds = {
-  bootFile: "must",
-  list: "must",
-  obstacle: "may",
-  listObstacle: "may",
-  mounts: "may",
-} as const;
-const driftNeeds = {
-  nineP: "must",
-  bootFile: "must",
-  list: "must",
-  release: "may",
-  distribution: "may",
-} as const;
+const restoreNeeds = needs(["bootFile", "list"], ["obstacle", "listObstacle", "mounts"]);
+const driftNeeds = needs(["nineP", "bootFile", "list"], ["release", "distribution"]);
 
 /** What stood in the boot file; `list`: whether `/etc/modules` was there, and which of our lines were in it. */
 type KernelBefore = {

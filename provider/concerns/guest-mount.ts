@@ -8,6 +8,7 @@ import {
   refused,
   type SeenBy,
   type Step,
+  needs,
 } from "../engine/concern";
 import { sh } from "../formats/shell";
 import { type Mount, mountAt, mountHolding, mountsBelow } from "../formats/mountinfo";
@@ -34,16 +35,8 @@ const facts = (want: ShareInGuest) => ({
 
 type MountSeen = SeenBy<ReturnType<typeof facts>, "mounts" | "mountPoint" | "holders" | "release" | "live">;
 
-const restoreNeeds = { mounts: "must", mountPoint: "must", holders: "must", live: "must" } as const;
-const driftNeeds = {
-  mounts: "must",
-  release: "must",
-  holders: "may",
-  entry: "may",
-  hostMounts: "may",
-  live: "may",
-  rootInode: "may",
-} as const;
+const restoreNeeds = needs(["mounts", "mountPoint", "holders", "live"]);
+const driftNeeds = needs(["mounts", "release"], ["holders", "entry", "hostMounts", "live", "rootInode"]);
 
 /** The first directory that had to be made for the mount point, null if it was there; and whether the share was mounted. */
 type MountBefore = {

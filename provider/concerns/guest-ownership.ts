@@ -7,6 +7,7 @@ import {
   refuse,
   type SeenBy,
   type Step,
+  needs,
 } from "../engine/concern";
 import { type Script, sh } from "../formats/shell";
 import { exactMode, formatOctalMode, parseOctalMode } from "../formats/octal-mode";
@@ -28,8 +29,8 @@ const facts = (want: ShareInGuest) => ({
 
 type OwnershipSeen = SeenBy<ReturnType<typeof facts>, "root" | "ids" | "mounts" | "live">;
 
-const restoreNeeds = {} as const;
-const driftNeeds = { root: "must", ids: "must", mounts: "must" } as const;
+const restoreNeeds = needs([]);
+const driftNeeds = needs(["root", "ids", "mounts"]);
 
 /**
  * Owner, group and mode of the share's root as the guest sees it.

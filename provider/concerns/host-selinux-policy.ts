@@ -1,4 +1,4 @@
-import { asWanted, type ConcernOfMany, type Facts, type Json, type Step } from "../engine/concern";
+import { asWanted, type ConcernOfMany, type Facts, type Json, type Step, needs } from "../engine/concern";
 import { sh } from "../formats/shell";
 import { whenStoreIsFree } from "./policy-store";
 import { onSelinux, rangeOfNewFiles, selinuxPolicy, type SelinuxState, selinuxState } from "./selinux-facts";
@@ -61,7 +61,7 @@ export const hostSelinuxPolicy: ConcernOfMany<
       : [],
   identity: () => moduleName,
   facts: (): Facts<PolicySeen> => ({ state: selinuxState, newRange: rangeOfNewFiles, loaded: moduleLoaded }),
-  needs: { restore: { loaded: "must" }, drift: { state: "must", newRange: "must", loaded: "must" } },
+  needs: { restore: { loaded: "must" }, drift: needs(["state", "newRange", "loaded"]) },
   plan: (_want, seen) => ({ steps: isNeeded(seen) ? [load] : [] }),
   remember: (_want, seen) => (isNeeded(seen) || seen.loaded ? { loaded: seen.loaded } : null),
   restore: (_want, before, seen) => ({

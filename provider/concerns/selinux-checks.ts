@@ -1,4 +1,4 @@
-import { type Context, type Needed, type Refusal, refuse } from "../engine/concern";
+import { type Context, type Needed, type Refusal, refuse, needs } from "../engine/concern";
 import { countOf } from "../formats/count";
 import { DirectoryTrees } from "../formats/directory-tree";
 import type { Domain } from "../formats/domain-xml";
@@ -53,34 +53,28 @@ export interface SelinuxSeen {
 }
 
 /** To compare, the rules and labels that a share makes; what others write to decides over the type of readers. */
-export const selinuxDriftNeeds = {
-  state: "must",
-  rules: "must",
-  equivalences: "must",
-  rulesAt: "must",
-  labels: "must",
-  mounts: "must",
-  booleans: "must",
-  newRange: "must",
-  typeKnown: "must",
-  exports: "may",
-  persistent: "must",
-  live: "must",
-} as const;
+export const selinuxDriftNeeds = needs(
+  [
+    "state",
+    "rules",
+    "equivalences",
+    "rulesAt",
+    "labels",
+    "mounts",
+    "booleans",
+    "newRange",
+    "typeKnown",
+    "persistent",
+    "live",
+  ],
+  ["exports"],
+);
 
 /** To give back, the rule and what was written down: neither libselinux nor the policy has to answer. */
-export const selinuxRestoreNeeds = {
-  entry: "must",
-  state: "must",
-  rules: "must",
-  equivalences: "must",
-  labels: "may",
-  mounts: "may",
-  exports: "may",
-  remembered: "must",
-  persistent: "must",
-  live: "must",
-} as const;
+export const selinuxRestoreNeeds = needs(
+  ["entry", "state", "rules", "equivalences", "remembered", "persistent", "live"],
+  ["labels", "mounts", "exports"],
+);
 
 /** What is seen for a comparison. */
 export type SelinuxSeenNow = Needed<SelinuxSeen, typeof selinuxDriftNeeds>;

@@ -90,6 +90,15 @@ type FoundBy<F> = F extends Fact<infer T> ? T : never;
  */
 export type Needs<Seen> = { readonly [K in keyof Seen]?: "must" | "may" };
 
+/** Such a table, by the names of both. */
+export function needs<Must extends string, May extends string = never>(
+  must: readonly Must[],
+  may: readonly May[] = [],
+): { readonly [K in Must]: "must" } & { readonly [K in May]: "may" } {
+  const all = [...must.map((name) => [name, "must"]), ...may.map((name) => [name, "may"])];
+  return Object.fromEntries(all) as ReturnType<typeof needs<Must, May>>;
+}
+
 /** What is seen of what is needed: nothing else was asked for. */
 export type Needed<Seen, N extends Needs<Seen>> = {
   readonly [K in keyof Seen as Asked<K, N, "must">]: Seen[K];
