@@ -1,5 +1,4 @@
 import { randomBytes } from "node:crypto";
-import { fstabEntryOf } from "./concerns/guest-fstab";
 import { resolveOwner } from "./concerns/directory-owner";
 import type { DirectoryWant } from "./concerns/directory-facts";
 import { hostDirectory } from "./concerns/host-directory";
@@ -19,7 +18,7 @@ import { observe, type Observation } from "./reconcile/observe";
 import { type Outcome, powerOf, reconcile } from "./reconcile/reconcile";
 import { staysInGuest, unverifiedKeys, withNextStep } from "./reconcile/warnings";
 import { driftOf, mountOptionsIn, statusOf, unsaid, withValue } from "./reconcile/status";
-import { type Failure, parseSpec, type ShareSpec, withoutUndefined } from "./spec";
+import { type Failure, parseSpec, type ShareSpec, withoutUndefined, fstabEntryOf } from "./spec";
 import {
   argumentsIn,
   declaredIn,

@@ -1,5 +1,5 @@
 import * as v from "valibot";
-import { formatFstabEntry, maxFstabLineBytes } from "./formats/fstab";
+import { formatFstabEntry, type FstabEntry, maxFstabLineBytes } from "./formats/fstab";
 import { nearest } from "./formats/nearest";
 import { formatMountOptions } from "./mount-options";
 import { share } from "./schema";
@@ -162,12 +162,11 @@ export function withoutUndefined(value: unknown): unknown {
   return Object.fromEntries(parts.map(([key, item]) => [key, withoutUndefined(item)]));
 }
 
-/** Bytes of the line of fstab; 0 where the guest is left alone. */
-function lineBytes({ guest, tag, readOnly }: ShareSpec): number {
-  if (!guest) return 0;
+/** The line of the guest's fstab; undefined: the guest is left alone. */
+export function fstabEntryOf({ guest, tag, readOnly }: ShareSpec): FstabEntry | undefined {
+  if (!guest) return undefined;
   const options = formatMountOptions(guest.options, readOnly);
-  const entry = { source: tag, mountPoint: guest.mountPoint, type: "9p", options, dump: 0, pass: 0 };
-  return Buffer.byteLength(formatFstabEntry(entry));
+  return { source: tag, mountPoint: guest.mountPoint, type: "9p", options, dump: 0, pass: 0 };
 }
 
 /** Owner and group are QEMU's where it is to write and the guest's own owners are kept in attributes. */
@@ -196,7 +195,8 @@ function contradictions(spec: ShareSpec, unknowns: ReadonlySet<string>): Failure
   const mapped = spec.accessMode === "mapped";
   const writable = mapped && !spec.readOnly;
   const ofRoot = (["owner", "group", "mode"] as const).filter((name) => guest?.[name] !== undefined);
-  const bytes = lineBytes(spec);
+  const entry = fstabEntryOf(spec);
+  const bytes = entry ? Buffer.byteLength(formatFstabEntry(entry)) : 0;
   const rules: readonly Rule[] = [
     [spec.fileMode !== undefined && !mapped, "fileMode", "goes with accessMode mapped only"],
     [spec.directoryMode !== undefined && !mapped, "directoryMode", "goes with accessMode mapped only"],

@@ -22,8 +22,8 @@ import {
   mountPointOf,
   parseFstab,
 } from "../formats/fstab";
-import { formatMountOptions, isExtraOption, type MountOptions, parseMountOptions } from "../mount-options";
-import type { ShareSpec } from "../spec";
+import { isExtraOption, type MountOptions, parseMountOptions } from "../mount-options";
+import { fstabEntryOf } from "../spec";
 import { editLine } from "./fstab-edits";
 import { isOpenrc, mountinfo } from "./guest-facts";
 import { contentOf, notEditable, obstacleTo } from "./guest-files";
@@ -229,19 +229,6 @@ function formerBytes(before: FstabBefore): string | undefined {
   if (before.line === null) return undefined;
   const { base64 } = before;
   return typeof base64 === "string" ? Buffer.from(base64, "base64").toString("latin1") : bytesOf(before.line);
-}
-
-/** The entry that a spec asks for; undefined when the guest is left alone. */
-export function fstabEntryOf(spec: ShareSpec): FstabEntry | undefined {
-  if (!spec.guest) return undefined;
-  return {
-    source: spec.tag,
-    mountPoint: spec.guest.mountPoint,
-    type: "9p",
-    options: formatMountOptions(spec.guest.options, spec.readOnly),
-    dump: 0,
-    pass: 0,
-  };
 }
 
 function linesAt(

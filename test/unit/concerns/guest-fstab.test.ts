@@ -11,7 +11,8 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fstabEntryOf, guestFstab } from "../../../provider/concerns/guest-fstab";
+import { guestFstab } from "../../../provider/concerns/guest-fstab";
+import { fstabEntryOf } from "../../../provider/spec";
 import { type FstabEntry, formatFstabEntry } from "../../../provider/formats/fstab";
 import { specOf } from "../sample";
 import { does, runFact, runScript, runSteps } from "../shell-machine";
