@@ -1,5 +1,13 @@
 import { posix } from "node:path";
-import { type Fact, type Json, type Needed, needs, type Purpose, type Tool } from "../engine/concern";
+import {
+  type Fact,
+  type Json,
+  type Needed,
+  needs,
+  type Purpose,
+  type Seen,
+  type Tool,
+} from "../engine/concern";
 import { parseOctalMode } from "../formats/octal-mode";
 import { sh } from "../formats/shell";
 import { identityFormat } from "../formats/identity";
@@ -69,12 +77,8 @@ export type DirectoryBefore =
 /** The directory that an operation left standing: by which the next one knows it, and how it was. */
 export type Stood = KnownBy & Partial<Owned> & { readonly path: string };
 
-type AllFacts = ReturnType<typeof directoryFacts>;
-
 /** What can be seen of a share's directory. */
-export type DirectorySeen = {
-  readonly [K in keyof AllFacts]: AllFacts[K] extends Fact<infer Seen> | undefined ? Seen : never;
-};
+export type DirectorySeen = Seen<ReturnType<typeof directoryFacts>>;
 
 /**
  * To compare: the directory, whose it is to be, and what is taken over in it. Why QEMU could not use it, and where else

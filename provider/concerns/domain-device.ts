@@ -2,11 +2,11 @@ import {
   alone,
   type Concern,
   type Context,
-  type Facts,
   type Json,
   type Needed,
   type Plan,
   type Refusal,
+  type Seen,
   type Step,
   refused,
   refuse,
@@ -15,34 +15,24 @@ import {
 import { type Script, sh } from "../formats/shell";
 import {
   type Device9p,
-  type Domain,
   elementOf,
   formatChanged,
   formatDevice9p,
   sameDevice,
   withoutAddress,
 } from "../formats/domain-xml";
-import type { Mount } from "../formats/mountinfo";
 import type { ShareSpec } from "../spec";
 import { apparmorRefusals, apparmorWarnings, libvirtUnderApparmor } from "./apparmor-checks";
 import { hostMounts } from "./mounts";
 import {
   exportsNear,
-  type HostExports,
   hostExports,
   otherSpellings,
   secondWriters,
   spelledAs,
   unknownWriters,
 } from "./second-writer";
-import {
-  type DomainInfo,
-  domainInfo,
-  emulatorHas9p,
-  persistentDomain,
-  type ReadOnlyForm,
-  readOnlyForm,
-} from "./domain-facts";
+import { domainInfo, emulatorHas9p, persistentDomain, readOnlyForm } from "./domain-facts";
 
 interface DeviceWant {
   readonly domain: string;
@@ -51,20 +41,20 @@ interface DeviceWant {
   readonly onlyWriter: boolean;
 }
 
-interface DeviceSeen {
-  readonly info: DomainInfo | undefined;
-  readonly persistent: Domain | undefined;
-  readonly has9p: boolean | undefined;
-  readonly apparmor: boolean;
-  /** How else the domain spells the directory. */
-  readonly spellings: readonly string[];
-  /** Asked of what is read-only. */
-  readonly readOnlyForm?: ReadOnlyForm | undefined;
-  /** Asked for the only writer. */
-  readonly exports?: HostExports;
-  readonly near?: string;
-  readonly mounts?: readonly Mount[];
-}
+/** What a read-only share and one that is the only writer ask for besides is undefined for others. */
+const facts = (want: DeviceWant) => ({
+  info: domainInfo,
+  persistent: persistentDomain,
+  has9p: emulatorHas9p,
+  apparmor: libvirtUnderApparmor,
+  spellings: otherSpellings(want.device.source),
+  ...(want.device.readOnly ? { readOnlyForm } : {}),
+  ...(want.onlyWriter
+    ? { exports: hostExports, near: exportsNear(want.device.source), mounts: hostMounts }
+    : {}),
+});
+
+type DeviceSeen = Seen<ReturnType<typeof facts>>;
 
 const restoreNeeds = needs(["persistent"], ["spellings"]);
 /** Of who else writes a refresh says what it can see. */
@@ -107,17 +97,7 @@ export const domainDevice: Concern<
     onlyWriter: spec.otherWriters === "refuse" && !spec.readOnly,
   }),
   identity: (want) => want.device.tag,
-  facts: (want): Facts<DeviceSeen> => ({
-    info: domainInfo,
-    persistent: persistentDomain,
-    has9p: emulatorHas9p,
-    apparmor: libvirtUnderApparmor,
-    spellings: otherSpellings(want.device.source),
-    ...(want.device.readOnly ? { readOnlyForm } : {}),
-    ...(want.onlyWriter
-      ? { exports: hostExports, near: exportsNear(want.device.source), mounts: hostMounts }
-      : {}),
-  }),
+  facts,
   needs: { restore: restoreNeeds, drift: driftNeeds },
 
   plan(want, seen, _before, known, context = alone) {

@@ -1,13 +1,7 @@
-import { asWanted, type ConcernOfMany, type Facts, type Json, type Step, needs } from "../engine/concern";
+import { asWanted, type ConcernOfMany, type Seen, type Json, type Step, needs } from "../engine/concern";
 import { sh } from "../formats/shell";
 import { whenStoreIsFree } from "./policy-store";
-import { onSelinux, rangeOfNewFiles, selinuxPolicy, type SelinuxState, selinuxState } from "./selinux-facts";
-
-interface PolicySeen {
-  readonly state: SelinuxState;
-  readonly newRange: string;
-  readonly loaded: boolean;
-}
+import { onSelinux, rangeOfNewFiles, selinuxPolicy, selinuxState } from "./selinux-facts";
 
 type PolicyBefore = { readonly [key: string]: Json; readonly loaded: boolean } | null;
 
@@ -35,6 +29,10 @@ const moduleLoaded = onSelinux<boolean>({
   parse: (output) => output !== "",
 });
 
+const facts = { state: selinuxState, newRange: rangeOfNewFiles, loaded: moduleLoaded };
+
+type PolicySeen = Seen<typeof facts>;
+
 /**
  * `selinux.newFiles: inherit`: the policy module by which a guest can use the files it made after the next start
  * of its QEMU. It holds for the whole host, and goes with the last share that wants it.
@@ -60,7 +58,7 @@ export const hostSelinuxPolicy: ConcernOfMany<
       ? [{}]
       : [],
   identity: () => moduleName,
-  facts: (): Facts<PolicySeen> => ({ state: selinuxState, newRange: rangeOfNewFiles, loaded: moduleLoaded }),
+  facts: () => facts,
   needs: { restore: { loaded: "must" }, drift: needs(["state", "newRange", "loaded"]) },
   plan: (_want, seen) => ({ steps: isNeeded(seen) ? [load] : [] }),
   remember: (_want, seen) => (isNeeded(seen) || seen.loaded ? { loaded: seen.loaded } : null),

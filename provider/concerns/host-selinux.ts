@@ -1,20 +1,5 @@
-import {
-  alone,
-  asWanted,
-  type Concern,
-  type Context,
-  type Facts,
-  type Json,
-  type Plan,
-  refuse,
-} from "../engine/concern";
-import { recordedOnHost } from "../engine/record";
+import { alone, asWanted, type Concern, type Context, type Json, type Plan, refuse } from "../engine/concern";
 import { DirectoryTrees } from "../formats/directory-tree";
-import { entryOf } from "./directory-facts";
-import { liveDomain, persistentDomain } from "./domain-facts";
-import { isRemembered } from "./ledger";
-import { hostMounts } from "./mounts";
-import { hostExports } from "./second-writer";
 import {
   contextOf,
   counted,
@@ -25,24 +10,13 @@ import {
   rulesInside,
   selinuxDriftNeeds,
   selinuxRestoreNeeds,
-  type SelinuxSeen,
   type SelinuxSeenBack,
-  type SelinuxWant,
   typeOf,
   unlabelledAt,
   wantedType,
   wrongLabels,
 } from "./selinux-checks";
-import {
-  equivalences,
-  labelsOf,
-  localRules,
-  rangeOfNewFiles,
-  rulesAt,
-  selinuxState,
-  typeKnown,
-  virtBooleans,
-} from "./selinux-facts";
+import { selinuxFacts, type SelinuxSeen, type SelinuxWant } from "./selinux-facts";
 import { forgetLabels, giveLabelsBack, relabel, rememberLabels, type Tree } from "./selinux-labels";
 import { giveRuleBack, removeRule, setRule } from "./selinux-rules";
 
@@ -95,23 +69,7 @@ export const hostSelinux: Concern<
 
   identity: (want) => want.path,
 
-  facts: (want): Facts<SelinuxSeen> => ({
-    entry: entryOf(want.path),
-    state: selinuxState,
-    rules: localRules,
-    equivalences,
-    rulesAt: rulesAt(want.path),
-    labels: labelsOf(want.path, want.type),
-    mounts: hostMounts,
-    booleans: virtBooleans,
-    newRange: rangeOfNewFiles,
-    typeKnown: typeKnown(want.type ?? "svirt_image_t"),
-    exports: hostExports,
-    remembered: isRemembered({ of: "labels", path: want.path }),
-    recorded: recordedOnHost("selinux"),
-    persistent: persistentDomain,
-    live: liveDomain,
-  }),
+  facts: selinuxFacts,
 
   needs: { restore: selinuxRestoreNeeds, drift: selinuxDriftNeeds },
 

@@ -1,9 +1,7 @@
 import { type Context, type Needed, type Refusal, refuse, needs } from "../engine/concern";
 import { countOf } from "../formats/count";
 import { DirectoryTrees } from "../formats/directory-tree";
-import type { Domain } from "../formats/domain-xml";
 import {
-  type Equivalences,
   equivalentOf,
   type FileContextRule,
   isOfOnePath,
@@ -13,44 +11,9 @@ import {
   treePattern,
 } from "../formats/file-contexts";
 import { type Mount, mountHolding } from "../formats/mountinfo";
-import { type Booleans, type Labels, packageOf, type RulesAt, type SelinuxState } from "./selinux-facts";
-import type { Entry } from "./directory-facts";
-import type { HostExports } from "./second-writer";
+import { packageOf, type SelinuxSeen, type SelinuxWant } from "./selinux-facts";
 
 /** What a share wants of the host's SELinux, what can be seen of it, and what cannot be. Pure. */
-
-/** What a share wants. */
-export interface SelinuxWant {
-  readonly path: string;
-  /** The type that is written out; undefined: by who writes. */
-  readonly type: string | undefined;
-  readonly readOnly: boolean;
-  readonly always: boolean;
-  readonly newFiles: "auto" | "inherit" | "ignore";
-  readonly recursive: boolean | undefined;
-  readonly giveBack: boolean;
-}
-
-export interface SelinuxSeen {
-  /** The directory itself. */
-  readonly entry: Entry | undefined;
-  readonly state: SelinuxState;
-  readonly rules: readonly FileContextRule[];
-  readonly equivalences: Equivalences;
-  readonly rulesAt: RulesAt;
-  readonly labels: Labels | undefined;
-  readonly mounts: readonly Mount[];
-  readonly booleans: Booleans;
-  readonly newRange: string;
-  readonly typeKnown: boolean;
-  readonly exports: HostExports;
-  /** The paths of all directories whose labels the host has a record of. */
-  readonly recorded: readonly string[];
-  /** What its entries had at first contact is written down. */
-  readonly remembered: boolean;
-  readonly persistent: Domain | undefined;
-  readonly live: Domain | undefined;
-}
 
 /** To compare, the rules and labels that a share makes; what others write to decides over the type of readers. */
 export const selinuxDriftNeeds = needs(

@@ -1,4 +1,5 @@
-import type { Fact } from "../engine/concern";
+import type { Fact, Seen } from "../engine/concern";
+import { recordedOnHost } from "../engine/record";
 import { cleaningUp } from "../engine/section";
 import {
   type Equivalences,
@@ -7,6 +8,11 @@ import {
   parseFileContexts,
 } from "../formats/file-contexts";
 import { type Script, sh } from "../formats/shell";
+import { entryOf } from "./directory-facts";
+import { liveDomain, persistentDomain } from "./domain-facts";
+import { isRemembered } from "./ledger";
+import { hostMounts } from "./mounts";
+import { hostExports } from "./second-writer";
 import { without, withoutMounts } from "./tree-mounts";
 
 /** What can be seen of SELinux on a host. Each costs nothing where it is not enabled. */
@@ -276,3 +282,39 @@ if printf '%s' "system_u:object_r:"${type}"$range" > /sys/fs/selinux/context 2>/
     parse: (output) => output.trim() === "known",
   });
 }
+
+/** What a share wants. */
+export interface SelinuxWant {
+  readonly path: string;
+  /** The type that is written out; undefined: by who writes. */
+  readonly type: string | undefined;
+  readonly readOnly: boolean;
+  readonly always: boolean;
+  readonly newFiles: "auto" | "inherit" | "ignore";
+  readonly recursive: boolean | undefined;
+  readonly giveBack: boolean;
+}
+
+/** All that is asked for a share. */
+export const selinuxFacts = (want: SelinuxWant) => ({
+  entry: entryOf(want.path),
+  state: selinuxState,
+  rules: localRules,
+  equivalences,
+  rulesAt: rulesAt(want.path),
+  labels: labelsOf(want.path, want.type),
+  mounts: hostMounts,
+  booleans: virtBooleans,
+  newRange: rangeOfNewFiles,
+  typeKnown: typeKnown(want.type ?? "svirt_image_t"),
+  exports: hostExports,
+  // What its entries had at first contact is written down.
+  remembered: isRemembered({ of: "labels", path: want.path }),
+  // The paths of all directories whose labels the host has a record of.
+  recorded: recordedOnHost("selinux"),
+  persistent: persistentDomain,
+  live: liveDomain,
+});
+
+/** What can be seen of SELinux for a share. */
+export type SelinuxSeen = Seen<ReturnType<typeof selinuxFacts>>;

@@ -77,6 +77,9 @@ export interface Tool {
 /** The facts of a concern, by name. */
 export type Facts<Seen> = { readonly [K in keyof Seen]: Fact<Seen[K]> };
 
+/** What such facts find, where all were looked up; of those that are asked for at times it may be undefined. */
+export type Seen<F> = { readonly [K in keyof F]: F[K] extends Fact<infer T> | undefined ? T : never };
+
 /** What such facts find: `Must` always, the others where they could be looked up. */
 export type SeenBy<F, Must extends keyof F> = { readonly [K in Must]: FoundBy<F[K]> } & {
   readonly [K in Exclude<keyof F, Must>]?: FoundBy<F[K]> | undefined;

@@ -3,7 +3,6 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { hostSelinux, type SelinuxBefore } from "../../../provider/concerns/host-selinux";
 import { hostSelinuxPolicy } from "../../../provider/concerns/host-selinux-policy";
-import type { SelinuxSeen } from "../../../provider/concerns/selinux-checks";
 import {
   equivalences,
   type Labels,
@@ -12,6 +11,7 @@ import {
   packageOf,
   rangeOfNewFiles,
   rulesAt,
+  type SelinuxSeen,
   selinuxState,
   typeKnown,
   virtBooleans,

@@ -4,8 +4,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { hostSelinux } from "../../../provider/concerns/host-selinux";
 import { entryOf } from "../../../provider/concerns/directory-facts";
-import { isInPlace, placeOf, type SelinuxSeen } from "../../../provider/concerns/selinux-checks";
-import { equivalences, labelsOf, localRules, rulesAt } from "../../../provider/concerns/selinux-facts";
+import { isInPlace, placeOf } from "../../../provider/concerns/selinux-checks";
+import {
+  equivalences,
+  labelsOf,
+  localRules,
+  rulesAt,
+  type SelinuxSeen,
+} from "../../../provider/concerns/selinux-facts";
 import { removeRule, setRule } from "../../../provider/concerns/selinux-rules";
 import {
   equivalentOf,
