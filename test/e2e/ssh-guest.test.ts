@@ -135,7 +135,8 @@ describe("a guest over SSH", () => {
   });
 
   it("straight, where it is not reached, it is pending and says why", async () => {
-    stack.declare({ share: share({ dialErrorLimit: 0 }, {}, at()) });
+    // Another way there alone asks no machine.
+    stack.declare({ share: share({ dialErrorLimit: 0 }, { mode: "0750" }, at()) });
     const straight = await stack.must("up", [], { path: far.path });
     expect(straight.stdout).toMatch(
       /admin@127\.0\.0\.1:\d+ does not answer: the guest is left as it is until the next up/,
