@@ -113,6 +113,15 @@ END {
   exec 6<&-
   trap - EXIT
   echo > "$work/reload"
+  changed_in "$${{ text: "{file%/*}" }}/"
+}
+# FOLDER: a name in it was changed, and is on the disk when the script has ended, though the power is cut then
+changed_in() { printf '%s\n' "$1" >> "$work/folders"; }
+on_disk() {
+  [ -s "$work/folders" ] || return 0
+  set --
+  while IFS= read -r folder; do set -- "$@" "$folder"; done < "$work/folders"
+  sync "$@"
 }
 # systemd reads fstab anew, once for all that was written. It takes seconds, for which nobody waits: mount(8) reads the
 # file itself, and so does the next boot. (systemctl of systemd 252 waits for it with --no-block, too.)

@@ -20,7 +20,8 @@ import { contentOf, notEditable, notReplaceable, obstacleTo } from "./guest-file
 import { guestMounts } from "./mounts";
 
 /** Loaded by systemd-modules-load(8) at boot; one module a line. */
-const bootFile = "/etc/modules-load.d/virtio9p.conf";
+const bootFolder = "/etc/modules-load.d";
+const bootFile = `${bootFolder}/virtio9p.conf`;
 const modules = ["9pnet_virtio", "9p"] as const;
 const bootLines = modules.map((module) => `${module}\n`).join("");
 /** Under OpenRC, everybody's: one module a line. */
@@ -173,7 +174,10 @@ export const guestKernel: Concern<
     if (protectedBy) return protectedBy;
     const back: Step =
       before.bootFile === null
-        ? { does: `remove ${bootFile}`, run: sh`[ ! -e ${bootFile} ] || rm -f -- ${bootFile}` }
+        ? {
+            does: `remove ${bootFile}`,
+            run: sh`[ ! -e ${bootFile} ] || { rm -f -- ${bootFile}; changed_in ${bootFolder}; }`,
+          }
         : { does: `give ${bootFile} back`, run: write(before.bootFile) };
     const lines = taken.map((one) =>
       editLine(`take the line of ${one} in ${listFile}`, one, "", list?.file === true, listFile),
@@ -243,11 +247,17 @@ function listNotEditable(seen: Pick<KernelSeen, "list" | "listObstacle" | "mount
 /** Each share sees to it: what it says already is not written again. */
 function write(text: string): Script {
   const fresh = `${bootFile}.new`;
-  return sh`[ "$(cat -- ${bootFile} 2>/dev/null)" != ${text.replace(/\n+$/, "")} ] || exit 0
+  return sh`said=''
+if [ -e ${bootFile} ]; then
+  while IFS= read -r line || [ -n "$line" ]; do said="$said$line
+"; done < ${bootFile}
+  [ "$said" != ${text} ] || exit 0
+fi
 umask 022
-[ -d /etc/modules-load.d ] || mkdir -p -- /etc/modules-load.d
+[ -d ${bootFolder} ] || mkdir -p -- ${bootFolder}
 printf %s ${text} > ${fresh}
-${putInPlace(sh`${fresh}`, sh`${bootFile}`)}`;
+${putInPlace(sh`${fresh}`, sh`${bootFile}`)}
+changed_in ${bootFolder}`;
 }
 
 function lacks9p(seen: Needed<KernelSeen, typeof driftNeeds>): readonly Refusal[] {

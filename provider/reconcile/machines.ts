@@ -55,7 +55,8 @@ export function machinesOf(spec: ShareSpec, knownUuid: string): Machines {
       prelude: guestPrelude,
       scope: noDomain,
       lock: guestLock,
-      closing: sh`read_anew`,
+      closing: sh`on_disk
+read_anew`,
       programs: guestPrograms,
       most: way ? Infinity : mostInGuest,
     }),

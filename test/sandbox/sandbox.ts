@@ -185,7 +185,8 @@ records=${this.path("records")} listed=0 listing=${`${uuid} web1`}`,
         idleMs: 20_000,
         prelude: lines([guestPrelude, this.#guestTools()]),
         lock,
-        closing: sh`read_anew`,
+        closing: sh`on_disk
+read_anew`,
         programs: ["sha256sum"],
       }),
     };
