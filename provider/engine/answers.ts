@@ -1,7 +1,16 @@
 import { type Problem, ShareError } from "../errors";
 import { lines, type Script, sh } from "../formats/shell";
 import type { Fact, Tool } from "./concern";
-import { factsIn, keyOf, type Look, type LookAsk, type Machine, numbered, type WriteAsk } from "./asks";
+import {
+  factsIn,
+  keyOf,
+  type Look,
+  type LookAsk,
+  type Machine,
+  numbered,
+  problemOn,
+  type WriteAsk,
+} from "./asks";
 import { packagesOf } from "./programs";
 import type { Report } from "./script";
 
@@ -39,13 +48,11 @@ function neededBy({ machine, facts }: LookAsk): readonly string[] {
  * that needs one of them: a script without its programs does what nobody wrote. A fact that may fail fails alone.
  */
 export function toolCheck(asks: readonly LookAsk[]): Script {
-  const sets = new Map<string, { readonly programs: readonly string[]; readonly askers: number[] }>();
-  asks.forEach((ask, index) => {
-    const programs = neededBy(ask);
-    const key = programs.join(" ");
-    const known = sets.get(key);
-    if (known) known.askers.push(index);
-    else sets.set(key, { programs, askers: [index] });
+  const sets = Map.groupBy(asks.entries(), ([, ask]) => neededBy(ask).join(" "));
+  const checks = [...sets].map(([programs, own]) => {
+    const askers = own.map(([index]) => index);
+    const needed = programs.split(" ").filter((program) => program !== "");
+    return sh`if lacks ${needed}; then drop ${numbered(askers, asks)}; fi`;
   });
   return sh`mark begin tools
 lacks() {
@@ -53,17 +60,13 @@ lacks() {
   for program; do command -v "$program" >/dev/null || { lack=0; printf '%s\n' "$program"; }; done
   return $lack
 }
-${lines(
-  [...sets.values()].map(
-    ({ programs, askers }) => sh`if lacks ${programs}; then drop ${numbered(askers, asks)}; fi`,
-  ),
-)}
+${lines(checks)}
 lacks ${toolsOf(asks.flatMap(({ facts }) => [...facts.values()])).map((tool) => tool.program)} || :
 mark end tools 0`;
 }
 
 /** What is not installed of what one share needs, with the packages that bring it; undefined: nothing. */
-function missingTools({ machine, facts }: LookAsk, report: Report | undefined): MissingTools | undefined {
+function missingTools({ machine, facts }: LookAsk, report: Report | undefined) {
   const known = new Map(toolsOf([...facts.values()]).map((tool) => [tool.program, tool.packages]));
   const printed = report?.stdout.toString("utf8").split("\n") ?? [];
   const missing = [...new Set(printed)].filter(
@@ -74,19 +77,12 @@ function missingTools({ machine, facts }: LookAsk, report: Report | undefined): 
     const [debian, fedora] = known.get(program) ?? packagesOf(program);
     return `${program}: package ${debian}${debian === fedora ? "" : ` (Debian, Ubuntu) or ${fedora} (Fedora, EL)`}`;
   });
-  const error = new ShareError({
-    code: "toolMissing",
-    layer: machine.place,
-    machine: machine.transport.machine,
-    what: `${missing.join(", ")} ${missing.length === 1 ? "is" : "are"} not installed`,
-    remedy: `install ${remedies.join("; ")}`,
-  });
-  return { programs: new Set(missing), error };
-}
-
-interface MissingTools {
-  readonly programs: ReadonlySet<string>;
-  readonly error: ShareError;
+  const what = `${missing.join(", ")} ${missing.length === 1 ? "is" : "are"} not installed`;
+  const remedy = `install ${remedies.join("; ")}`;
+  return {
+    programs: new Set(missing),
+    error: new ShareError(problemOn(machine, { code: "toolMissing", what, remedy })),
+  };
 }
 
 /**
@@ -112,9 +108,8 @@ export function readFacts(
   for (const fact of facts.values()) {
     const own = section(keyOf(fact, machine));
     const report = reports.get(own);
-    const lacks = fact.tools?.some(({ program }) => missing?.programs.has(program)) === true;
     const value = orOwnError(() => {
-      if (missing && lacks) throw missing.error;
+      if (missing && fact.tools?.some(({ program }) => missing.programs.has(program))) throw missing.error;
       const hung = lateOf(fact, machine, own, reports);
       if (hung) throw new ShareError(hung);
       if (!report) throw lostReport(machine, fact.does, last);
@@ -130,16 +125,16 @@ export function readFacts(
 }
 
 function valueOf(fact: Fact<unknown>, machine: Machine, report: Report): unknown {
-  const problem = { code: "lookFailed", layer: machine.place, machine: machine.transport.machine } as const;
   if (report.status !== 0) {
-    throw new ShareError({
-      ...problem,
+    const failure = {
+      code: "lookFailed",
       what: `reading state failed (exit ${report.status})`,
       remedy: `mend what the answer names, and try again; ${seeScripts}`,
       ...fact.failure,
       tried: fact.does,
       returned: report.stderr.toString("utf8"),
-    });
+    } as const;
+    throw new ShareError(problemOn(machine, failure));
   }
   try {
     return fact.parse(report.stdout.toString("utf8"), report.stdout);
@@ -147,7 +142,8 @@ function valueOf(fact: Fact<unknown>, machine: Machine, report: Report): unknown
     if (error instanceof ShareError) throw error;
     const what = `the answer was not understood: ${(error as Error).message}`;
     const remedy = `report this, with the version of what answered; ${seeScripts}`;
-    throw new ShareError({ ...problem, what, tried: fact.does, remedy }, { cause: error });
+    const problem = problemOn(machine, { code: "lookFailed", what, tried: fact.does, remedy });
+    throw new ShareError(problem, { cause: error });
   }
 }
 
@@ -174,14 +170,16 @@ function lateOf(
   reports: ReadonlyMap<string, Report>,
 ): Problem | undefined {
   const { opening } = machine;
-  const all = [
-    [opening?.does, `gather-${opening?.variable}`],
+  const parts = [
+    [opening?.does ?? "", `gather-${opening?.variable}`],
     [fact.does, `gather-${fact.gathers?.variable}`],
     [fact.does, section],
   ] as const;
-  const [does, name] = all.find(([, one]) => reports.get(one)?.late) ?? [];
-  const late = reports.get(name ?? "");
-  return late && timedOut(machine, does ?? "", late);
+  for (const [does, name] of parts) {
+    const report = reports.get(name);
+    if (report?.late) return timedOut(machine, does, report);
+  }
+  return undefined;
 }
 
 /** Of a section that passed its limit. */
@@ -190,40 +188,29 @@ function timedOut(machine: Machine, does: string, report: Report): Problem {
     report.late?.how === "stuck"
       ? "cannot be ended: it may go on, and still change something, when what it waits for answers"
       : "was ended";
-  return {
+  return problemOn(machine, {
     code: "commandTimedOut",
-    layer: machine.place,
-    machine: machine.transport.machine,
     what: `"${does}" gave no sign of progress for ${report.late?.seconds ?? 0} s, and ${end}`,
     tried: does,
     returned: report.stderr.toString("utf8"),
     remedy:
       "see what it waits for (a server or a disk that does not answer, mostly that of the path's file system), mend that or unmount it, and try again; timeouts.commandMs is the limit",
-  };
+  });
 }
 
 /** Whoever holds the lock did not let go of it in time: nothing was written. */
 export function lockHeld(machine: Machine): ShareError {
-  return new ShareError({
-    code: "lockHeld",
-    layer: machine.place,
-    machine: machine.transport.machine,
-    what: "another process works on shares of this machine, and did not finish in time",
-    remedy: "let it finish, and try again",
-  });
+  const what = "another process works on shares of this machine, and did not finish in time";
+  const remedy = "let it finish, and try again";
+  return new ShareError(problemOn(machine, { code: "lockHeld", what, remedy }));
 }
 
 /** A script that ended without saying how one of its parts did; `last` is what it said instead. */
 export function lostReport(machine: Machine, does: string, last: string): ShareError {
-  return new ShareError({
-    code: "transportFailed",
-    layer: machine.place,
-    machine: machine.transport.machine,
-    what: "a script ended before its end",
-    tried: does,
-    returned: last,
-    remedy: `see what ended it there, and try again; ${seeScripts}`,
-  });
+  const what = "a script ended before its end";
+  const remedy = `see what ended it there, and try again; ${seeScripts}`;
+  const problem = { code: "transportFailed", what, tried: does, returned: last, remedy } as const;
+  return new ShareError(problemOn(machine, problem));
 }
 
 /** How the steps of one share ended: the one that failed, and how many stay done. */
@@ -233,34 +220,26 @@ export function outcome(
   reports: ReadonlyMap<string, Report>,
   last: string,
 ): { failed: Problem | undefined; kept: number; late: boolean } {
-  const index = steps.findIndex((_, at) => (reports.get(`${prefix}step-${at}`)?.status ?? -1) !== 0);
-  if (index === -1) return { failed: undefined, kept: steps.length, late: false };
-  const step = steps[index];
+  const failing = [...steps.entries()].find(([at]) => reports.get(`${prefix}step-${at}`)?.status !== 0);
+  if (!failing) return { failed: undefined, kept: steps.length, late: false };
+  const [index, step] = failing;
   const report = reports.get(`${prefix}step-${index}`);
   const done = steps.slice(0, index);
-  const undone = done.filter((_, at) => reports.get(`${prefix}undo-${at}`)?.status === 0);
-  const stuck = done
-    .filter((_, at) => (reports.get(`${prefix}undo-${at}`)?.status ?? 0) !== 0)
-    .map((one) => one.does);
+  const undo = (at: number): number | undefined => reports.get(`${prefix}undo-${at}`)?.status;
+  const undone = done.filter((_, at) => undo(at) === 0);
+  const stuck = done.filter((_, at) => (undo(at) ?? 0) !== 0).map(({ does }) => does);
   const returned = report?.stderr.toString("utf8") ?? last;
-  const hung = report?.late && step ? timedOut(machine, step.does, report) : undefined;
-  const known = step?.failures?.find(({ answer }) => returned.includes(answer));
-  const remedies = [
-    known?.remedy ?? hung?.remedy ?? `mend what the answer names, and run pulumi up again; ${seeScripts}`,
-    ...(stuck.length > 0 ? [`these steps could not be undone: ${stuck.join("; ")}`] : []),
-  ];
-  const failed: Problem = {
-    code: known?.code ?? hung?.code ?? step?.code ?? "stepFailed",
-    layer: step?.layer ?? machine.place,
-    machine: machine.transport.machine,
-    what:
-      known?.what ??
-      hung?.what ??
-      (report ? `a change failed (exit ${report.status})` : "a change did not end"),
-    tried: step?.does ?? "",
-    returned,
-    remedy: remedies.join(". "),
+  const hung = report?.late && timedOut(machine, step.does, report);
+  const { code, what, remedy } = {
+    code: step.code ?? "stepFailed",
+    what: report ? `a change failed (exit ${report.status})` : "a change did not end",
+    remedy: `mend what the answer names, and run pulumi up again; ${seeScripts}`,
+    ...hung,
+    ...step.failures?.find(({ answer }) => returned.includes(answer)),
   };
+  const left = stuck.length > 0 ? `. these steps could not be undone: ${stuck.join("; ")}` : "";
+  const failure = { code, what, tried: step.does, returned, remedy: `${remedy}${left}` };
+  const failed = problemOn(machine, failure, step.layer);
   // What was ended within a step may be done in part.
   return { failed, kept: done.length - undone.length + (hung ? 1 : 0), late: hung !== undefined };
 }

@@ -1,9 +1,8 @@
 import { createHash } from "node:crypto";
-import { lines, type Script, sh } from "../formats/shell";
-import type { ShareError } from "../errors";
+import { comment, lines, type Script, sh } from "../formats/shell";
+import type { Problem, ShareError } from "../errors";
 import type { Transport } from "../transport/transport";
-import type { Fact, Place, Step } from "./concern";
-import { inTurn } from "./script";
+import type { Fact, Place, Refusal, Step } from "./concern";
 import { gathered, section } from "./section";
 
 /** What shares ask of one machine, and what several ask for together: the parts of one script. */
@@ -36,6 +35,11 @@ export interface Machine {
   readonly most: number;
 }
 
+/** What is wrong on a machine; its layer is that of the place, where it is not named. */
+export function problemOn({ place, transport }: Machine, refusal: Refusal, layer: string = place): Problem {
+  return { layer, machine: transport.machine, ...refusal };
+}
+
 /** Facts by key. */
 export type FactSet = ReadonlyMap<string, Fact<unknown>>;
 
@@ -60,10 +64,8 @@ export interface WriteAsk extends LookAsk {
   readonly onStep?: ((does: string) => void) | undefined;
 }
 
-// What several ask for together.
-
 /** A fact, the machine of a share that asks for it, and the numbers of all that ask, and of those that must have it. */
-export interface Scoped {
+interface Scoped {
   readonly fact: Fact<unknown>;
   readonly machine: Machine;
   readonly askers: readonly number[];
@@ -101,7 +103,7 @@ export function keyOf(fact: Fact<unknown>, machine: Machine): string {
 }
 
 /** What looks a fact up, with its domain found first where it is a domain's own. */
-export function scriptOf({ fact, machine }: Pick<Scoped, "fact" | "machine">): Script {
+function scriptOf({ fact, machine }: Scoped): Script {
   const tools = fact.mayFail === true ? (fact.tools ?? []) : [];
   return lines([
     ...tools.map(({ program }) => sh`command -v ${program} >/dev/null || exit 127`),
@@ -113,25 +115,23 @@ export function scriptOf({ fact, machine }: Pick<Scoped, "fact" | "machine">): S
 /** Every fact that is asked for, under a name that says its place among them. */
 export function lookUp(asks: readonly LookAsk[]): Script {
   const all = [...factsIn(asks).values()];
-  const snippets = all.map(
-    (scoped, index) =>
-      [
-        `fact-${index}`,
-        {
-          does: scoped.fact.does,
-          run: scriptOf(scoped),
-          when: isAskedFor(scoped, asks),
-          askers: numbered(scoped.needers, asks),
-        },
-      ] as const,
+  const looks = all.map((scoped, index) =>
+    whereAskedFor(
+      scoped,
+      asks,
+      sh`${comment(scoped.fact.does)}
+${section(`fact-${index}`, scriptOf(scoped), numbered(scoped.needers, asks))}`,
+    ),
   );
-  return lines([gather(all, asks), inTurn(new Map(snippets))]);
+  return lines([gather(all, asks), ...looks]);
 }
 
-/** A test: somebody asks for a fact still, and what it is read out of is there. */
-function isAskedFor({ fact, askers }: Scoped, asks: readonly LookAsk[]): Script {
+/** Runs a look if somebody asks for its fact still, and what it is read out of is there. */
+function whereAskedFor({ fact, askers }: Scoped, asks: readonly LookAsk[], look: Script): Script {
   const asked = sh`sound ${numbered(askers, asks)}`;
-  return fact.gathers ? sh`${asked} && [ -z "$${lateOf(fact.gathers.variable)}" ]` : asked;
+  return sh`if ${fact.gathers ? sh`${asked} && [ -z "$${lateOf(fact.gathers.variable)}" ]` : asked}; then
+${look}
+fi`;
 }
 
 /** The shell variable that says that another could not be gathered in time. */
@@ -151,12 +151,7 @@ export function gather(scoped: readonly Scoped[], asks: readonly LookAsk[]): Scr
       const needers = [...new Set(own.flatMap((one) => one.needers))];
       return sh`${{ text: variable }}='' ${lateOf(variable)}=''
 if sound ${numbered(askers, asks)}; then
-${gathered(
-  variable,
-  sh`${isWanted(own)} || exit 0
-${script}`,
-  numbered(needers, asks),
-)}
+${gathered(variable, lines([sh`${isWanted(own)} || exit 0`, script]), numbered(needers, asks))}
 ${lateOf(variable)}=$late
 fi`;
     }),
@@ -189,18 +184,11 @@ export function guardsOf({ facts, seen }: Pick<WriteAsk, "facts" | "seen">): Fac
 /** The guards of several plans, each looked up anew: `$guard_N` is the hash of what it printed. */
 export function lookUpGuards(guards: readonly Scoped[], asks: readonly LookAsk[]): Script {
   if (guards.length === 0) return { text: ":" };
-  return sh`${lines(
-    guards.map(
-      (scoped, index) => sh`if ${isAskedFor(scoped, asks)}; then
-${section(
-  `guard-${index}`,
-  sh`exec >"$work/guard_${index}" 2>/dev/null
-${scriptOf(scoped)}`,
-  numbered(scoped.needers, asks),
-)}
-fi`,
-    ),
-  )}
+  const looks = guards.map((scoped, index) => {
+    const look = lines([sh`exec >"$work/guard_${index}" 2>/dev/null`, scriptOf(scoped)]);
+    return whereAskedFor(scoped, asks, section(`guard-${index}`, look, numbered(scoped.needers, asks)));
+  });
+  return sh`${lines(looks)}
 while read -r sum file; do eval "${{ text: "${file##*/}" }}=$sum"; done <<SUMS
 $(sha256sum "$work"/guard_*)
 SUMS`;

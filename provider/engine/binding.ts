@@ -38,19 +38,20 @@ export function bind(
   purpose: Exclude<Purpose, "restore"> = "plan",
 ): Bindings {
   const ensure = spec ? bindAll(concerns, spec, purpose) : [];
-  const taken = new Set(ensure.map((binding) => keyOf(binding.record)));
+  const taken = new Set(ensure.map(({ record }) => placeKey(record)));
   const release = olds
     .flatMap((old) => bindAll(concerns, old, "restore"))
-    .filter((binding) => {
-      const key = keyOf(binding.record);
+    .filter(({ record }) => {
+      const key = placeKey(record);
       return !taken.has(key) && taken.add(key);
     });
   const all = [...ensure, ...release];
-  const isShared = ({ concern }: Unread): boolean => concern.shared === true;
-  const own = recordsOf(all.filter((one) => !isShared(one)).map(({ record }) => record));
+  const recordsWhere = (shared: boolean): Fact<Records> =>
+    recordsOf(all.flatMap(({ concern, record }) => ((concern.shared ?? false) === shared ? record : [])));
+  const own = recordsWhere(false);
   // Plans rest on nobody else's part in these.
-  const shared = { ...recordsOf(all.filter(isShared).map(({ record }) => record)), guard: false };
-  const read = (binding: Unread): Binding => ({ ...binding, records: isShared(binding) ? shared : own });
+  const shared = { ...recordsWhere(true), guard: false };
+  const read = (binding: Unread): Binding => ({ ...binding, records: binding.concern.shared ? shared : own });
   return { ensure: ensure.map(read), release: release.map(read) };
 }
 
@@ -120,8 +121,10 @@ type Unread = Omit<Binding, "records">;
 function bindAll(concerns: readonly AnyConcern[], spec: ShareSpec, purpose: Purpose): Unread[] {
   return concerns.flatMap((concern) =>
     wantsOf(concern, spec).map((want) => {
-      const own = asked(concern, want, purpose);
-      return { ...placeOf(concern, want), ...own, want, spec };
+      const { layer, scope } = concern;
+      const name = concern.name?.(want) ?? layer;
+      const record = { layer, name, identity: concern.identity(want), scope };
+      return { concern, name, want, spec, record, ...asked(concern, want, purpose) };
     }),
   );
 }
@@ -135,14 +138,4 @@ function asked(concern: AnyConcern, want: unknown, purpose: Purpose): Pick<Bindi
     facts: Object.fromEntries(Object.entries(facts).filter(([name]) => name in needs)),
     spared: new Set(Object.keys(needs).filter((name) => needs[name] === "may")),
   };
-}
-
-function placeOf(concern: AnyConcern, want: unknown): Pick<Binding, "concern" | "name" | "record"> {
-  const { layer, scope } = concern;
-  const name = concern.name?.(want) ?? layer;
-  return { concern, name, record: { layer, name, identity: concern.identity(want), scope } };
-}
-
-function keyOf(record: RecordPlace): string {
-  return `${record.scope} ${record.name} ${record.identity}`;
 }

@@ -1,7 +1,6 @@
 import { printable, type Problem } from "../errors";
 import { countOf } from "../formats/count";
 import { comment, lines, type Script, sh } from "../formats/shell";
-import type { Limits } from "../transport/transport";
 import {
   type FactSet,
   factsIn,
@@ -27,8 +26,9 @@ import {
   readFacts,
   toolCheck,
 } from "./answers";
+import type { Fact } from "./concern";
 import { letGo, lockHeldStatus } from "./machine-lock";
-import { compose, type Composed, parseReports, type Report, unfinished } from "./script";
+import { compose, parseReports, type Report, unfinished } from "./script";
 import { gathered, section, silenceOf } from "./section";
 import { sections } from "./sections";
 
@@ -49,16 +49,8 @@ export interface Written {
  * Rejects with what the transport says; an answer may be `toolMissing` or `lookFailed`.
  */
 export async function look(asks: readonly [LookAsk, ...LookAsk[]]): Promise<Answer<Look>[]> {
-  const [{ machine }] = asks;
-  const composed = compose(machine.prelude, () => lines([opening(machine), lookUp(asks)]), {
-    idleMs: idleOf(asks),
-    hastens: true,
-    first: lines([serving(asks), toolCheck(asks)]),
-  });
-  const output = await machine.transport.run(composed.text, limitsOf(composed, asks));
-  const reports = parseReports(composed.mark, output.stdout, output.stderr);
-  const last = unfinished(composed.mark, output.stdout) ?? printable(output.stderr.toString("utf8"));
-  return asks.map((ask) => orOwnError(() => readFacts(ask, asks, reports, last)));
+  const { reports, ending } = await run(asks, [lookUp(asks)], { hastens: true, first: toolCheck(asks) });
+  return asks.map((ask) => orOwnError(() => readFacts(ask, asks, reports, ending)));
 }
 
 /**
@@ -69,124 +61,131 @@ export async function look(asks: readonly [LookAsk, ...LookAsk[]]): Promise<Answ
  */
 export async function write(asks: readonly [WriteAsk, ...WriteAsk[]]): Promise<Answer<Written>[]> {
   const [{ machine }] = asks;
-  const parts = asks.map((ask, index) => ({ ask, index }));
   const after = asks.map((ask) => ({ ...ask, facts: notFixed(ask) }));
   const guards = factsIn(asks.map((ask) => ({ ...ask, facts: guardsOf(ask) })));
   const scoped = [...guards.values()];
-  const guardSection = (key: string): string => `guard-${[...guards.keys()].indexOf(key)}`;
-  const composed = compose(
-    machine.prelude,
-    () =>
-      lines([
-        opening(machine),
-        machine.lock,
-        gather(scoped, asks),
-        lookUpGuards(scoped, asks),
-        sections(parts, ({ ask, index }) => standsAsSeen(ask, index, [...guards.keys()])),
-        closing(machine),
-        letGo,
-        lookUp(after),
-      ]),
-    { idleMs: idleOf(asks), first: serving(asks) },
-  );
-  const told = new Set<string>();
-  let last: readonly [WriteAsk, string] | undefined;
-  const output = await machine.transport.run(composed.text, {
-    ...limitsOf(composed, asks),
-    onProgress: (line) => {
-      const [mark, verb, name = ""] = line.split(" ");
-      if (mark !== composed.mark) return;
-      if (verb === "wait" && !last) {
-        if (!told.has(verb))
-          for (const ask of asks) ask.onStep?.("wait for another process that is at work here");
-        told.add(verb);
-      }
-      if (verb === "at" && last) last[0].onStep?.(`${last[1]}: ${countOf(Number(name), "entry", "entries")}`);
-      const [, index, at] =
-        (verb === "begin" || verb === "doing" ? /^(\d+)-step-(\d+)$/.exec(name) : null) ?? [];
-      const ask = index === undefined || told.has(name) ? undefined : asks[Number(index)];
-      told.add(name);
-      const step = ask?.steps[Number(at)];
-      if (!ask || !step) return;
-      last = [ask, step.does];
-      ask.onStep?.(step.does);
-    },
-  });
-  const reports = parseReports(composed.mark, output.stdout, output.stderr);
-  if (output.status === lockHeldStatus && reports.size === 0) throw lockHeld(machine);
-  const ending = unfinished(composed.mark, output.stdout) ?? printable(output.stderr.toString("utf8"));
-  return parts.map(({ ask, index }) =>
+  const keys = [...guards.keys()];
+  const guardSection = (key: string): string => `guard-${keys.indexOf(key)}`;
+  const body = [
+    machine.lock,
+    gather(scoped, asks),
+    lookUpGuards(scoped, asks),
+    sections(asks, (ask, index) => standsAsSeen(ask, index, keys)),
+    ...(machine.closing ? [section("closing", machine.closing)] : []),
+    letGo,
+    lookUp(after),
+  ];
+  const { status, reports, ending } = await run(asks, body, { heard: teller(asks) });
+  if (status === lockHeldStatus && reports.size === 0) throw lockHeld(machine);
+  return asks.map((ask, index) =>
     orOwnError(() => {
       const prefix = `${index}-`;
+      const nothing = { stale: false, failed: undefined, kept: 0, look: ask.seen };
       const unseen = lateIn({ ...ask, facts: guardsOf(ask) }, guardSection, reports);
-      if (unseen) return { stale: false, failed: unseen, kept: 0, look: ask.seen };
-      if (reports.has(`${prefix}stale`)) return { stale: true, failed: undefined, kept: 0, look: ask.seen };
+      if (unseen) return { ...nothing, failed: unseen };
+      if (reports.has(`${prefix}stale`)) return { ...nothing, stale: true };
       const { failed, kept, late } = outcome(ask, prefix, reports, ending);
       // Nothing more was asked of what hangs.
-      if (late) return { stale: false, failed, kept, look: ask.seen };
+      if (late) return { ...nothing, failed, kept };
       const look = readFacts({ ...ask, facts: notFixed(ask) }, after, reports, ending);
       return { stale: false, failed, kept, look: withFixed(look, ask) };
     }),
   );
 }
 
-/** What is looked up again behind a write. */
-function notFixed({ facts, seen }: WriteAsk): FactSet {
-  return new Map([...facts].filter(([key, { fixed }]) => fixed !== true || !isKnown(seen, key)));
-}
-
-/** What was looked up before a write, and is as it was then. */
-function withFixed(look: Look, { facts, seen }: WriteAsk): Look {
-  const keys = [...facts]
-    .filter(([key, { fixed }]) => fixed === true && isKnown(seen, key))
-    .map(([key]) => key);
-  const of = <T>(all: ReadonlyMap<string, T> = new Map()) =>
-    keys.flatMap((key) => (all.has(key) ? [[key, all.get(key) as T] as const] : []));
-  return {
-    values: new Map([...look.values, ...of(seen.values)]),
-    raw: look.raw,
-    failures: new Map([...(look.failures ?? []), ...of(seen.failures)]),
+/** Tells each share of its steps as they begin and go on, and that it waits for another process. */
+function teller(asks: readonly WriteAsk[]): (line: string, mark: string) => void {
+  const told = new Set<string>();
+  let last: readonly [WriteAsk, string] | undefined;
+  return (line, mark) => {
+    const [first, verb, name = ""] = line.split(" ");
+    if (first !== mark) return;
+    if (verb === "wait" && !last && !told.has(verb)) {
+      told.add(verb);
+      for (const ask of asks) ask.onStep?.("wait for another process that is at work here");
+    }
+    if (verb === "at" && last) last[0].onStep?.(`${last[1]}: ${countOf(Number(name), "entry", "entries")}`);
+    if (verb !== "begin" && verb !== "doing") return;
+    const [, index, at] = /^(\d+)-step-(\d+)$/.exec(name) ?? [];
+    const ask = asks[Number(index)];
+    const step = ask?.steps[Number(at)];
+    if (!ask || !step || told.has(name)) return;
+    told.add(name);
+    last = [ask, step.does];
+    ask.onStep?.(step.does);
   };
 }
 
-function isKnown(seen: Look, key: string): boolean {
-  return seen.values.has(key) || seen.failures?.has(key) === true;
+/** Whether it was looked up before a write, and is as it was then. */
+function isKept({ key, fixed }: Fact<unknown>, { values, failures }: Look): boolean {
+  return fixed === true && (values.has(key) || failures?.has(key) === true);
+}
+
+/** What is looked up again behind a write. */
+function notFixed({ facts, seen }: WriteAsk): FactSet {
+  return new Map([...facts].filter(([, fact]) => !isKept(fact, seen)));
+}
+
+function withFixed(look: Look, { facts, seen }: WriteAsk): Look {
+  const kept = <T>(all: ReadonlyMap<string, T> = new Map()) =>
+    [...all].filter(([key]) => facts.get(key)?.fixed === true);
+  return {
+    values: new Map([...look.values, ...kept(seen.values)]),
+    raw: look.raw,
+    failures: new Map([...(look.failures ?? []), ...kept(seen.failures)]),
+  };
 }
 
 /** Runs one script that is neither a look nor a list of steps, and looks up facts after it. */
 export async function perform(
-  { machine, facts }: LookAsk,
+  ask: LookAsk,
   does: string,
   script: Script,
   onLine: (line: string) => void,
 ): Promise<{ readonly report: Report; readonly look: Look }> {
-  const asks = [{ machine, facts }] as const;
-  const composed = compose(
-    machine.prelude,
-    () =>
-      lines([
-        opening(machine),
-        machine.scope.enter,
-        // It says itself how long each of its parts may take.
-        sh`${comment(does)}
+  // It says itself how long each of its parts may take.
+  const job = sh`${comment(does)}
 mark begin job
 ( ${script}
 )
-mark end job $?`,
-        lookUp(asks),
-      ]),
-    { idleMs: machine.idleMs, first: serving(asks) },
-  );
-  const output = await machine.transport.run(composed.text, {
-    ...limitsOf(composed, asks),
-    onProgress: (line) => {
-      if (line !== "" && !line.startsWith(composed.mark)) onLine(line);
+mark end job $?`;
+  const { reports, said } = await run([ask], [ask.machine.scope.enter, job, lookUp([ask])], {
+    heard: (line, mark) => {
+      if (line !== "" && !line.startsWith(mark)) onLine(line);
     },
   });
-  const reports = parseReports(composed.mark, output.stdout, output.stderr);
   const report = reports.get("job");
-  if (!report) throw lostReport(machine, does, printable(output.stderr.toString("utf8")));
-  return { report, look: readFacts(asks[0], asks, reports, does) };
+  if (!report) throw lostReport(ask.machine, does, said);
+  return { report, look: readFacts(ask, [ask], reports, does) };
+}
+
+/** Runs one script for all that ask. `heard` gets each line of its standard error, and the script's mark. */
+async function run(
+  asks: readonly [LookAsk, ...LookAsk[]],
+  body: readonly Script[],
+  options: {
+    readonly hastens?: boolean;
+    readonly first?: Script;
+    readonly heard?: (line: string, mark: string) => void;
+  },
+) {
+  const [{ machine }] = asks;
+  const { hastens = false, first = sh`:`, heard } = options;
+  const idleMs = idleOf(asks);
+  const composed = compose(machine.prelude, lines([opening(machine), ...body]), {
+    idleMs,
+    hastens,
+    first: lines([serving(asks), first]),
+  });
+  const { status, stdout, stderr } = await machine.transport.run(composed.text, {
+    // Its sections end before.
+    idleMs: silenceOf(idleMs),
+    last: composed.last,
+    onProgress: (line) => heard?.(line, composed.mark),
+  });
+  const said = printable(stderr.toString("utf8"));
+  const reports = parseReports(composed.mark, stdout, stderr);
+  return { status, reports, said, ending: unfinished(composed.mark, stdout) ?? said };
 }
 
 /** What is asked of a machine first of all. */
@@ -195,13 +194,4 @@ function opening({ opening: first }: Machine): Script {
   return sh`${comment(first.does)}
 ${gathered(first.variable, first.script, { text: "$all" })}
 ${first.behind}`;
-}
-
-function closing({ closing: last }: Machine): Script {
-  return last ? section("closing", last) : { text: ":" };
-}
-
-/** Of a whole script: its sections end before. */
-function limitsOf({ last }: Composed, asks: readonly LookAsk[]): Limits {
-  return { idleMs: silenceOf(idleOf(asks)), last };
 }

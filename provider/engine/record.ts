@@ -118,52 +118,65 @@ exit 1`,
 
 function entryIn(text: string, at: RecordPlace): RecordEntry {
   const entry = parse(text);
-  if (!entry) throw unreadable(at);
-  if (entry === later) throw fromLater(at);
+  const record = `the record of ${named(at)} in /var/lib/virtio9p`;
+  const where = { layer: at.layer, machine: "the KVM host" };
+  if (!entry) {
+    const what = `${record} is damaged`;
+    const remedy = "look into that file: it says what was there before the share";
+    throw new ShareError({ code: "recordUnreadable", ...where, what, remedy });
+  }
+  if (entry === later) {
+    const what = `a later release of pulumi-virtio9p wrote ${record}`;
+    const remedy = "install that release or a later one";
+    throw new ShareError({ code: "laterRelease", ...where, what, remedy });
+  }
   return entry;
 }
 
-/** The identity of everything of a layer that the host has a record of; a record that cannot be read has none. */
-export function recordedOnHost(layer: Layer): Fact<readonly string[]> {
+/** Of a layer, all that the host has a record of, and what first contact found of it; a record that cannot be read is none. */
+export function recordsOnHost(layer: Layer): Fact<readonly Recorded[]> {
   return {
-    key: `recorded ${layer}`,
+    key: `records of ${layer}`,
     place: "host",
     does: `see of which ${layer} there are records`,
-    script: sh`for file in "$records"/host/${layer}-*.json; do
-  ${unlessGone(sh`"$file"`, sh`head -n 1 -- "$file"`)}
-done`,
-    parse: (output) => output.split("\n").flatMap((line) => readable(line)?.identity ?? []),
-  };
-}
-
-/** Of a layer, all that the host has a record of, and what first contact found of it; a record that cannot be read is none. */
-export function recordsOnHost(
-  layer: Layer,
-): Fact<readonly { readonly identity: string; readonly before: Json }[]> {
-  return {
-    ...recordedOnHost(layer),
-    key: `records of ${layer}`,
+    script: firstLines("host", layer),
     parse: (output) =>
       output.split("\n").flatMap((line) => {
-        const record = readable(line);
-        return record ? [{ identity: record.identity, before: record.before }] : [];
+        const entry = parse(line);
+        return entry && entry !== later ? [{ identity: entry.identity, before: entry.before }] : [];
       }),
   };
 }
 
+/** What a record says of its thing. */
+type Recorded = Pick<RecordEntry, "identity" | "before">;
+
 /** The same, of a layer of the share's domain. */
-export function recordsOfDomain(
-  layer: Layer,
-): Fact<readonly { readonly identity: string; readonly before: Json }[]> {
+export function recordsOfDomain(layer: Layer): Fact<readonly Recorded[]> {
   return {
     ...recordsOnHost(layer),
     key: `records of ${layer} of the domain`,
     perDomain: true,
     does: `see of which ${layer} of the domain there are records`,
-    script: sh`for file in "$records/domains/$recorded"/${layer}-*.json; do
-  ${unlessGone(sh`"$file"`, sh`head -n 1 -- "$file"`)}
-done`,
+    script: firstLines("domain", layer),
   };
+}
+
+/** The identities alone. */
+export function recordedOnHost(layer: Layer): Fact<readonly string[]> {
+  const records = recordsOnHost(layer);
+  return {
+    ...records,
+    key: `recorded ${layer}`,
+    parse: (...output) => records.parse(...output).map(({ identity }) => identity),
+  };
+}
+
+/** Prints the line for the thing of each record. Another process may remove one at any moment, under its own lock. */
+function firstLines(scope: RecordPlace["scope"], layer: Layer): Script {
+  return sh`for file in "$records"/${folderOf(scope)}/${layer}-*.json; do
+  if [ -e "$file" ]; then head -n 1 -- "$file" || { [ ! -e "$file" ] || exit 1; }; fi
+done`;
 }
 
 /** A command that prints the identity in each first line of a record: of JSON no more than `\"` and `\\` stands in a path. */
@@ -174,25 +187,22 @@ export function eachIdentity(layer: Layer): Script {
   return sh`for file in "$records"/host/${layer}-*.json; do [ ! -e "$file" ] || head -n 1 -- "$file"; done | ${identityInRecord}`;
 }
 
-/** Prints the line for the thing, of a layer of the host that keeps one of each identity; nothing where there is no record. */
-export function lineOf(layer: Layer, identity: string): Script {
-  const file = pathOf({ layer, name: layer, identity, scope: "host" });
-  return unlessGone(file, sh`head -n 1 -- ${file}`);
-}
-
 /** Whether a holder of 0.1.0 holds only because it has something that lies in the thing. */
 export function isInside(holder: string): boolean {
   return holder.startsWith("inside ");
 }
 
-/** What a share holds of a thing, or is to hold. */
-export interface Hold {
+/** Of an entry, the names of the share that lets go of it. */
+export interface Release {
   readonly at: RecordPlace;
+  readonly leaving: readonly string[];
+}
+
+/** What a share holds of a thing, or is to hold; its former names leave. */
+export interface Hold extends Release {
   /** What first contact found, for an entry that is not there yet. */
   readonly before: Json;
   readonly joining: readonly string[];
-  /** Former names of the share. */
-  readonly leaving: readonly string[];
 }
 
 /**
@@ -202,9 +212,10 @@ export interface Hold {
 export function holdRecords(holds: readonly Hold[]): Step {
   const each = (does: string, words: (hold: Hold) => readonly string[]): Script =>
     lines(holds.map((hold) => sh`${{ text: does }} ${fileOf(hold.at)} ${words(hold)}`));
+  const folders = new Set(holds.map(({ at: { scope } }) => sh`"$records"/${folderOf(scope)}`.text));
   return {
-    does: `remember what was found of ${holds.map(({ at }) => named(at)).join(", ")}`,
-    run: sh`mkdir -p -m 0700 -- "$records" ${{ text: [...new Set(holds.map(({ at }) => folderOf(at).text))].join(" ") }}
+    does: `remember what was found of ${namesOf(holds)}`,
+    run: sh`mkdir -p -m 0700 -- "$records" ${{ text: [...folders].join(" ") }}
 cd -- "$records"
 ${rewriting}
 hold() { # FILE FIRST-LINE HOLDER... '' FORMER-HOLDER...
@@ -282,16 +293,10 @@ in_place() {
   sync $folders
 }`;
 
-/** Of an entry, the names of the share that lets go of it. */
-export interface Release {
-  readonly at: RecordPlace;
-  readonly leaving: readonly string[];
-}
-
 /** Lets go of entries, and leaves what nobody holds then to whoever gives back what it is of. */
 export function leaveRecords(releases: readonly Release[]): Step {
   return {
-    does: `let go of what was found of ${releases.map(({ at }) => named(at)).join(", ")}`,
+    does: `let go of what was found of ${namesOf(releases)}`,
     run: letGoOf(releases, sh`:`),
   };
 }
@@ -300,14 +305,14 @@ export function leaveRecords(releases: readonly Release[]): Step {
 export function forgetRecords(releases: readonly Release[]): Step {
   const ofDomain = releases.some(({ at }) => at.scope === "domain");
   return {
-    does: `forget what was found of ${releases.map(({ at }) => named(at)).join(", ")}`,
+    does: `forget what was found of ${namesOf(releases)}`,
     run: lines([letGoOf(releases, sh`[ -n "$held" ] || gone "$1"`), ...(ofDomain ? [sweepDomain] : [])]),
   };
 }
 
 /** Does what gives a thing back of which the host's record has no holder, and else nothing. */
 export function unlessHeld(at: RecordPlace, giveBack: Script): Script {
-  return sh`grep -qs '^"' -- ${pathOf(at)} || {
+  return sh`grep -qs '^"' -- "$records"/${fileOf(at)} || {
 ${giveBack}
 }`;
 }
@@ -334,17 +339,17 @@ function named(at: RecordPlace): string {
   return `${at.name} ${at.identity}`.trim();
 }
 
+function namesOf(all: readonly Release[]): string {
+  return all.map(({ at }) => named(at)).join(", ");
+}
+
 function quoted(holder: string): string {
   return JSON.stringify(holder);
 }
 
-function folderOf(at: RecordPlace): Script {
-  return at.scope === "host" ? sh`"$records/host"` : sh`"$records/domains/$recorded"`;
-}
-
-/** Reads a record, if it is there: another process may remove it at any moment, under its own lock. */
-function unlessGone(file: Script, read: Script): Script {
-  return sh`if [ -e ${file} ]; then ${read} || { [ ! -e ${file} ] || exit 1; }; fi`;
+/** As seen from `$records`. */
+function folderOf(scope: RecordPlace["scope"]): Script {
+  return scope === "host" ? sh`host` : sh`"domains/$recorded"`;
 }
 
 /** Named by a hash, for an identity is a path of any length; 128 bits of SHA-256. */
@@ -353,13 +358,8 @@ function nameOf(at: RecordPlace): string {
   return `${at.layer}-${createHash("sha256").update(of).digest("hex").slice(0, 32)}.json`;
 }
 
-function pathOf(at: RecordPlace): Script {
-  return sh`${folderOf(at)}/${nameOf(at)}`;
-}
-
-/** As seen from `$records`. */
 function fileOf(at: RecordPlace): Script {
-  return at.scope === "host" ? sh`${`host/${nameOf(at)}`}` : sh`"domains/$recorded/"${nameOf(at)}`;
+  return sh`${folderOf(at.scope)}/${nameOf(at)}`;
 }
 
 /** Undefined: it is no record; `later`: one of a later release. */
@@ -371,38 +371,13 @@ export function parse(text: string, chain = migrations): RecordEntry | typeof la
     if (typeof entry?.version !== "number" || entry.version < firstVersion) return undefined;
     if (layer === undefined || identity === undefined || before === undefined) return undefined;
     const found = migrated({ layer, identity, before }, entry.version, chain, firstVersion);
-    return found === later ? later : { ...found, holders: holdersIn(rest) };
+    if (found === later) return later;
+    return {
+      ...found,
+      holders: rest.filter((line) => line !== "").map((line) => JSON.parse(line) as string),
+    };
   } catch (error) {
     if (error instanceof SyntaxError) return undefined;
     throw error;
   }
-}
-
-function readable(line: string): RecordEntry | undefined {
-  const entry = parse(line);
-  return entry === later ? undefined : entry;
-}
-
-function holdersIn(lines: readonly string[]): string[] {
-  return lines.filter((line) => line !== "").map((line) => JSON.parse(line) as string);
-}
-
-function fromLater(at: RecordPlace): ShareError {
-  return new ShareError({
-    code: "laterRelease",
-    layer: at.layer,
-    machine: "the KVM host",
-    what: `a later release of pulumi-virtio9p wrote the record of ${named(at)} in /var/lib/virtio9p`,
-    remedy: "install that release or a later one",
-  });
-}
-
-function unreadable(at: RecordPlace): ShareError {
-  return new ShareError({
-    code: "recordUnreadable",
-    layer: at.layer,
-    machine: "the KVM host",
-    what: `the record of ${named(at)} in /var/lib/virtio9p is damaged`,
-    remedy: "look into that file: it says what was there before the share",
-  });
 }

@@ -1,21 +1,11 @@
 import { randomBytes } from "node:crypto";
 import { environment } from "../formats/environment";
 import { comment, lines, type Script, sh } from "../formats/shell";
+import type { Step } from "./concern";
 import { signOfLife } from "./machine-lock";
 import { beginSections, type Late, section, sectionFunctions } from "./section";
 
-/** One part of a remote script, with a report of its own. */
-export interface Snippet {
-  /** In the operator's words: `chown /srv/a to 64055:64055`. */
-  readonly does: string;
-  readonly run: Script;
-  /** A test: where it fails the snippet is not run, and has no report. */
-  readonly when?: Script;
-  /** For whom nothing more is done where it passes its limit. */
-  readonly askers?: Script;
-}
-
-/** What one snippet did. A snippet that never ran has no report. */
+/** What one section did. A section that never ran has no report. */
 export interface Report {
   readonly status: number;
   /** Where it passed its limit: how it ended then, and the limit in seconds. */
@@ -33,7 +23,7 @@ export interface Composed {
 }
 
 /** How a script is put together. */
-export interface Composing {
+interface Composing {
   /** Milliseconds without a sign of progress after which one of its sections is ended. */
   readonly idleMs: number;
   /** Whether others are ended sooner once one was: what only looks can be asked again. */
@@ -51,7 +41,7 @@ export interface Composing {
  */
 export function compose(
   prelude: Script,
-  body: (mark: string) => Script,
+  body: Script,
   { idleMs, hastens = false, first = sh`:` }: Composing,
 ): Composed {
   const mark = `virtio9p-${randomBytes(12).toString("hex")}`;
@@ -69,32 +59,14 @@ ${sectionFunctions}
 ${first}
 ${beginSections(idleMs, hastens)}
 ${prelude}
-${body(mark)}
+${body}
 }
 main </dev/null
 `;
   return { text: script.text, mark, last: `${mark} over` };
 }
 
-/** All snippets one after another, each reported under its name, none stopping the next. */
-export function inTurn(snippets: ReadonlyMap<string, Snippet>): Script {
-  return lines(
-    [...snippets].map(([name, snippet]) => {
-      const part = sh`${comment(snippet.does)}
-${section(name, snippet.run, snippet.askers)}`;
-      return snippet.when
-        ? sh`if ${snippet.when}; then
-${part}
-fi`
-        : part;
-    }),
-  );
-}
-
-/** A snippet that changes something, and what takes it back. */
-export type Change = Snippet & { readonly undo?: Script };
-
-/** Of one list of changes: its reports' prefix, and the shell variables that say how far it is. */
+/** Of one list of steps: its reports' prefix, and the shell variables that say how far it is. */
 export interface Progress {
   readonly prefix: string;
   /** Whose it is, as a word of the shell. */
@@ -121,20 +93,15 @@ export function beginning({ failed, done }: Progress): Script {
 }
 
 /**
- * Carries out one change, unless an earlier one failed.
+ * Carries out one step, unless an earlier one failed.
  *
  * `|| exit` cannot be left to `set -e`: a shell ignores that inside a tested subshell (POSIX.1-2017,
- * set), so each snippet is run in the open and its status taken.
+ * set), so each step is run in the open and its status taken.
  */
-export function attempt(step: Snippet, index: number, { prefix, asker, failed, done }: Progress): Script {
+export function attempt(step: Step, index: number, { prefix, asker, failed, done }: Progress): Script {
   return sh`if [ -z "$${failed}" ]; then
 ${comment(step.does)}
-${section(
-  `${prefix}step-${index}`,
-  sh`set -e
-${step.run}`,
-  asker,
-)}
+${section(`${prefix}step-${index}`, lines([sh`set -e`, step.run]), asker)}
 if [ $status -eq 0 ]; then ${done}=${index + 1}; else ${failed}=${index}; fi
 fi`;
 }
@@ -143,27 +110,15 @@ fi`;
  * Takes back what was done, backwards; where that hangs, what was done before stays, too. `$ended` tells an undo that the
  * step that failed was ended at its limit, and may be done in part.
  */
-export function undoing(steps: readonly Change[], { prefix, done }: Progress): Script {
-  return lines([
-    sh`ended=$late late=''`,
-    ...steps
-      .map((step, index) => ({ step, index }))
-      .reverse()
-      .flatMap(({ step, index }) =>
-        step.undo
-          ? [
-              sh`if [ $${done} -gt ${index} ] && [ -z "$late" ]; then
-${comment(`undo: ${step.does}`)}
-${section(
-  `${prefix}undo-${index}`,
-  sh`set -e
-${step.undo}`,
-)}
-fi`,
-            ]
-          : [],
-      ),
-  ]);
+export function undoing(steps: readonly Step[], { prefix, done }: Progress): Script {
+  const undos = steps.map(({ does, undo }, index) => {
+    if (!undo) return [];
+    return sh`if [ $${done} -gt ${index} ] && [ -z "$late" ]; then
+${comment(`undo: ${does}`)}
+${section(`${prefix}undo-${index}`, lines([sh`set -e`, undo]))}
+fi`;
+  });
+  return lines([sh`ended=$late late=''`, ...undos.reverse().flat()]);
 }
 
 /** What a part prints to standard error between its marks while it goes on: `MARK at 20000`, of what it does; `MARK on`. */
@@ -185,7 +140,7 @@ export function parseReports(mark: string, stdout: Buffer, stderr: Buffer): Read
   );
 }
 
-/** The name of the snippet that had begun and not ended when the script stopped, if there is one. */
+/** The name of the section that had begun and not ended when the script stopped, if there is one. */
 export function unfinished(mark: string, stdout: Buffer): string | undefined {
   const text = stdout.toString("latin1");
   const begun = [...text.matchAll(new RegExp(`\\n${mark} begin (\\S+)\\n`, "g"))].map((match) => match[1]);

@@ -31,12 +31,9 @@ settle ${name} ${askers}`;
 
 /** Sets a variable to what a script prints, in a section `gather-NAME`. */
 export function gathered(variable: string, script: Script, askers: Script = sh``): Script {
-  const name = `gather-${variable}`;
-  return sh`mark begin ${name}
-( ${cleaningUp}
-${script}
-) > "$work/${{ text: variable }}" &
-settle ${name} ${askers}
+  const body = sh`exec > "$work/${{ text: variable }}"
+${script}`;
+  return sh`${section(`gather-${variable}`, body, askers)}
 ${{ text: variable }}=$(cat -- "$work/${{ text: variable }}")`;
 }
 

@@ -6,14 +6,10 @@ import { gathered } from "./section";
 
 /** The steps of several shares as one script, in which queued steps of all are carried out once. */
 
-/** What one share wants to be written, and its number, by which its reports are told from others'. */
-export interface Share {
+/** One share's part of a script; by the number its reports are told from others'. */
+interface Part {
   readonly ask: WriteAsk;
   readonly index: number;
-}
-
-/** One share's part of a script. */
-interface Part extends Share {
   readonly progress: Progress;
   readonly steps: readonly { readonly step: Step; readonly at: number }[];
   /** Its first queued steps that follow each other: from here to before there. */
@@ -29,17 +25,20 @@ interface Part extends Share {
  * First come all steps of shares that queue nothing, and of the others those before what they queue; then the queue; then
  * the rest. What a share queues a second time is carried out where it stands.
  */
-export function sections(shares: readonly Share[], stands: (share: Share) => Script): Script {
-  const parts = shares.map(partOf);
+export function sections(
+  asks: readonly WriteAsk[],
+  stands: (ask: WriteAsk, index: number) => Script,
+): Script {
+  const parts = asks.map(partOf);
   return lines([
-    ...parts.map((part) => opening(part, stands(part))),
+    ...parts.map((part) => opening(part, stands(part.ask, part.index))),
     ...parts.map((part) => carryOut(part, 0, part.queued[0])),
     queue(parts.filter(({ queued: [from, to] }) => from < to)),
     ...parts.map((part) => carryOut(part, part.queued[1])),
   ]);
 }
 
-function partOf({ ask, index }: Share): Part {
+function partOf(ask: WriteAsk, index: number): Part {
   const steps = ask.steps.map((step, at) => ({ step, at }));
   const from = steps.findIndex(({ step }) => step.queued !== undefined);
   const end = steps.findIndex(({ step, at }) => at > from && step.queued === undefined);
@@ -83,11 +82,7 @@ ${undoOnFailure(part)}`,
 
 function alone(step: Step): Step {
   if (step.queued === undefined) return step;
-  return {
-    ...step,
-    run: sh`queued=${step.queued}
-${step.run}`,
-  };
+  return { ...step, run: lines([sh`queued=${step.queued}`, step.run]) };
 }
 
 function whileSound({ stands, progress }: Part, body: Script): Script {
@@ -118,12 +113,7 @@ function queue(parts: readonly Part[]): Script {
     ),
     sh`if [ -n "$queued" ]; then
 ${comment(first.does)}
-${gathered(
-  "said",
-  sh`exec 2>&1
-set -e
-${first.run}`,
-)}
+${gathered("said", lines([sh`exec 2>&1`, sh`set -e`, first.run]))}
 queue_status=$status queue_late=$late
 fi`,
     ...members.map(({ part, own }) =>

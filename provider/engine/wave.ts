@@ -1,5 +1,5 @@
+import { Mutex } from "async-mutex";
 import { ShareError } from "../errors";
-import { exclusively } from "./locks";
 import type { Answer } from "./answers";
 import type { Look, LookAsk, WriteAsk } from "./asks";
 import { look as lookTogether, write as writeTogether, type Written } from "./place";
@@ -29,18 +29,20 @@ export async function inCall<T>(work: () => Promise<T>): Promise<T> {
 
 /** Looks at a machine, in one script with all shares that ask meanwhile. */
 export function look(ask: LookAsk): Promise<Look> {
-  return waveOf(ask).look(ask);
+  const wave = waveOf(ask);
+  return wave.gathered(wave.looking, ask);
 }
 
 /** Writes to a machine, in one script with all shares that ask meanwhile. */
 export function write(ask: WriteAsk): Promise<Written> {
-  return waveOf(ask).write(ask);
+  const wave = waveOf(ask);
+  return wave.gathered(wave.writing, ask);
 }
 
 const waves = new Map<string, Wave>();
 
 function waveOf({ machine }: LookAsk): Wave {
-  const wave = waves.get(machine.key) ?? new Wave(machine.key);
+  const wave = waves.get(machine.key) ?? new Wave();
   waves.set(machine.key, wave);
   return wave;
 }
@@ -52,48 +54,33 @@ interface Waiting<Ask, Result> {
 }
 
 /**
- * The asks for one machine, gathered into scripts, one script at a time: writes first, so that who looks
- * afterwards sees them.
+ * The asks for one machine, gathered into scripts. Shares of one machine take turns, so that only other processes meet
+ * its lock. Writes go first, so that who looks afterwards sees them.
  */
 class Wave {
-  #looking: Waiting<LookAsk, Look>[] = [];
-  #writing: Waiting<WriteAsk, Written>[] = [];
+  readonly looking: Waiting<LookAsk, Look>[] = [];
+  readonly writing: Waiting<WriteAsk, Written>[] = [];
+  readonly #turns = new Mutex();
   #gathering: NodeJS.Timeout | undefined;
 
-  constructor(private readonly key: string) {}
-
-  look(ask: LookAsk): Promise<Look> {
+  /** What comes of an ask that is put into one of the two lists. */
+  gathered<Ask, Result>(waiting: Waiting<Ask, Result>[], ask: Ask): Promise<Result> {
     return new Promise((resolve, reject) => {
-      this.#looking.push({ ask, resolve, reject });
-      this.#gather();
+      waiting.push({ ask, resolve, reject });
+      clearTimeout(this.#gathering);
+      const ms = allWait() ? 0 : gathering.ms;
+      this.#gathering = setTimeout(() => void this.#turns.runExclusive(() => this.#serve()), ms);
     });
   }
 
-  write(ask: WriteAsk): Promise<Written> {
-    return new Promise((resolve, reject) => {
-      this.#writing.push({ ask, resolve, reject });
-      this.#gather();
-    });
-  }
-
-  #gather(): void {
-    clearTimeout(this.#gathering);
-    const ms = allWait() ? 0 : gathering.ms;
-    this.#gathering = setTimeout(() => {
-      void exclusively(this.key, async () => {
-        while (this.#writing.length > 0) await serve(take(this.#writing), writeTogether);
-        while (this.#looking.length > 0) await serve(take(this.#looking), lookTogether);
-      });
-    }, ms);
-  }
-
-  get waiting(): number {
-    return this.#looking.length + this.#writing.length;
+  async #serve(): Promise<void> {
+    while (this.writing.length > 0) await serve(take(this.writing), writeTogether);
+    while (this.looking.length > 0) await serve(take(this.looking), lookTogether);
   }
 }
 
 function allWait(): boolean {
-  const waiting = [...waves.values()].reduce((sum, wave) => sum + wave.waiting, 0);
+  const waiting = [...waves.values()].flatMap(({ looking, writing }) => [...looking, ...writing]).length;
   return waiting === calls.count && performance.now() - calls.lastMs > handingInMs;
 }
 

@@ -3,7 +3,8 @@ import { powerFacts } from "../concerns/domain-power";
 import { type ErrorCode, type Problem, ShareError } from "../errors";
 import type { Domain } from "../formats/domain-xml";
 import { type Bindings, factsOf } from "../engine/binding";
-import type { Look, Machine } from "../engine/asks";
+import { type Look, type Machine, problemOn } from "../engine/asks";
+import { refuse } from "../engine/concern";
 import { look } from "../engine/wave";
 
 /** The two machines of a share. */
@@ -44,20 +45,19 @@ export async function observe(machines: Machines, bindings: Bindings): Promise<O
 export async function observeGuest(machines: Machines, bindings: Bindings, host: Look): Promise<Observation> {
   const info = infoIn(host);
   const facts = factsOf(bindings, "guest");
-  if (facts.size === 0) return { host, info, guest: undefined, guestState: { kind: "notAsked" } };
-  const state = reach(machines, host, info);
-  if ("problem" in state)
-    return { host, info, guest: undefined, guestState: { kind: "unreachable", problem: state.problem } };
-  if (!state.machine) return { host, info, guest: undefined, guestState: { kind: "off" } };
+  const unseen = (guestState: GuestState): Observation => ({ host, info, guest: undefined, guestState });
+  if (facts.size === 0) return unseen({ kind: "notAsked" });
+  const reached = reach(machines, host, info);
+  if (!reached) return unseen({ kind: "off" });
+  if ("code" in reached) return unseen({ kind: "unreachable", problem: reached });
   try {
-    return { host, info, guest: await look({ machine: state.machine, facts }), guestState: { kind: "seen" } };
+    return { host, info, guest: await look({ machine: reached, facts }), guestState: { kind: "seen" } };
   } catch (error) {
     const problem = error instanceof ShareError ? error.problems[0] : undefined;
     // A guest that reboots while it is looked at is one that is not reachable now.
     const lost = problem?.layer === "guest" && problem.code === "connectionLost";
-    const out = problem !== undefined && outOfReach.has(problem.code);
-    if (!problem || !(lost || out)) throw error;
-    return { host, info, guest: undefined, guestState: { kind: "unreachable", problem } };
+    if (!problem || !(lost || outOfReach.has(problem.code))) throw error;
+    return unseen({ kind: "unreachable", problem });
   }
 }
 
@@ -86,20 +86,16 @@ export function hostFacts(bindings: Bindings) {
   return factsOf(bindings, "host", [libvirt, ...Object.values(others), ...(mayRestart ? [job] : [])]);
 }
 
-function reach(
-  machines: Machines,
-  host: Look,
-  info: DomainInfo | undefined,
-): { machine: Machine | undefined } | { problem: Problem } {
+/** The guest; why it cannot be reached; undefined: it is off. */
+function reach(machines: Machines, host: Look, info: DomainInfo | undefined): Machine | Problem | undefined {
   const live = host.values.get(liveDomain.key) as { agentChannel: string } | undefined;
-  if (!info || !live) return { machine: undefined };
+  if (!info || !live) return undefined;
   const machine = machines.guest(info);
-  const unreachable = (code: Problem["code"], what: string, remedy: string) => ({
-    problem: { code, layer: "guest", machine: machine.transport.machine, what, remedy },
-  });
+  const unreachable = (...refusal: Parameters<typeof refuse>): Problem =>
+    problemOn(machine, refuse(...refusal)[0]);
   if (info.state !== "running")
     return unreachable("guestUnreachable", `${info.name} is ${info.state}`, "resume it");
-  if (machines.guestBy === "ssh") return { machine };
+  if (machines.guestBy === "ssh") return machine;
   if (live.agentChannel === "absent") {
     return unreachable(
       "guestAgentMissing",
@@ -114,5 +110,5 @@ function reach(
       "see that the guest is up and that qemu-guest-agent is installed and running in it",
     );
   }
-  return { machine };
+  return machine;
 }

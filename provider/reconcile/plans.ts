@@ -8,13 +8,23 @@ import {
   seenBy,
   wantsOf,
 } from "../engine/binding";
-import type { Context, DownPhase, Json, Plan, Refusal, Step, UpPhase } from "../engine/concern";
+import { type Machine, problemOn } from "../engine/asks";
+import {
+  type Context,
+  type DownPhase,
+  type Json,
+  type Plan,
+  refused,
+  type Step,
+  type UpPhase,
+} from "../engine/concern";
 import {
   forgetRecords,
   type Hold,
   holdRecords,
   isInside,
   leaveRecords,
+  type RecordEntry,
   type Release,
   unlessHeld,
 } from "../engine/record";
@@ -44,8 +54,8 @@ export interface Request {
 /**
  * What has to be done for one share, by one observation: pure, and made anew after each look.
  *
- * Whose what is there now is: only a record that this share holds, or the state, says that it may be our
- * own work. Another share's record says what first contact found, and nothing of what this one may change.
+ * What is there now counts as ours only if this share holds a record of it, or the state lists it. Another share's record
+ * says what first contact found, and nothing of what this one may change.
  */
 export class Plans {
   /** What first contact found, by layer: the record's where there is one, else what this look is the first to see. */
@@ -71,16 +81,12 @@ export class Plans {
   /** All that is known to fail. */
   problems(): Problem[] {
     const { ensure, release } = this.bindings;
+    const of = (binding: Binding, plan: Plan | undefined): Problem[] =>
+      (plan?.refuse ?? []).map((one) => problemOn(this.#machine(binding), one, binding.concern.layer));
     return [
-      ...ensure.map((binding) => [binding, this.#plan(binding)] as const),
-      ...release.map((binding) => [binding, this.#restore(binding)] as const),
-    ].flatMap(([binding, plan]) =>
-      (plan?.refuse ?? []).map((refusal) => ({
-        layer: binding.concern.layer,
-        machine: this.#machineName(binding),
-        ...refusal,
-      })),
-    );
+      ...ensure.flatMap((binding) => of(binding, this.#plan(binding))),
+      ...release.flatMap((binding) => of(binding, this.#restore(binding))),
+    ];
   }
 
   /** What could not be looked at, and has to be known; each once, however many layers ask for it. */
@@ -116,8 +122,8 @@ export class Plans {
 
   /** Last on the way down: directories, and the records of all that was given back. */
   giveBack(): Step[] {
-    const { release } = this.bindings;
-    return [...this.#steps(release, "down", ["hostLast"]).reverse().flat(), ...this.#forget(release)];
+    const steps = this.#steps(this.bindings.release, "down", ["hostLast"]).reverse().flat();
+    return [...steps, ...this.#forget()];
   }
 
   /**
@@ -150,20 +156,29 @@ export class Plans {
     const seen = this.#seen(binding);
     const known = this.#sameIdentity(binding) !== undefined;
     const before = this.#knownBefore(binding);
-    const entry = before === undefined ? recordIn(binding, this.observation.host) : undefined;
-    return seen && binding.concern.plan(binding.want, seen, before, known, this.#context(entry));
+    const foreign = before === undefined ? this.#record(binding) : undefined;
+    return seen && binding.concern.plan(binding.want, seen, before, known, this.#context(foreign));
   }
 
-  #context(foreign: Context["foreign"]): Context {
-    const { spec, olds, stood = {} } = this.request;
-    const specs = [...(spec ? [spec] : []), ...olds];
+  #context(foreign?: Context["foreign"]): Context {
+    const specs = this.#specs();
     return {
       tags: new Set(specs.map(({ tag }) => tag)),
       mountPoints: new Set(specs.flatMap(({ guest }) => guest?.mountPoint ?? [])),
       others: this.others,
-      stood,
+      stood: this.request.stood ?? {},
       foreign,
     };
+  }
+
+  /** What is wanted, and what was before. */
+  #specs(): readonly ShareSpec[] {
+    const { spec, olds } = this.request;
+    return spec ? [spec, ...olds] : olds;
+  }
+
+  #record(binding: Binding): RecordEntry | undefined {
+    return recordIn(binding, this.observation.host);
   }
 
   /** Nothing when others hold it, or when we never changed it. */
@@ -173,18 +188,21 @@ export class Plans {
     const others = this.#otherHolders(binding);
     // Null: nothing to give back.
     if (!seen || (before ?? null) === null || this.#mustWait(binding)) return undefined;
-    const isHeldByUs = recordIn(binding, this.observation.host)?.holders.length !== others.length;
-    if (others.length > 0 && !isHeldByUs) return undefined;
-    if (others.length > 0 && others.every(isInside))
-      return { steps: [], refuse: [heldInside(binding, others)] };
-    if (others.length > 0) return { steps: [], warnings: leftFor(binding, others) };
-    const plan = binding.concern.restore(binding.want, before, seen, this.#context(undefined));
+    if (others.length > 0) {
+      const isHeldByUs = this.#record(binding)?.holders.length !== others.length;
+      if (!isHeldByUs) return undefined;
+      if (others.every(isInside)) return heldInside(binding, others);
+      return { steps: [], warnings: leftFor(binding, others) };
+    }
+    const plan = binding.concern.restore(binding.want, before, seen, this.#context());
     const unseen = this.#failures(binding).spared.map(notLookedAt);
     return unseen.length === 0 ? plan : { ...plan, warnings: [...unseen, ...(plan.warnings ?? [])] };
   }
 
   #recorded(binding: Binding): Json | undefined {
-    return recordIn(binding, this.observation.host)?.before ?? this.#copyOf(binding);
+    // The state's copy speaks of the newest old spec alone, and of its own things.
+    const copy = binding.spec === this.request.olds[0] ? this.request.before[binding.name] : undefined;
+    return this.#record(binding)?.before ?? copy;
   }
 
   /** Whether this share is the one that gives it back, so that it has to be looked at. */
@@ -197,65 +215,44 @@ export class Plans {
     return failuresOf(binding, this.observation.host, this.observation.guest);
   }
 
-  /** The state's copy speaks of the newest old spec alone, and of its own things. */
-  #copyOf(binding: Binding): Json | undefined {
-    if (binding.spec !== this.request.olds[0]) return undefined;
-    return this.request.before[binding.name];
-  }
-
   #seen(binding: Binding): object | undefined {
     return seenBy(binding, this.observation.host, this.observation.guest);
   }
 
   #knownBefore(binding: Binding): Json | undefined {
-    const entry = recordIn(binding, this.observation.host);
-    const own = this.#ownHolders();
-    return entry?.holders.some((holder) => own.has(holder)) === true
-      ? entry.before
-      : this.#sameIdentity(binding);
+    const entry = this.#record(binding);
+    const isOurs = entry && entry.holders.length > this.#otherHolders(binding).length;
+    return isOurs ? entry.before : this.#sameIdentity(binding);
   }
 
   /** The state's copy, where it speaks of the same thing as the new spec. */
   #sameIdentity(binding: Binding): Json | undefined {
     const { concern, record, name } = binding;
-    const same = this.request.olds
-      .slice(0, 1)
-      .some((old) => wantsOf(concern, old).some((want) => concern.identity(want) === record.identity));
-    return same ? this.request.before[name] : undefined;
+    const [old] = this.request.olds;
+    const wants = old ? wantsOf(concern, old) : [];
+    const isSame = wants.some((want) => concern.identity(want) === record.identity);
+    return isSame ? this.request.before[name] : undefined;
   }
 
   #found(): BeforeCopy {
     const found = this.bindings.ensure.flatMap((binding) => {
-      const { name } = binding;
+      const { concern, name, want } = binding;
       const seen = this.#seen(binding);
-      const known = recordIn(binding, this.observation.host)?.before ?? this.#sameIdentity(binding);
-      if (known !== undefined) return [[name, known] as const];
-      return seen ? [[name, binding.concern.remember(binding.want, seen) as Json] as const] : [];
+      const known = this.#record(binding)?.before ?? this.#sameIdentity(binding);
+      const before: unknown = known === undefined && seen ? concern.remember(want, seen) : known;
+      return before === undefined ? [] : [[name, before as Json] as const];
     });
     return Object.fromEntries(found);
   }
 
   // Holders.
 
-  #holder(binding: Binding): string {
-    return `${this.observation.info?.uuid ?? this.machines.knownUuid}/${binding.spec.tag}`;
-  }
-
-  /** The names under which this very share holds records: its own, and those of the specs that it had before. */
-  #ownHolders(): ReadonlySet<string> {
-    const { spec, olds } = this.request;
-    // A domain that was defined anew has another UUID than the one that the state and the records know.
-    const uuids = [this.observation.info?.uuid ?? "", this.machines.knownUuid].filter((uuid) => uuid !== "");
-    const own = [...(spec ? [spec] : []), ...olds].flatMap(({ tag }) =>
-      uuids.map((uuid) => `${uuid}/${tag}`),
-    );
-    return new Set(own);
-  }
-
+  /** Who holds a record under no name of this very share: neither its own, nor one of the specs that it had before. */
   #otherHolders(binding: Binding): readonly string[] {
-    const holders = recordIn(binding, this.observation.host)?.holders ?? [];
-    const own = this.#ownHolders();
-    return holders.filter((holder) => !own.has(holder));
+    // A domain that was defined anew has another UUID than the one that the state and the records know.
+    const uuids = [this.observation.info?.uuid, this.machines.knownUuid].filter((uuid) => uuid);
+    const own = new Set(this.#specs().flatMap(({ tag }) => uuids.map((uuid) => `${uuid}/${tag}`)));
+    return (this.#record(binding)?.holders ?? []).filter((holder) => !own.has(holder));
   }
 
   /**
@@ -298,12 +295,14 @@ export class Plans {
    */
   #recordSteps(changing: boolean): Step[] {
     const holds = this.bindings.ensure.flatMap((binding): Hold[] => {
-      const entry = recordIn(binding, this.observation.host);
+      const entry = this.#record(binding);
       const before = entry?.before ?? this.before[binding.name] ?? null;
       if (!this.#seen(binding) || (!entry && (!changing || before === null))) return [];
-      const holder = this.#holder(binding);
-      const leaving = (entry?.holders ?? []).filter((one) => this.#ownHolders().has(one) && one !== holder);
-      const joining = entry?.holders.includes(holder) === true ? [] : [holder];
+      const holder = `${this.observation.info?.uuid ?? this.machines.knownUuid}/${binding.spec.tag}`;
+      const holders = entry?.holders ?? [];
+      const others = this.#otherHolders(binding);
+      const leaving = holders.filter((one) => one !== holder && !others.includes(one));
+      const joining = holders.includes(holder) ? [] : [holder];
       return joining.length + leaving.length === 0 ? [] : [{ at: binding.record, before, joining, leaving }];
     });
     return holds.length === 0 ? [] : [holdRecords(holds)];
@@ -322,14 +321,14 @@ export class Plans {
   }
 
   /** Two shares of one thing take turns, for the last one is to give it back. */
-  #forget(bindings: readonly Binding[]): Step[] {
-    const releases = bindings.flatMap((binding) => this.#releaseOf(binding));
+  #forget(): Step[] {
+    const releases = this.bindings.release.flatMap((binding) => this.#releaseOf(binding));
     return releases.length === 0 ? [] : [forgetRecords(releases)];
   }
 
   /** What cannot be given back, and what is not ours, is not let go of. */
   #releaseOf(binding: Binding): Release[] {
-    const entry = recordIn(binding, this.observation.host);
+    const entry = this.#record(binding);
     if (!entry || this.#mustWait(binding) || (this.#restore(binding)?.refuse ?? []).length > 0) return [];
     const others = this.#otherHolders(binding);
     const leaving = entry.holders.filter((holder) => !others.includes(holder));
@@ -337,20 +336,20 @@ export class Plans {
     return [{ at: binding.record, leaving }];
   }
 
-  #machineName(binding: Binding): string {
+  #machine(binding: Binding): Machine {
     const { info } = this.observation;
-    if (binding.concern.place === "guest" && info) return this.machines.guest(info).transport.machine;
-    return this.machines.host.transport.machine;
+    if (binding.concern.place === "guest" && info) return this.machines.guest(info);
+    return this.machines.host;
   }
 }
 
 /** 0.1.0 let a share lie in the tree that another one took over, and took the two back in this order alone. */
-function heldInside({ record }: Binding, others: readonly string[]): Refusal {
-  return {
-    code: "treeOfOthers",
-    what: `${record.identity} was taken over, by release 0.1.0, with what is in it of ${others.join(", ").replaceAll("inside ", "")}`,
-    remedy: "destroy that share first",
-  };
+function heldInside({ record }: Binding, others: readonly string[]): Plan {
+  return refused(
+    "treeOfOthers",
+    `${record.identity} was taken over, by release 0.1.0, with what is in it of ${others.join(", ").replaceAll("inside ", "")}`,
+    "destroy that share first",
+  );
 }
 
 /** Of a domain's own things, such as the boot file, nobody expects that one share of several takes them. */

@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { parsePowerLog, type PowerJob, powerScript } from "../concerns/domain-power";
-import type { FactSet, Look, Machine } from "../engine/asks";
+import { type FactSet, type Look, type Machine, problemOn } from "../engine/asks";
 import { perform } from "../engine/place";
 import { type Problem, ShareError } from "../errors";
 import { type Script, sh } from "../formats/shell";
@@ -44,18 +44,14 @@ export async function powerCycle(asks: readonly [PowerAsk, ...PowerAsk[]]): Prom
     agentMs: Math.max(...asks.map((ask) => (ask.waitForAgent ? ask.share.timeouts.bootMs : 0))),
   };
   const facts: FactSet = new Map(asks.flatMap((ask) => [...ask.facts]));
-  const script = powerScript(job, preludeOf(first));
   const tale = new PowerTale(first.domain.name, job, (does) => {
     for (const ask of asks) ask.onStep(does);
   });
-  const { report, look } = await perform(
-    { machine: first.machine, facts },
-    `${job.kind} the domain`,
-    script,
-    (line) => {
-      tale.hear(line);
-    },
-  );
+  const does = `${job.kind} the domain`;
+  const script = powerScript(job, preludeOf(first));
+  const { report, look } = await perform({ machine: first.machine, facts }, does, script, (line) => {
+    tale.hear(line);
+  });
   const count = (counts.get(first.domain.uuid) ?? 0) + 1;
   counts.set(first.domain.uuid, count);
   if (report.status === 0) return { log: report.stdout.toString("utf8"), look, count };
@@ -66,42 +62,30 @@ export async function powerCycle(asks: readonly [PowerAsk, ...PowerAsk[]]): Prom
 export function powerFailure(ask: PowerAsk, log: string): ShareError | undefined {
   const { result, errors } = parsePowerLog(log);
   const { share, domain } = ask;
-  const problem = (code: Problem["code"], what: string, remedy?: string): ShareError =>
-    new ShareError({
-      code,
-      layer: "power",
-      machine: ask.machine.transport.machine,
-      what,
-      returned:
-        result === "died" || result === "notBegun" ? log.replace(/^result notBegun /, "") : errors.join("; "),
-      ...(remedy === undefined ? {} : { remedy }),
-    });
-  switch (result) {
-    case "started":
-      return undefined;
-    case "startedWithout":
-      return problem(
-        "startedWithoutDevice",
-        `${domain.name} did not start with ${share.tag}, and runs again without it: the device was taken out of its definition`,
-        `see that ${share.source} is there and that QEMU can open it, and run up again`,
-      );
-    case "notStarted":
-      return problem(
-        "domainStartFailed",
-        `${domain.name} was shut down and does not start, not even without ${share.tag}`,
-        `start it by hand: virsh start ${domain.name}`,
-      );
-    case "notStopped":
-      return problem(
-        "shutdownTimedOut",
-        `${domain.name} did not shut down within ${share.timeouts.shutdownMs / 1000} s; it still runs, and is started again should it stop after all`,
-        "see what keeps the guest from shutting down, give it longer (timeouts.shutdownMs), or allow power: force",
-      );
-    case "died":
-      return problem("domainStartFailed", `the power job of ${domain.name} ended without a result`);
-    case "notBegun":
-      return problem("stepFailed", `the power job of ${domain.name} could not be started`);
-  }
+  if (result === "started") return undefined;
+  const [code, what, remedy] = {
+    startedWithout: [
+      "startedWithoutDevice",
+      `${domain.name} did not start with ${share.tag}, and runs again without it: the device was taken out of its definition`,
+      `see that ${share.source} is there and that QEMU can open it, and run up again`,
+    ],
+    notStarted: [
+      "domainStartFailed",
+      `${domain.name} was shut down and does not start, not even without ${share.tag}`,
+      `start it by hand: virsh start ${domain.name}`,
+    ],
+    notStopped: [
+      "shutdownTimedOut",
+      `${domain.name} did not shut down within ${share.timeouts.shutdownMs / 1000} s; it still runs, and is started again should it stop after all`,
+      "see what keeps the guest from shutting down, give it longer (timeouts.shutdownMs), or allow power: force",
+    ],
+    died: ["domainStartFailed", `the power job of ${domain.name} ended without a result`],
+    notBegun: ["stepFailed", `the power job of ${domain.name} could not be started`],
+  }[result] as [Problem["code"], string, string?];
+  const returned =
+    result === "died" || result === "notBegun" ? log.replace(/^result notBegun /, "") : errors.join("; ");
+  const failure = { code, what, returned, ...(remedy === undefined ? {} : { remedy }) };
+  return new ShareError(problemOn(ask.machine, failure, "power"));
 }
 
 /** The job runs on after us, so its domain is fixed here and not looked up again. */

@@ -10,10 +10,10 @@ import {
 import { wantedDevice } from "../concerns/domain-device";
 import { otherSpellings, spelledAs } from "../concerns/second-writer";
 import { type BeforeCopy, bind, type Bindings, factsOf } from "../engine/binding";
-import type { AnyConcern, Json, Step } from "../engine/concern";
-import type { FactSet, Look, Machine } from "../engine/asks";
+import { type AnyConcern, type Json, refuse, type Step } from "../engine/concern";
+import { type Look, problemOn } from "../engine/asks";
 import { write } from "../engine/wave";
-import { ShareError } from "../errors";
+import { type Problem, ShareError } from "../errors";
 import type { Domain } from "../formats/domain-xml";
 import type { ShareSpec } from "../spec";
 import { withDenials } from "./denials";
@@ -93,7 +93,7 @@ export async function reconcile(
 }
 
 function workOf(host: string, { spec, olds, name }: Request): Work {
-  const specs = [...(spec ? [spec] : []), ...olds];
+  const specs = spec ? [spec, ...olds] : olds;
   const makes = spec?.guest?.mountPoint;
   return {
     host,
@@ -104,6 +104,11 @@ function workOf(host: string, { spec, olds, name }: Request): Work {
     spec,
     name,
   };
+}
+
+/** All of them as one error; undefined: there are none. */
+function errorOf([first, ...rest]: readonly Problem[]): ShareError | undefined {
+  return first && new ShareError([first, ...rest]);
 }
 
 /** The state of one reconcile: the newest observation, and what has been done so far. */
@@ -168,12 +173,9 @@ class Run {
 
   /** After a change every failure is recorded with what was seen, a fault of our own too. */
   #unforeseen(error: unknown): ShareError {
-    const { machine } = this.machines.host.transport;
     const what = `a fault of this provider: ${String(error)}`;
-    return new ShareError(
-      { code: "transportFailed", layer: "host", machine, what, remedy: "report it" },
-      { cause: error },
-    );
+    const fault = { code: "transportFailed", what, remedy: "report it" } as const;
+    return new ShareError(problemOn(this.machines.host, fault), { cause: error });
   }
 
   #failed(): boolean {
@@ -193,8 +195,7 @@ class Run {
           stage === "written" || !first
             ? await observe(this.machines, this.#bindings)
             : await observeGuest(this.machines, this.#bindings, this.#observation.host);
-        const uuid = this.#observation.info?.uuid ?? this.machines.knownUuid;
-        this.call.isFor(uuid);
+        this.call.isFor(this.#observation.info?.uuid ?? this.machines.knownUuid);
       } while (await this.call.follow(stage));
       this.#refuse();
       this.#before = this.#plans().before;
@@ -221,8 +222,8 @@ class Run {
       if (!first || waited) await this.#lookAgain();
       const stale = await this.#writeTo("guest", (plans) => plans.guestDown());
       // The way there was long: what could be given back at the beginning may not be there any more.
-      const [problem, ...more] = this.#plans().problems();
-      if (problem && !this.#failed()) throw new ShareError([problem, ...more]);
+      const error = errorOf(this.#plans().problems());
+      if (error && !this.#failed()) throw error;
       return stale || this.#failed() ? stale : this.#writeTo("host", (plans) => plans.giveBack());
     });
   }
@@ -246,35 +247,26 @@ class Run {
     for (let attempt = 0; attempt < attempts; attempt += 1) {
       if (!(await work(attempt === 0))) return;
     }
-    throw this.#keepsChanging();
-  }
-
-  #keepsChanging(): ShareError {
-    return new ShareError({
-      code: "machineKeepsChanging",
-      layer: "host",
-      machine: this.machines.host.transport.machine,
-      what: `what this share relies on changed ${attempts} times while it was about to be written`,
-      remedy: "see who else changes the directory, the domain or the guest's fstab, and try again",
-    });
+    const [keepsChanging] = refuse(
+      "machineKeepsChanging",
+      `what this share relies on changed ${attempts} times while it was about to be written`,
+      "see who else changes the directory, the domain or the guest's fstab, and try again",
+    );
+    throw new ShareError(problemOn(this.machines.host, keepsChanging));
   }
 
   /** What is known to fail is said before the first change. */
   #refuse(): void {
-    const { problems, warnings } = refusals(
-      this.machines,
-      this.request,
-      this.#bindings,
-      this.#observation,
-      this.#power(),
-    );
-    const [first, ...rest] = [
-      ...twins(this.machines, this.call, this.#observation),
+    const seen = this.#observation;
+    const plans = this.#plans();
+    const { problems, warnings } = refusals(this.machines, this.request, this.#bindings, seen, this.#power());
+    const error = errorOf([
+      ...twins(this.machines, this.call, seen),
       ...problems,
-      ...this.#plans().unknown(),
-      ...this.#plans().problems(),
-    ];
-    if (first) throw new ShareError([first, ...rest]);
+      ...plans.unknown(),
+      ...plans.problems(),
+    ]);
+    if (error) throw error;
     for (const text of warnings) this.#warn(text);
   }
 
@@ -284,49 +276,24 @@ class Run {
   async #writeTo(place: "host" | "guest", steps: (plans: Plans) => Step[]): Promise<boolean> {
     const plans = this.#plans();
     const planned = steps(plans);
-    plans.warnings.forEach((text) => {
-      this.#warn(text);
-    });
-    const { host, guest, info } = this.#observation;
-    if (planned.length === 0) return false;
-    if (place === "host") {
-      return this.#write(this.machines.host, hostFacts(this.#bindings), host, planned, (look) => {
-        this.#observation = { ...this.#observation, host: look };
-      });
-    }
-    if (!guest || !info) return false;
-    return this.#write(
-      this.machines.guest(info),
-      factsOf(this.#bindings, "guest"),
-      guest,
-      planned,
-      (look) => {
-        this.#observation = { ...this.#observation, guest: look };
-      },
-    );
-  }
-
-  async #write(
-    machine: Machine,
-    facts: FactSet,
-    seen: Look,
-    steps: readonly Step[],
-    took: (look: Look) => void,
-  ): Promise<boolean> {
+    for (const text of plans.warnings) this.#warn(text);
+    const { [place]: seen, info } = this.#observation;
+    const machine = place === "host" ? this.machines.host : info && this.machines.guest(info);
+    if (planned.length === 0 || !seen || !machine) return false;
+    const facts = place === "host" ? hostFacts(this.#bindings) : factsOf(this.#bindings, "guest");
     // From here on a lost connection leaves open what was done.
     const before = this.#changed;
     this.#changed = true;
-    const onStep = this.teller.step;
-    const written = await write({ machine, facts, seen, steps, onStep }).catch((error: unknown) => {
+    const ask = { machine, facts, seen, steps: planned, onStep: this.teller.step };
+    const written = await write(ask).catch((error: unknown) => {
       // Who did not get the lock has written nothing.
       if (error instanceof ShareError && error.code === "lockHeld") this.#changed = before;
       throw error;
     });
     this.#changed = before || written.kept > 0;
-    took(written.look);
-    const [unknown, ...more] = written.stale ? [] : this.#plans().unknown();
-    if (written.failed) this.#failure = new ShareError(written.failed);
-    else if (unknown) this.#failure = new ShareError([unknown, ...more]);
+    this.#observation = { ...this.#observation, [place]: written.look };
+    const unknown = written.stale ? [] : this.#plans().unknown();
+    this.#failure = errorOf(written.failed ? [written.failed] : unknown) ?? this.#failure;
     return written.stale;
   }
 
@@ -355,13 +322,12 @@ class Run {
     if (count === 2) this.#warn(secondCycle(info.name));
     this.#observation = { ...this.#observation, host: look };
     this.#failure = powerFailure(request, log);
-    if (!this.#failed() && guestState.kind !== "notAsked")
+    if (!this.#failed() && guestState.kind !== "notAsked" && this.machines.guestBy === "ssh")
       await this.#waitForGuest(info.name, share.timeouts.bootMs);
   }
 
   /** A guest that does not come back is seen, and said, by the look that follows. */
   async #waitForGuest(domain: string, bootMs: number): Promise<void> {
-    if (this.machines.guestBy === "agent") return;
     const wait = { domain, does: "waiting for the guest to answer over SSH", mostMs: bootMs };
     await toldWhile(this.machines.guestReady(bootMs), wait, this.teller.step).catch((error: unknown) => {
       if (!(error instanceof ShareError) || error.code !== "guestUnreachable") throw error;

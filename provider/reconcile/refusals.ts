@@ -1,5 +1,7 @@
 import type { PowerPlan } from "../concerns/domain-power";
-import { type Bindings, recordIn } from "../engine/binding";
+import { type Binding, type Bindings, recordIn } from "../engine/binding";
+import { problemOn } from "../engine/asks";
+import { refuse } from "../engine/concern";
 import type { ErrorCode, Problem } from "../errors";
 import type { Call } from "./calls";
 import type { Machines, Observation } from "./observe";
@@ -12,15 +14,12 @@ export function twins(machines: Machines, call: Call, { info }: Observation): Pr
   const twin = call.twin();
   const { name = "", spec } = call.work;
   if (!twin || !spec) return [];
-  return [
-    {
-      code: "shareClaimed",
-      layer: "device",
-      machine: machines.host.transport.machine,
-      what: `the resources ${name} and ${twin.work.name ?? ""} are one share: ${spec.tag} of the domain ${info?.name ?? spec.domain}`,
-      remedy: "take one of them out, or give it another tag",
-    },
-  ];
+  const [claimed] = refuse(
+    "shareClaimed",
+    `the resources ${name} and ${twin.work.name ?? ""} are one share: ${spec.tag} of the domain ${info?.name ?? spec.domain}`,
+    "take one of them out, or give it another tag",
+  );
+  return [problemOn(machines.host, claimed, "device")];
 }
 
 const neverReached: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
@@ -38,32 +37,31 @@ export function refusals(
   { guestState, info, host }: Observation,
   power: PowerPlan,
 ): { readonly problems: readonly Problem[]; readonly warnings: readonly string[] } {
-  const nothing = { problems: [], warnings: [] };
-  if (guestState.kind === "off" && info && request.guestGoes === true && power.kind !== "start") {
-    const left = bindings.release.some(
-      (one) =>
-        one.concern.place === "guest" &&
-        (recordIn(one, host) !== undefined || (request.before[one.name] ?? null) !== null),
-    );
-    return left ? { ...nothing, problems: [noWayBack(machines, info)] } : nothing;
+  if (guestState.kind === "unreachable") {
+    const { problem } = guestState;
+    const mustUnmount = bindings.release.some(({ concern }) => concern.beforeHost);
+    return neverReached.has(problem.code) || mustUnmount
+      ? { problems: [forFormer(problem, request, machines)], warnings: [] }
+      : { problems: [], warnings: [`${problem.what}: the guest is left as it is until the next up`] };
   }
-  if (guestState.kind !== "unreachable") return nothing;
-  const { problem } = guestState;
-  const never = neverReached.has(problem.code);
-  const mustUnmount = bindings.release.some((binding) => binding.concern.beforeHost);
-  if (never || mustUnmount) return { ...nothing, problems: [forFormer(problem, request, machines)] };
-  return { ...nothing, warnings: [`${problem.what}: the guest is left as it is until the next up`] };
+  const isLeft = (one: Binding): boolean =>
+    recordIn(one, host) !== undefined || (request.before[one.name] ?? null) !== null;
+  const stranded =
+    guestState.kind === "off" &&
+    request.guestGoes === true &&
+    power.kind !== "start" &&
+    bindings.release.some((one) => one.concern.place === "guest" && isLeft(one));
+  return { problems: stranded && info ? [noWayBack(machines, info)] : [], warnings: [] };
 }
 
 /** A guest that is off keeps what it has until it runs again; without its connection there is then no way there. */
 function noWayBack({ guest }: Machines, info: { readonly uuid: string; readonly name: string }): Problem {
-  return {
-    code: "guestUnreachable",
-    layer: "guest",
-    machine: guest(info).transport.machine,
-    what: `${info.name} is off, and what the share has in it can only be taken out over its connection, which goes from the program with guest`,
-    remedy: `start ${info.name} first, or leave guest in until it runs`,
-  };
+  const [unreachable] = refuse(
+    "guestUnreachable",
+    `${info.name} is off, and what the share has in it can only be taken out over its connection, which goes from the program with guest`,
+    `start ${info.name} first, or leave guest in until it runs`,
+  );
+  return problemOn(guest(info), unreachable);
 }
 
 /** Of a guest that is declared no more the state has no connection either: an update that failed may have lost it. */

@@ -4,8 +4,8 @@ import { clears, type PowerPlan, powerReasons } from "../concerns/domain-power";
 import { guestMounts } from "../concerns/mounts";
 import { type Bindings, failuresOf, seenBy } from "../engine/binding";
 import {
-  type AnyConcern,
   type Drift,
+  found,
   type Json,
   type Layer,
   layers,
@@ -55,19 +55,17 @@ const states: readonly LayerState[] = ["unknown", "missing", "differs", "ok"];
 /** The drift of every layer, in their order: `unmanaged` without a binding, `unknown` where its place was not looked at. */
 export function driftOf(
   bindings: Bindings,
-  observation: Observation,
+  { host, guest }: Observation,
   all = concerns,
 ): Readonly<Record<Layer, Drift>> {
   const of = (layer: Layer): Drift => {
     const drifts = bindings.ensure
       .filter((one) => one.concern.layer === layer)
       .map((binding): Drift => {
-        const seen = seenBy(binding, observation.host, observation.guest);
-        const { needed, spared } = failuresOf(binding, observation.host, observation.guest);
-        const unseen = [...needed, ...spared].map(notLookedAt);
-        if (!seen) return { state: "unknown", args: {}, notes: unseen };
-        const drift = binding.concern.drift(binding.want, seen);
-        return { ...drift, notes: [...unseen, ...drift.notes] };
+        const seen = seenBy(binding, host, guest);
+        const { needed, spared } = failuresOf(binding, host, guest);
+        const drift = seen ? binding.concern.drift(binding.want, seen) : found("unknown");
+        return { ...drift, notes: [...[...needed, ...spared].map(notLookedAt), ...drift.notes] };
       });
     const state = states.find((one) => drifts.some((drift) => drift.state === one)) ?? "unmanaged";
     const pending = drifts.find((one) => one.pending)?.pending;
@@ -91,15 +89,14 @@ export function statusOf(
   if (observation.guestState.kind === "off" || observation.info.state === "shut off") {
     return { status: "off", statusReason: power.kind === "pending" ? power.reason : "domainOff" };
   }
-  if (power.kind === "pending") return { status: "pendingPowerCycle", statusReason: power.reason };
   if (power.kind !== "none") return { status: "pendingPowerCycle", statusReason: power.reason };
   if (observation.guestState.kind === "unreachable") {
     return { status: "pendingGuest", statusReason: observation.guestState.problem.code };
   }
-  const found = Object.entries(drift) as [Layer, Drift][];
-  const pending = found.find(([, one]) => one.pending)?.[1].pending;
+  const all = Object.entries(drift) as [Layer, Drift][];
+  const pending = all.find(([, one]) => one.pending)?.[1].pending;
   if (pending) return { status: "pendingRemount", statusReason: pending };
-  const drifted = found.find(([, one]) => isOtherwise(one.state));
+  const drifted = all.find(([, one]) => isOtherwise(one.state));
   if (drifted) return { status: "drifted", statusReason: drifted[0] };
   return { status: "active", statusReason: "asDeclared" };
 }
@@ -134,30 +131,21 @@ export function needsUpdate(
   power: ShareSpec["power"],
   all = concerns,
 ): boolean {
-  const layersWhere = (matches: (concern: AnyConcern) => boolean): string[] =>
-    all.filter(matches).map(({ layer }) => layer);
-  const inGuest = layersWhere(({ place }) => place === "guest");
-  // What only the live device allows.
-  const live = layersWhere(({ up }) => up === "guestLive");
-  const status = String(outputs.status);
+  const { status, statusReason } = outputs;
   if (status === "incomplete" || status === "pendingGuest") return true;
-  if (clears(power, String(outputs.statusReason))) return true;
-  const waiting =
-    status === "off"
-      ? inGuest
-      : status === "pendingPowerCycle" || outputs.statusReason === "mountBusy"
-        ? live
-        : [];
-  // A guest that could not be looked at, paused perhaps, will be when the power cycle is over.
-  const unseen = status === "pendingPowerCycle" ? inGuest : [];
+  if (clears(power, String(statusReason))) return true;
+  const waits = (layer: string, state: LayerState): boolean => {
+    const own = all.filter((concern) => concern.layer === layer);
+    const isInGuest = own.some(({ place }) => place === "guest");
+    if (status === "off") return isInGuest;
+    const waitsForCycle = status === "pendingPowerCycle";
+    // A guest that could not be looked at, paused perhaps, will be when the power cycle is over.
+    if (waitsForCycle && state === "unknown" && isInGuest) return true;
+    // What only the live device allows.
+    return (waitsForCycle || statusReason === "mountBusy") && own.some(({ up }) => up === "guestLive");
+  };
   const states = Object.entries((outputs.layers ?? {}) as Record<string, LayerState>);
-  return states.some(
-    ([layer, state]) =>
-      state !== "ok" &&
-      state !== "unmanaged" &&
-      !waiting.includes(layer) &&
-      !(state === "unknown" && unseen.includes(layer)),
-  );
+  return states.some(([layer, state]) => isOtherwise(state) && !waits(layer, state));
 }
 
 /** What the kernel of the guest really uses for the share's mount; empty when it is not mounted or not known. */

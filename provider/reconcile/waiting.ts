@@ -27,37 +27,23 @@ export class PowerTale {
 
   hear(line: string): void {
     const [, word = "", rest = ""] = /^(\S+) ?(.*)$/.exec(line) ?? [];
-    switch (word) {
-      case "shuttingDown":
-        this.#begin("shutting down", this.limits.shutdownMs);
-        return;
-      case "off":
-        this.#tell("is off");
-        return;
-      case "starting":
-        this.#tell("starting");
-        return;
-      case "cutting":
-        this.#tell("did not shut down in time: cutting its power");
-        return;
-      case "takingOut":
-        this.#tell(`did not start: taking ${rest} out of its definition`);
-        return;
-      case "startError":
-      case "shutdownError":
-        this.#tell(`libvirt says: ${rest.trim()}`);
-        return;
-      case "result":
-        if (!rest.startsWith("started")) return;
-        if (this.limits.agentMs > 0) this.#begin("waiting for the guest agent", this.limits.agentMs);
-        else this.#tell("started");
-        return;
-      case "waiting":
-        this.#remind();
-        return;
-      default:
-        this.#tell(line);
-    }
+    const texts: Readonly<Record<string, string>> = {
+      off: "is off",
+      starting: "starting",
+      cutting: "did not shut down in time: cutting its power",
+      takingOut: `did not start: taking ${rest} out of its definition`,
+      startError: `libvirt says: ${rest.trim()}`,
+      shutdownError: `libvirt says: ${rest.trim()}`,
+    };
+    if (word === "shuttingDown") this.#begin("shutting down", this.limits.shutdownMs);
+    else if (word === "waiting") this.#remind();
+    else if (word !== "result") this.#tell(texts[word] ?? line);
+    else if (rest.startsWith("started")) this.#started();
+  }
+
+  #started(): void {
+    if (this.limits.agentMs > 0) this.#begin("waiting for the guest agent", this.limits.agentMs);
+    else this.#tell("started");
   }
 
   #begin(does: string, mostMs: number): void {

@@ -1,8 +1,9 @@
-import { attempt, beginning, type Change, progressOf, undoing } from "../../provider/engine/script";
+import type { Step } from "../../provider/engine/concern";
+import { attempt, beginning, progressOf, undoing } from "../../provider/engine/script";
 import { lines, type Script, sh } from "../../provider/formats/shell";
 
 /** Steps as the engine carries them out for one share: the first failure stops the rest, and what was done is undone. */
-export function untilFailure(steps: readonly Change[], prefix = ""): Script {
+export function untilFailure(steps: readonly Step[], prefix = ""): Script {
   const progress = progressOf(prefix);
   return sh`${beginning(progress)}
 ${lines(steps.map((step, index) => attempt(step, index, progress)))}

@@ -1,11 +1,12 @@
 import { spawnSync } from "node:child_process";
-import { compose, inTurn, parseReports, unfinished } from "../../../provider/engine/script";
+import { compose, parseReports, unfinished } from "../../../provider/engine/script";
+import { section } from "../../../provider/engine/section";
 import { untilFailure } from "../until-failure";
-import { type Script, sh } from "../../../provider/formats/shell";
+import { lines, type Script, sh } from "../../../provider/formats/shell";
 
 /** Runs a body in a real shell and reads its reports as text. */
 function run(body: Script, prelude = sh`:`) {
-  const composed = compose(prelude, () => body, { idleMs: 10_000 });
+  const composed = compose(prelude, body, { idleMs: 10_000 });
   const { stdout, stderr, status } = spawnSync("/bin/sh", ["-s"], { input: composed.text });
   const reports = [...parseReports(composed.mark, stdout, stderr)].map(
     ([name, report]) => [name, report.status, report.stdout.toString(), report.stderr.toString()] as const,
@@ -14,10 +15,10 @@ function run(body: Script, prelude = sh`:`) {
 }
 
 const snippets = (...scripts: Script[]) =>
-  inTurn(new Map(scripts.map((script, index) => [`s${index}`, { does: `do ${index}`, run: script }])));
+  lines(scripts.map((script, index) => section(`s${index}`, script)));
 
-describe("inTurn", () => {
-  test("reports each snippet: status, output, error, to the byte", () => {
+describe("sections of a script", () => {
+  test("are reported each: status, output, error, to the byte", () => {
     const { reports, status } = run(
       snippets(
         sh`printf 'a\n\nb'; printf 'e\n' >&2`,
@@ -35,7 +36,7 @@ describe("inTurn", () => {
     ]);
   });
 
-  test("no snippet reads the rest of the script", () => {
+  test("none reads the rest of the script", () => {
     expect(run(snippets(sh`cat`, sh`cat; echo second`)).reports).toEqual([
       ["s0", 0, "", ""],
       ["s1", 0, "second\n", ""],
@@ -64,12 +65,11 @@ describe("inTurn", () => {
     ]);
   });
 
-  test("each script has its own mark, and a comment for each snippet", () => {
-    const composed = () => compose(sh`:`, () => snippets(sh`:`), { idleMs: 10_000 });
+  test("each script has its own mark", () => {
+    const composed = () => compose(sh`:`, snippets(sh`:`), { idleMs: 10_000 });
     const [a, b] = [composed(), composed()];
     expect(a.mark).toMatch(/^virtio9p-[0-9a-f]{24}$/);
     expect(a.mark).not.toBe(b.mark);
-    expect(a.text).toContain("\n# do 0\nmark begin 's0'\n");
   });
 });
 

@@ -1,6 +1,7 @@
-import { compose, inTurn } from "../../../provider/engine/script";
+import { compose } from "../../../provider/engine/script";
+import { section } from "../../../provider/engine/section";
 import { untilFailure } from "../until-failure";
-import { lines, sh } from "../../../provider/formats/shell";
+import { comment, lines, sh } from "../../../provider/formats/shell";
 import { localTransport } from "../../../provider/transport/local";
 import { told } from "../../../provider/transport/told";
 import type { Transport } from "../../../provider/transport/transport";
@@ -25,16 +26,16 @@ const limits = { idleMs: 10_000 };
 /** The engine's own script, so that what it writes and what is read of it cannot drift apart. */
 const composed = compose(
   sh`umask 077`,
-  () =>
-    lines([
-      sh`mark begin tools; mark end tools 0`,
-      untilFailure([
-        { does: "make /srv/a", run: sh`sleep 1`, undo: sh`:` },
-        { does: "mount it", run: sh`printf 'busy \033[2J\n' >&2; false` },
-        { does: "never", run: sh`:` },
-      ]),
-      inTurn(new Map([["fact-0", { does: "look at /srv/a", run: sh`echo seen; echo beside >&2` }]])),
+  lines([
+    sh`mark begin tools; mark end tools 0`,
+    untilFailure([
+      { does: "make /srv/a", run: sh`sleep 1`, undo: sh`:` },
+      { does: "mount it", run: sh`printf 'busy \033[2J\n' >&2; false` },
+      { does: "never", run: sh`:` },
     ]),
+    comment("look at /srv/a"),
+    section("fact-0", sh`echo seen; echo beside >&2`),
+  ]),
   limits,
 );
 
@@ -93,11 +94,7 @@ test("a script without parts, and one that ends early", async () => {
     "foobar: script N on this machine: status 3 after 0.0 s",
   ]);
   said = "";
-  const early = compose(
-    sh`:`,
-    () => inTurn(new Map([["job", { does: "wait", run: sh`kill -9 $$` }]])),
-    limits,
-  );
+  const early = compose(sh`:`, lines([comment("wait"), section("job", sh`kill -9 $$`)]), limits);
   await expect(told(local, "foobar", "asItComes").run(early.text, limits)).rejects.toThrow("SIGKILL");
   expect(results().slice(1)).toEqual([
     "foobar: script N on this machine: failed (host on this machine: a script was ended by SIGKILL [transportFailed]) after 0.0 s",
