@@ -10,12 +10,17 @@ import type { KnownBy } from "./directory-identity";
 import type { Owned } from "./directory-owner";
 import { hostMounts } from "./mounts";
 import { directoriesAbove } from "../formats/system-path";
-import { linksMapped } from "./links-mapped";
-import { isRemembered, ownersChangedInside, rememberedOnSameFileSystem } from "./ledger";
+import {
+  isRemembered,
+  linksMapped,
+  ownersChangedInside,
+  rememberedOnSameFileSystem,
+  viewKept,
+} from "./ledger";
 import { takenWith } from "./taken-with";
 import { hostExports } from "./second-writer";
 import { principalsOf } from "./principals";
-import { privilegesTaken, treeIn, viewKept } from "./tree-facts";
+import { privilegesTaken, treeIn } from "./tree-facts";
 
 /** What a share wants of its host directory, what can be seen of it, and the facts that see it. */
 

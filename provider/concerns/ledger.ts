@@ -105,13 +105,30 @@ export ledger`;
 
 /** Whether something is written down of a directory. */
 export function isRemembered(ledger: Ledger): Fact<boolean> {
+  const does = `see whether the ${ledger.of} that ${ledger.path} had are written down`;
+  return whether(does, ledger, sh`[ -e "$ledger" ]`);
+}
+
+/** Whether links in a directory were mapped, or are half. */
+export function linksMapped(path: string): Fact<boolean> {
+  const isThere = sh`[ -e "$ledger" ] || [ -e "$ledger.suffix" ]`;
+  return whether(`see whether links in ${path} were mapped`, { of: "links", path }, isThere);
+}
+
+/** Whether the guest sees of all that was taken over what it had. */
+export function viewKept(path: string): Fact<boolean> {
+  const does = `see whether the guest sees all in ${path} as it was`;
+  return whether(does, { of: "owners", path }, sh`[ -e "$ledger.view" ]`);
+}
+
+function whether(does: string, ledger: Ledger, test: Script): Fact<boolean> {
   return {
-    key: `${ledger.of} remembered of ${ledger.path}`,
+    key: does,
     place: "host",
-    does: `see whether the ${ledger.of} that ${ledger.path} had are written down`,
+    does,
     guard: true,
     script: sh`${openLedger(ledger)}
-if [ -e "$ledger" ]; then echo remembered; fi`,
+if ${test}; then echo yes; fi`,
     parse: (output) => output !== "",
   };
 }

@@ -238,19 +238,6 @@ function namedIn(lines: readonly string[], what: string): Named {
   };
 }
 
-/** Whether the guest sees of all that was taken over what it had. */
-export function viewKept(path: string): Fact<boolean> {
-  return {
-    key: `view kept of ${path}`,
-    place: "host",
-    does: `see whether the guest sees all in ${path} as it was`,
-    guard: true,
-    script: sh`${openLedger({ of: "owners", path })}
-if [ -e "$ledger.view" ]; then echo kept; fi`,
-    parse: (output) => output !== "",
-  };
-}
-
 /** What had setuid, setgid or capabilities when it was taken over. Sample: `2`, and then names, a line each. */
 export function privilegesTaken(path: string): Fact<Named> {
   return {
