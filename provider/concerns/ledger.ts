@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import type { Fact } from "../engine/concern";
 import { identityInRecord } from "../engine/record";
+import { linesIn } from "../formats/lines-in";
 import { putInPlace } from "../formats/put-in-place";
 import { lines, type Script, sh } from "../formats/shell";
 
@@ -63,11 +64,7 @@ export function rememberedOnSameFileSystem(
           sh`if [ -e ${file({ of, path: one })} ] && [ "$(stat -c %d -- ${one})" = "$(stat -c %d -- "$at")" ]; then echo ${index}; fi`,
       ),
     ]),
-    parse: (output) =>
-      output
-        .split("\n")
-        .filter((line) => line !== "")
-        .flatMap((line) => directories[Number(line)] ?? []),
+    parse: (output) => linesIn(output).flatMap((line) => directories[Number(line)] ?? []),
   };
 }
 
@@ -93,7 +90,7 @@ export function ownersChangedInside(path: string): Fact<readonly string[]> {
   if [ -e "$records/owners/$name" ] || [ -e "$records/links/$name" ]; then printf '%s\n' "$inner"
   elif [ -n "$had" ] && [ "$had" != "$(stat -c %u:%g -- "$inner" 2>/dev/null)" ]; then printf '%s\n' "$inner"; fi
 done`,
-    parse: (output) => output.split("\n").filter((line) => line !== ""),
+    parse: linesIn,
   };
 }
 
