@@ -130,7 +130,7 @@ export function directoryFacts(want: DirectoryWant, purpose: Purpose = "plan") {
     linksMapped: linksMapped(path),
     hadPrivileges: privilegesTaken(path),
     viewKept: viewKept(path),
-    takenAround: rememberedOnSameFileSystem("owners", path, directoriesAbove(path)),
+    takenAround: rememberedOnSameFileSystem(path, directoriesAbove(path)),
     changedInside: ownersChangedInside(path),
     takenWith: takenWith(path),
     principals: principalsOf("host", [want.owner, want.group]),

@@ -25,34 +25,28 @@ function folder({ of }: Ledger): Script {
 }
 
 /** Its file: named by a hash, as the records are, for a path has any length. */
-export function nameOf({ path }: Ledger): string {
+export function nameOf(path: string): string {
   return createHash("sha256").update(path).digest("hex").slice(0, 32);
 }
 
 function file(ledger: Ledger): Script {
-  return sh`${folder(ledger)}/${nameOf(ledger)}`;
+  return sh`${folder(ledger)}/${nameOf(ledger.path)}`;
 }
 
-/** Where it is, for a person. */
-export function placeOf(ledger: Ledger): string {
-  return recordsOf(ledger.of, nameOf(ledger));
-}
-
-/** The same, of one whose name is known. */
+/** Where one of that name is, for a person. */
 export function recordsOf(of: Ledger["of"], name: string): string {
   return `/var/lib/virtio9p/${of}/${name}`;
 }
 
-/** Of directories, those of which something is written down, and that are on the file system of `path`, in their order. */
+/** Of directories, those whose owners are written down, and that are on the file system of `path`, in their order. */
 export function rememberedOnSameFileSystem(
-  of: Ledger["of"],
   path: string,
   directories: readonly string[],
 ): Fact<readonly string[]> {
   return {
-    key: `${of} remembered around ${path}`,
+    key: `owners remembered around ${path}`,
     place: "host",
-    does: `see whether ${path} lies in a tree whose ${of} are written down`,
+    does: `see whether ${path} lies in a tree whose owners are written down`,
     guard: true,
     script: lines([
       // Where it is not there, by where it would be.
@@ -61,7 +55,7 @@ export function rememberedOnSameFileSystem(
 [ -d "$at" ] || exit 0`,
       ...directories.map(
         (one, index) =>
-          sh`if [ -e ${file({ of, path: one })} ] && [ "$(stat -c %d -- ${one})" = "$(stat -c %d -- "$at")" ]; then echo ${index}; fi`,
+          sh`if [ -e ${file({ of: "owners", path: one })} ] && [ "$(stat -c %d -- ${one})" = "$(stat -c %d -- "$at")" ]; then echo ${index}; fi`,
       ),
     ]),
     parse: (output) => linesIn(output).flatMap((line) => directories[Number(line)] ?? []),

@@ -97,5 +97,5 @@ rmdir -- "$records"/owners "$records"/links 2>/dev/null || :`,
 
 /** The list of what was taken over with a directory, named as its ledger is. */
 function listOf(path: string): Script {
-  return sh`"$records"/owners/nested.${nameOf({ of: "owners", path })}`;
+  return sh`"$records"/owners/nested.${nameOf(path)}`;
 }
