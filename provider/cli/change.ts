@@ -19,13 +19,11 @@ const [accessList] = listAttributes;
 
 /** `1000`, `1000:100`, `:100`; undefined for anything else. Numbers alone: the guest's names are not known on its host. */
 export function parseOwner(text: string): Wanted | undefined {
-  const [, uid, gid] = /^(\d{1,10})?(?::(\d{1,10}))?$/.exec(text) ?? [];
-  if (uid === undefined && gid === undefined) return undefined;
-  if (Number(uid ?? 0) > mostId || Number(gid ?? 0) > mostId) return undefined;
-  return {
-    uid: uid === undefined ? undefined : Number(uid),
-    gid: gid === undefined ? undefined : Number(gid),
-  };
+  const [uid, gid] = (/^(\d{1,10})?(?::(\d{1,10}))?$/.exec(text) ?? [])
+    .slice(1)
+    .map((digits: string | undefined) => (digits === undefined ? undefined : Number(digits)));
+  if ((uid ?? gid) === undefined || (uid ?? 0) > mostId || (gid ?? 0) > mostId) return undefined;
+  return { uid, gid };
 }
 
 /**

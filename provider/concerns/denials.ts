@@ -1,4 +1,5 @@
 import type { Fact } from "../engine/concern";
+import { linesIn } from "../formats/lines-in";
 import { sh } from "../formats/shell";
 import { withoutMounts } from "./tree-mounts";
 
@@ -43,10 +44,7 @@ printf '%s\n' "$denied" | path=${path} hex=${hex} inside="$inside " awk '
   here("\"", ENVIRON["path"], "/", "\"") || here("=", ENVIRON["hex"], "2F", " ") ||
   (match($0, / ino=[0-9]+/) && index(ENVIRON["inside"], " " substr($0, RSTART + 5, RLENGTH - 5) " "))' | tail -n 3`,
     parse: (output) =>
-      output
-        .split("\n")
-        .filter((line) => line !== "")
-        .map((line) => line.replace(/\b(name|path)=((?:[0-9A-F]{2})+)(?= |$)/g, inText)),
+      linesIn(output).map((line) => line.replace(/\b(name|path)=((?:[0-9A-F]{2})+)(?= |$)/g, inText)),
   };
 }
 

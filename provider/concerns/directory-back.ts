@@ -13,8 +13,8 @@ import {
 import { directoryAt, hasInodeOf, isSame } from "./directory-identity";
 import { createdMode } from "./directory-owner";
 import { chmodStep, chownSteps, giveUpOwn, restoreAttributes } from "./directory-steps";
-import { placeOf, recordsOf } from "./ledger";
-import { forgetTakenWith, unreturnable } from "./taken-with";
+import { nameOf, recordsOf } from "./ledger";
+import { forgetTakenWith, type TakenWith, unreturnable } from "./taken-with";
 import { treeAt, type TreeAt } from "./tree-at";
 import { forgetLinks, giveLinksBack } from "./tree-links";
 import { forgetTree, giveTreeBack } from "./tree-steps";
@@ -49,10 +49,9 @@ export const restoreDirectory: Concern<
   const { path } = at;
   const own = directoryAt(path, entry, seen);
   const mode = parseOctalMode(before.mode) ?? createdMode;
-  const chowned = entry.uid !== before.uid || entry.gid !== before.gid;
+  const isChanged = entry.uid !== before.uid || entry.gid !== before.gid || entry.mode !== mode;
   // Where it is not known who that is, the change is tried.
   const user = seen.user?.user ?? "0";
-  const isChanged = chowned || entry.mode !== mode;
   if (old.session && user !== "0" && entry.uid !== Number(user) && isChanged) {
     return {
       steps,
@@ -90,8 +89,8 @@ function isAway(old: DirectoryWant, seen: DirectorySeenBack): string[] {
         ? "is not the directory that was shared: its owner was left as it is"
         : "is not there";
   const ledgers = [
-    ...(seen.treeRemembered ? [placeOf({ of: "owners", path: old.path })] : []),
-    ...(seen.linksMapped ? [placeOf({ of: "links", path: old.path })] : []),
+    ...(seen.treeRemembered ? [recordsOf("owners", nameOf(old.path))] : []),
+    ...(seen.linksMapped ? [recordsOf("links", nameOf(old.path))] : []),
     ...seen.takenWith.map(({ name }) => recordsOf("owners", name)),
   ];
   if (what === "is not there" && ledgers.length === 0) return [];
@@ -106,26 +105,26 @@ function treeBack(
   seen: DirectorySeenBack,
   forget: readonly Step[],
 ): { steps: Step[]; warnings: string[] } {
-  const inner = seen.takenWith.flatMap(({ root, linksMapped, hadPrivileges }) =>
-    root ? [{ root, linksMapped, hadPrivileges }] : [],
-  );
+  const { takenWith, treeRemembered } = seen;
+  const rootsOf = (some: readonly TakenWith[]): TreeAt[] => some.flatMap(({ root }) => root ?? []);
   const links = [
-    ...inner.filter(({ linksMapped }) => linksMapped).map(({ root }) => giveLinksBack(root)),
+    ...rootsOf(takenWith.filter(({ linksMapped }) => linksMapped)).map(giveLinksBack),
     ...linksBack(seen, at),
   ];
-  const trees = [...inner.map(({ root }) => root), ...(seen.treeRemembered ? [at] : [])];
+  const trees = [...rootsOf(takenWith), ...(treeRemembered ? [at] : [])];
   if (trees.length === 0) return { steps: links, warnings: [] };
-  const { count, names } = (seen.treeRemembered ? seen.hadPrivileges : undefined) ?? { count: 0, names: [] };
-  const privileged = count + inner.reduce((sum, { hadPrivileges }) => sum + hadPrivileges, 0);
-  const more = privileged - names.length;
+  const { count, names } = (treeRemembered ? seen.hadPrivileges : undefined) ?? { count: 0, names: [] };
+  const unnamed = takenWith.reduce((sum, { hadPrivileges }) => sum + hadPrivileges, count - names.length);
+  const rest = names.length > 0 ? `and ${unnamed} more` : `${unnamed} files`;
+  const privileged = unnamed > 0 ? [...names, rest] : names;
   return {
     // What fails with the links is not to keep the owners from coming back.
     steps: [...trees.map(giveTreeBack), ...links, ...forget],
     warnings:
-      privileged === 0
+      privileged.length === 0
         ? []
         : [
-            `in ${at.path} these had setuid, setgid or capabilities, and do not get them back, for a guest could have rewritten them: ${[...names, ...(more > 0 ? [names.length > 0 ? `and ${more} more` : `${more} files`] : [])].join(", ")}`,
+            `in ${at.path} these had setuid, setgid or capabilities, and do not get them back, for a guest could have rewritten them: ${privileged.join(", ")}`,
           ],
   };
 }

@@ -18,12 +18,17 @@ import type { KnownBy } from "./directory-identity";
 import type { Owned } from "./directory-owner";
 import { hostMounts } from "./mounts";
 import { directoriesAbove } from "../formats/system-path";
-import { linksMapped } from "./links-mapped";
-import { isRemembered, ownersChangedInside, rememberedOnSameFileSystem } from "./ledger";
+import {
+  isRemembered,
+  linksMapped,
+  ownersChangedInside,
+  rememberedOnSameFileSystem,
+  viewKept,
+} from "./ledger";
 import { takenWith } from "./taken-with";
 import { hostExports } from "./second-writer";
 import { principalsOf } from "./principals";
-import { privilegesTaken, treeIn, viewKept } from "./tree-facts";
+import { privilegesTaken, treeIn } from "./tree-facts";
 
 /** What a share wants of its host directory, what can be seen of it, and the facts that see it. */
 
@@ -124,7 +129,7 @@ export function directoryFacts(want: DirectoryWant, purpose: Purpose = "plan") {
     linksMapped: linksMapped(path),
     hadPrivileges: privilegesTaken(path),
     viewKept: viewKept(path),
-    takenAround: rememberedOnSameFileSystem("owners", path, directoriesAbove(path)),
+    takenAround: rememberedOnSameFileSystem(path, directoriesAbove(path)),
     changedInside: ownersChangedInside(path),
     takenWith: takenWith(path),
     principals: principalsOf("host", [want.owner, want.group]),

@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import type { Fact } from "../engine/concern";
 import { identityInRecord } from "../engine/record";
+import { linesIn } from "../formats/lines-in";
 import { putInPlace } from "../formats/put-in-place";
 import { lines, type Script, sh } from "../formats/shell";
 
@@ -24,34 +25,28 @@ function folder({ of }: Ledger): Script {
 }
 
 /** Its file: named by a hash, as the records are, for a path has any length. */
-export function nameOf({ path }: Ledger): string {
+export function nameOf(path: string): string {
   return createHash("sha256").update(path).digest("hex").slice(0, 32);
 }
 
 function file(ledger: Ledger): Script {
-  return sh`${folder(ledger)}/${nameOf(ledger)}`;
+  return sh`${folder(ledger)}/${nameOf(ledger.path)}`;
 }
 
-/** Where it is, for a person. */
-export function placeOf(ledger: Ledger): string {
-  return recordsOf(ledger.of, nameOf(ledger));
-}
-
-/** The same, of one whose name is known. */
+/** Where one of that name is, for a person. */
 export function recordsOf(of: Ledger["of"], name: string): string {
   return `/var/lib/virtio9p/${of}/${name}`;
 }
 
-/** Of directories, those of which something is written down, and that are on the file system of `path`, in their order. */
+/** Of directories, those whose owners are written down, and that are on the file system of `path`, in their order. */
 export function rememberedOnSameFileSystem(
-  of: Ledger["of"],
   path: string,
   directories: readonly string[],
 ): Fact<readonly string[]> {
   return {
-    key: `${of} remembered around ${path}`,
+    key: `owners remembered around ${path}`,
     place: "host",
-    does: `see whether ${path} lies in a tree whose ${of} are written down`,
+    does: `see whether ${path} lies in a tree whose owners are written down`,
     guard: true,
     script: lines([
       // Where it is not there, by where it would be.
@@ -60,14 +55,10 @@ export function rememberedOnSameFileSystem(
 [ -d "$at" ] || exit 0`,
       ...directories.map(
         (one, index) =>
-          sh`if [ -e ${file({ of, path: one })} ] && [ "$(stat -c %d -- ${one})" = "$(stat -c %d -- "$at")" ]; then echo ${index}; fi`,
+          sh`if [ -e ${file({ of: "owners", path: one })} ] && [ "$(stat -c %d -- ${one})" = "$(stat -c %d -- "$at")" ]; then echo ${index}; fi`,
       ),
     ]),
-    parse: (output) =>
-      output
-        .split("\n")
-        .filter((line) => line !== "")
-        .flatMap((line) => directories[Number(line)] ?? []),
+    parse: (output) => linesIn(output).flatMap((line) => directories[Number(line)] ?? []),
   };
 }
 
@@ -93,7 +84,7 @@ export function ownersChangedInside(path: string): Fact<readonly string[]> {
   if [ -e "$records/owners/$name" ] || [ -e "$records/links/$name" ]; then printf '%s\n' "$inner"
   elif [ -n "$had" ] && [ "$had" != "$(stat -c %u:%g -- "$inner" 2>/dev/null)" ]; then printf '%s\n' "$inner"; fi
 done`,
-    parse: (output) => output.split("\n").filter((line) => line !== ""),
+    parse: linesIn,
   };
 }
 
@@ -105,13 +96,30 @@ export ledger`;
 
 /** Whether something is written down of a directory. */
 export function isRemembered(ledger: Ledger): Fact<boolean> {
+  const does = `see whether the ${ledger.of} that ${ledger.path} had are written down`;
+  return whether(does, ledger, sh`[ -e "$ledger" ]`);
+}
+
+/** Whether links in a directory were mapped, or are half. */
+export function linksMapped(path: string): Fact<boolean> {
+  const isThere = sh`[ -e "$ledger" ] || [ -e "$ledger.suffix" ]`;
+  return whether(`see whether links in ${path} were mapped`, { of: "links", path }, isThere);
+}
+
+/** Whether the guest sees of all that was taken over what it had. */
+export function viewKept(path: string): Fact<boolean> {
+  const does = `see whether the guest sees all in ${path} as it was`;
+  return whether(does, { of: "owners", path }, sh`[ -e "$ledger.view" ]`);
+}
+
+function whether(does: string, ledger: Ledger, test: Script): Fact<boolean> {
   return {
-    key: `${ledger.of} remembered of ${ledger.path}`,
+    key: does,
     place: "host",
-    does: `see whether the ${ledger.of} that ${ledger.path} had are written down`,
+    does,
     guard: true,
     script: sh`${openLedger(ledger)}
-if [ -e "$ledger" ]; then echo remembered; fi`,
+if ${test}; then echo yes; fi`,
     parse: (output) => output !== "",
   };
 }

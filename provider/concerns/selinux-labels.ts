@@ -57,7 +57,7 @@ ${entriesOf(tree)} | xargs -0 -r stat --printf ${`${identityFormat} %C\\n`} -- >
       write,
       keepLedger(ledger, lines([earlierLines(ledger), innerLines(ledger, sharesInside)])),
     ]),
-    undo: forgetLedger(ledgerOf(tree.path)),
+    undo: forgetLedger(ledger),
   };
 }
 

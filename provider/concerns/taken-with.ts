@@ -1,6 +1,7 @@
 import type { Fact, Refusal, Step } from "../engine/concern";
-import { decodeOctalEscapes } from "../formats/octal-escape";
+import { decodeField } from "../formats/fstab";
 import { nestedIdentity } from "../formats/identity";
+import { linesIn } from "../formats/lines-in";
 import { lines, type Script, sh } from "../formats/shell";
 import { nameOf, recordsOf } from "./ledger";
 import type { TreeAt } from "./tree-at";
@@ -51,21 +52,17 @@ while read -r name field; do
   printf '%s %s %s %s %s\n' "$name" "$field" "$has" "$count" "$is"
 done < ${listOf(directory)}`,
     parse: (_output, bytes) =>
-      bytes
-        .toString("latin1")
-        .split("\n")
-        .filter((line) => line !== "")
-        .map((line) => {
-          const [name = "", field = "", has = "", count, identity = "-"] = line.split(" ");
-          const path = Buffer.from(decodeOctalEscapes(field), "latin1").toString("utf8");
-          return {
-            name,
-            path,
-            root: identity === "-" ? undefined : { path, identity, outer: directory },
-            linksMapped: has.includes("links"),
-            hadPrivileges: Number(count),
-          };
-        }),
+      linesIn(bytes.toString("latin1")).map((line) => {
+        const [name = "", field = "", has = "", count, identity = "-"] = line.split(" ");
+        const path = decodeField(field);
+        return {
+          name,
+          path,
+          root: identity === "-" ? undefined : { path, identity, outer: directory },
+          linksMapped: has.includes("links"),
+          hadPrivileges: Number(count),
+        };
+      }),
   };
 }
 
@@ -100,5 +97,5 @@ rmdir -- "$records"/owners "$records"/links 2>/dev/null || :`,
 
 /** The list of what was taken over with a directory, named as its ledger is. */
 function listOf(path: string): Script {
-  return sh`"$records"/owners/nested.${nameOf({ of: "owners", path })}`;
+  return sh`"$records"/owners/nested.${nameOf(path)}`;
 }

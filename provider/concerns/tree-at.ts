@@ -20,7 +20,7 @@ export function ledgerOf(of: Ledger["of"], tree: Pick<TreeAt, "path"> & Partial<
 
 /** In `$depth`: where find(1) begins, for what it is one of the entries. */
 export function begun({ outer }: TreeAt): Script {
-  return outer !== undefined ? sh`depth='-mindepth 0'` : sh`depth='-mindepth 1'`;
+  return sh`depth=${`-mindepth ${outer === undefined ? 1 : 0}`}`;
 }
 
 /** Of a directory that is there. */

@@ -1,5 +1,6 @@
 import type { Fact, Tool } from "../engine/concern";
 import { telling } from "../engine/machine-lock";
+import { linesIn } from "../formats/lines-in";
 import { decodeOctalEscapes } from "../formats/octal-escape";
 import { sh } from "../formats/shell";
 import { openLedger } from "./ledger";
@@ -195,29 +196,21 @@ if ! ( cd -P -- ${path} 2>/dev/null ); then printf '%s\n' 'unreadable 1' ${`unre
 export depth=${whole ? "" : "-maxdepth 1"}
 ${withoutMounts(path, counted)}`,
     parse(output) {
-      const lines = output.split("\n");
-      const users = new Map(
-        lines.flatMap((line) => {
-          const [, uid = "", name = ""] = /^user (\d+) (.*)$/.exec(line) ?? [];
-          return uid === "" ? [] : [[uid, name] as const];
-        }),
-      );
+      const lines = linesIn(output);
+      const found = (shape: RegExp) =>
+        lines.map((line) => shape.exec(line)).filter((match) => match !== null);
+      const users = new Map(found(/^user (\d+) (.*)$/).map(([, uid, name]) => [uid, name]));
       return {
-        entries: lines.flatMap((line) => {
-          const [, count, kind = "", uid = "", gid, state] =
-            /^(\d+) ([dflo]) (\d+) (\d+) (open|closed)$/.exec(line) ?? [];
-          if (count === undefined) return [];
-          return [
-            {
-              count: Number(count),
-              kind: kinds[kind as keyof typeof kinds],
-              uid: Number(uid),
-              gid: Number(gid),
-              user: users.get(uid) ?? "",
-              open: state === "open",
-            },
-          ];
-        }),
+        entries: found(/^(\d+) ([dflo]) (\d+) (\d+) (open|closed)$/).map(
+          ([, count, kind, uid, gid, state]) => ({
+            count: Number(count),
+            kind: kinds[kind as keyof typeof kinds],
+            uid: Number(uid),
+            gid: Number(gid),
+            user: users.get(uid) ?? "",
+            open: state === "open",
+          }),
+        ),
         executables: namedIn(lines, "executables").count,
         privileged: namedIn(lines, "privileged"),
         linkedOut: namedIn(lines, "linkedOut"),
@@ -238,19 +231,6 @@ function namedIn(lines: readonly string[], what: string): Named {
   };
 }
 
-/** Whether the guest sees of all that was taken over what it had. */
-export function viewKept(path: string): Fact<boolean> {
-  return {
-    key: `view kept of ${path}`,
-    place: "host",
-    does: `see whether the guest sees all in ${path} as it was`,
-    guard: true,
-    script: sh`${openLedger({ of: "owners", path })}
-if [ -e "$ledger.view" ]; then echo kept; fi`,
-    parse: (output) => output !== "",
-  };
-}
-
 /** What had setuid, setgid or capabilities when it was taken over. Sample: `2`, and then names, a line each. */
 export function privilegesTaken(path: string): Fact<Named> {
   return {
@@ -260,7 +240,7 @@ export function privilegesTaken(path: string): Fact<Named> {
     script: sh`${openLedger({ of: "owners", path })}
 if [ -e "$ledger.privileged" ]; then wc -l < "$ledger.privileged"; head -n 5 -- "$ledger.privileged"; fi`,
     parse(output) {
-      const [count = "0", ...names] = output.split("\n").filter((line) => line !== "");
+      const [count = "0", ...names] = linesIn(output);
       return {
         count: Number(count),
         names: names.map((name) => decodeOctalEscapes(name.replace(/^\.\//, ""))),

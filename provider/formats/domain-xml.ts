@@ -1,6 +1,6 @@
 import { filesystemDriver, keyOfDevice } from "./device-key";
 import { formatOctalMode, parseOctalMode } from "./octal-mode";
-import { parseCommandLineDevices } from "./qemu-command-line";
+import { type Filesystem, parseCommandLineDevices } from "./qemu-command-line";
 import {
   childOf,
   childrenOf,
@@ -30,16 +30,6 @@ export interface Device9p {
   readonly xml?: string;
 }
 
-/** A `<filesystem>` that is not 9p, or a 9p device past libvirt, by arguments for QEMU itself. */
-export interface OtherFilesystem {
-  /** `9p` on QEMU's command line. The driver of a `type='mount'` (`virtiofs`, `mtp`), otherwise the type (`template`, `ram`). */
-  readonly driver: string;
-  /** Directory, file, device, socket or name; empty where there is none. */
-  readonly source: string;
-  readonly tag: string;
-  readonly readOnly: boolean;
-}
-
 /** What the project wants to know of a domain, live or persistent. */
 export interface Domain {
   readonly name: string;
@@ -58,7 +48,8 @@ export interface Domain {
   /** Of the QEMU guest agent's channel; `unknown` where no state is given, as in every persistent definition. */
   readonly agentChannel: "absent" | "disconnected" | "connected" | "unknown";
   readonly devices9p: readonly Device9p[];
-  readonly otherFilesystems: readonly OtherFilesystem[];
+  /** A `<filesystem>` that is not 9p, and 9p devices past libvirt. */
+  readonly otherFilesystems: readonly Filesystem[];
   /** A text for each device, in the order of the XML, the same in live and persistent (see `keyOfDevice`). */
   readonly deviceKeys: readonly string[];
   /** A block copy or an active commit runs. Pulls and inner commits do not show in the XML, but to `virsh blockjob`. */
@@ -112,11 +103,9 @@ export function parseDomain(xml: string): Domain {
 }
 
 /** What gives a domain a host directory, over 9p or virtiofs: a `<filesystem>`, or arguments for QEMU itself. */
-export interface DomainExport extends OtherFilesystem {
+export interface DomainExport extends Filesystem {
   readonly domain: string;
   readonly uuid: string;
-  /** Of 9p: `mapped`, or as what else QEMU makes what the guest makes. */
-  readonly accessMode: string;
   /** Of the running domain; else of the definition that its next start has. */
   readonly live: boolean;
   /** By `<qemu:commandline>`. */
@@ -138,10 +127,7 @@ export function parseDomainExports(xml: string): DomainExport[] {
   };
   const declared = childrenOf(childOf(domain, "devices"), "filesystem")
     .filter((filesystem) => childOf(filesystem, "source")?.attributes["dir"] !== undefined)
-    .map((filesystem) => ({
-      ...parseFilesystem(filesystem),
-      accessMode: filesystem.attributes["accessmode"] ?? "passthrough",
-    }))
+    .map(parseFilesystem)
     .filter(({ driver }) => driver === "9p" || driver === "virtiofs");
   const onCommandLine = parseCommandLineDevices(domain)
     .filter(({ source }) => source !== "")
@@ -295,16 +281,16 @@ function parseAgentChannel(devices: XmlElement | undefined): Domain["agentChanne
 }
 
 function parseDevice9p(filesystem: XmlElement): Device9p {
-  const { accessmode = "passthrough", multidevs = "default", model = "virtio" } = filesystem.attributes;
-  const { source, tag, readOnly } = parseFilesystem(filesystem);
+  const { multidevs = "default", model = "virtio", fmode, dmode } = filesystem.attributes;
+  const { source, tag, accessMode, readOnly } = parseFilesystem(filesystem);
   return {
     source: plainPath(source),
     tag,
-    accessMode: accessmode,
+    accessMode,
     readOnly,
     multidevs,
-    fileMode: canonicalMode(filesystem.attributes["fmode"]),
-    directoryMode: canonicalMode(filesystem.attributes["dmode"]),
+    fileMode: canonicalMode(fmode),
+    directoryMode: canonicalMode(dmode),
     model,
     xml: formatXml(filesystem),
   };
@@ -315,12 +301,13 @@ function canonicalMode(text = ""): string | undefined {
   return mode === undefined ? undefined : formatOctalMode(mode);
 }
 
-function parseFilesystem(filesystem: XmlElement): OtherFilesystem {
+function parseFilesystem(filesystem: XmlElement): Filesystem {
   const { dir, file, dev, socket, name } = childOf(filesystem, "source")?.attributes ?? {};
   return {
     driver: filesystemDriver(filesystem),
     source: dir ?? file ?? dev ?? socket ?? name ?? "",
     tag: childOf(filesystem, "target")?.attributes["dir"] ?? "",
     readOnly: childOf(filesystem, "readonly") !== undefined,
+    accessMode: filesystem.attributes["accessmode"] ?? "passthrough",
   };
 }

@@ -1,3 +1,4 @@
+import { linesIn } from "./lines-in";
 import { decodeOctalEscapes, encodeOctalEscapes } from "./octal-escape";
 import { isAtOrBelow } from "./path";
 
@@ -34,10 +35,7 @@ export interface Mount {
  * Source: proc(5) of man-pages 6.03; Linux 6.1 fs/proc_namespace.c `show_mountinfo`.
  */
 export function parseMountinfo(text: string): Mount[] {
-  return text
-    .split("\n")
-    .filter((line) => line !== "")
-    .map(parseLine);
+  return linesIn(text).map(parseLine);
 }
 
 /** The mount that one sees at exactly `path`; not one that another mount, on it or above it, hides. */

@@ -1,13 +1,17 @@
 import { childrenOf, type XmlElement } from "./xml-element";
 
-/** A 9p device that a domain has by arguments for QEMU itself, past libvirt's `<filesystem>`. */
-export interface CommandLineDevice {
-  readonly driver: "9p";
-  readonly tag: string;
-  /** Empty: it has no directory of its own (`proxy`, `synth`), or its `-fsdev` is missing. */
+/** What a domain shares, by a `<filesystem>` or past libvirt, by arguments for QEMU itself. */
+export interface Filesystem {
+  /** `9p` on QEMU's command line. The driver of a `type='mount'` (`virtiofs`, `mtp`), otherwise the type (`template`, `ram`). */
+  readonly driver: string;
+  /**
+   * Directory, file, device, socket or name; empty where there is none: `proxy` and `synth` of QEMU have none, nor has a
+   * device whose `-fsdev` is missing.
+   */
   readonly source: string;
+  readonly tag: string;
   readonly readOnly: boolean;
-  /** In libvirt's words: `mapped`, `passthrough`, `squash`; QEMU's `mapped-file` as it is. */
+  /** Of 9p, in libvirt's words: `mapped`, `passthrough` (its default), `squash`; what else there is as it is written. */
   readonly accessMode: string;
 }
 
@@ -26,7 +30,7 @@ export interface CommandLineDevice {
  * ```
  * Source: QEMU 7.2 qemu(1) (`-fsdev`, `-virtfs`, `-device`, `-set`), util/qemu-option.c, system/vl.c.
  */
-export function parseCommandLineDevices(domain: XmlElement): CommandLineDevice[] {
+export function parseCommandLineDevices(domain: XmlElement): Filesystem[] {
   const words = childrenOf(domain, "qemu:commandline")
     .flatMap((line) => childrenOf(line, "qemu:arg"))
     .map(({ attributes }) => attributes["value"] ?? "");
@@ -51,7 +55,7 @@ export function parseCommandLineDevices(domain: XmlElement): CommandLineDevice[]
 
 type Settings = Map<string, string>;
 
-function deviceOf(device: Settings, fsdev: Settings | undefined): CommandLineDevice {
+function deviceOf(device: Settings, fsdev: Settings | undefined): Filesystem {
   const model = fsdev?.get("security_model") ?? "";
   return {
     driver: "9p",

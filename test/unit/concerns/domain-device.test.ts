@@ -106,7 +106,9 @@ describe("plan", () => {
       "tagTaken",
       seenOf([], {
         persistent: domainOf([], {
-          otherFilesystems: [{ driver: "virtiofs", source: "/v", tag: "foobar", readOnly: false }],
+          otherFilesystems: [
+            { driver: "virtiofs", source: "/v", tag: "foobar", readOnly: false, accessMode: "" },
+          ],
         }),
       }),
       "the tag foobar is taken in web1 by a virtiofs device (/v); this share would give it to /foo/bar",
@@ -121,7 +123,7 @@ describe("plan", () => {
     ["/srv/x", "a 9p device on QEMU's command line (/srv/x)"],
     ["", "a 9p device on QEMU's command line"],
   ])("a device on QEMU's command line has the tag, with the source %j", (source, named) => {
-    const other = { driver: "9p", source, tag: "foobar", readOnly: false };
+    const other = { driver: "9p", source, tag: "foobar", readOnly: false, accessMode: "mapped" };
     const seen = seenOf([device], { persistent: domainOf([device], { otherFilesystems: [other] }) });
     expect(domainDevice.plan(want, seen, none, true).refuse).toMatchObject([
       { code: "tagTaken", what: expect.stringContaining(`by ${named};`) as string },
@@ -168,7 +170,7 @@ describe("plan", () => {
   });
 
   test("a virtiofs device of the tag is refused at any time: the domain would not start with both", () => {
-    const other = { driver: "virtiofs", source: "/v", tag: "foobar", readOnly: false };
+    const other = { driver: "virtiofs", source: "/v", tag: "foobar", readOnly: false, accessMode: "" };
     const seen = seenOf([], { persistent: domainOf([], { otherFilesystems: [other] }) });
     expect(domainDevice.plan(want, seen, none, true).refuse?.map(({ code }) => code)).toEqual(["tagTaken"]);
   });

@@ -175,8 +175,7 @@ test("the directory alone", () => {
 
 describe("two shares, of which one lies in the other's tree", () => {
   const inner = (): string => join(tree, "deep");
-  const recordOf = (path: string): string =>
-    join(folder, `records/host/selinux-${nameOf({ of: "labels", path })}.json`);
+  const recordOf = (path: string): string => join(folder, `records/host/selinux-${nameOf(path)}.json`);
   const labelled = (path: string, inside: readonly string[]): void => {
     const one = { ...of(), path };
     run(rememberLabels(one, inside).run);

@@ -35,11 +35,8 @@ const takeItOver = (): TreeAt => {
     takeOver(root, { uid: 64055, gid: 64056, keepOwners: true, opens: true, strips: false }).run,
     records,
   );
-  const line = `${nameOf(ledgerOf("owners", root))} ${encodeOctalEscapes(inner(), /[\\ \t\n\v\f\r]/g)}`;
-  runScript(
-    sh`printf '%s\n' ${line} >> "$records"/owners/nested.${nameOf({ of: "owners", path: scratch.path })}`,
-    records,
-  );
+  const line = `${nameOf(ledgerOf("owners", root).path)} ${encodeOctalEscapes(inner(), /[\\ \t\n\v\f\r]/g)}`;
+  runScript(sh`printf '%s\n' ${line} >> "$records"/owners/nested.${nameOf(scratch.path)}`, records);
   return root;
 };
 
@@ -49,7 +46,13 @@ test("is found by what it is, given back, and forgotten", () => {
   const root = takeItOver();
   expect(everything()).not.toBe(before);
   expect(taken()).toEqual([
-    { name: nameOf(ledgerOf("owners", root)), path: inner(), root, linksMapped: false, hadPrivileges: 0 },
+    {
+      name: nameOf(ledgerOf("owners", root).path),
+      path: inner(),
+      root,
+      linksMapped: false,
+      hadPrivileges: 0,
+    },
   ]);
   for (const one of taken()) if (one.root) runScript(giveTreeBack(one.root).run, records);
   for (const step of forgetTakenWith(scratch.path, taken())) runScript(step.run, records);
@@ -73,7 +76,7 @@ test.each([
 });
 
 test("links and privileges of it are told", () => {
-  const ledger = nameOf(ledgerOf("owners", takeItOver()));
+  const ledger = nameOf(ledgerOf("owners", takeItOver()).path);
   bash(
     `mkdir -p records/links; touch records/links/${ledger}; printf './a\\n./b\\n' > records/owners/${ledger}.privileged`,
   );

@@ -1,4 +1,4 @@
-import { linksMapped } from "../../../provider/concerns/links-mapped";
+import { linksMapped } from "../../../provider/concerns/ledger";
 import type { TreeAt } from "../../../provider/concerns/tree-at";
 import { hasLinks, treeIn } from "../../../provider/concerns/tree-facts";
 import { giveLinksBack, mapLinks } from "../../../provider/concerns/tree-links";

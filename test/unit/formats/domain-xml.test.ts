@@ -156,7 +156,7 @@ describe("parseDomain in small", () => {
       <filesystem type='ram'><source usage='1024' units='KiB'/><target dir='/r'/></filesystem>
       <filesystem><source dir='/n'/><target dir='n'/></filesystem>`);
     expect(domain.devices9p).toMatchObject([{ ...plain, source: "/n", tag: "n" }]);
-    expect(domain.otherFilesystems).toEqual([
+    expect(domain.otherFilesystems).toMatchObject([
       { driver: "virtiofs", source: "/a", tag: "va", readOnly: false },
       { driver: "virtiofs", source: "/s", tag: "vs", readOnly: false },
       { driver: "mtp", source: "/m", tag: "m", readOnly: true },
