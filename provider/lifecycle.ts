@@ -276,7 +276,7 @@ function directoryOwner(outcome: Outcome): string {
 
 /** A former directory that no running QEMU has any more can be given back: the next up does. */
 function isFreed(outputs: Properties, observation: Observation): boolean {
-  const live = observation.host.values.get(liveDomain.key) as Domain | undefined;
+  const live = observation.host.values.get(liveDomain.does) as Domain | undefined;
   return formerIn(outputs).some(
     ({ source }) =>
       source !== outputs["source"] && !live?.devices9p.some((device) => device.source === source),

@@ -12,11 +12,11 @@ import { failure } from "./report";
  * guest has in its cache what was there before, and writes while we do.
  */
 export async function refuseRunning(path: string, libvirtUri: string): Promise<void> {
-  const facts = new Map([hostExports, hostMounts].map((fact) => [fact.key, fact] as const));
+  const facts = new Map([hostExports, hostMounts].map((fact) => [fact.does, fact] as const));
   const [answer] = await look([{ machine: thisMachine(libvirtUri), facts }]);
   if (!answer || answer instanceof ShareError) throw answer ?? new Error("a look without an answer");
-  const exports = answer.values.get(hostExports.key) as HostExports;
-  const trees = new DirectoryTrees(answer.values.get(hostMounts.key) as readonly Mount[]);
+  const exports = answer.values.get(hostExports.does) as HostExports;
+  const trees = new DirectoryTrees(answer.values.get(hostMounts.does) as readonly Mount[]);
   const running = exports.filter(
     ({ live, realPath }) => live && (trees.isInside(path, realPath) || trees.isInside(realPath, path)),
   );

@@ -12,7 +12,6 @@ import type { ShareSpec } from "../spec";
 
 /** Whether libvirt confines the domains of a host with AppArmor: it does when its daemon has a profile itself. */
 export const libvirtUnderApparmor: Fact<boolean> = {
-  key: "libvirt under AppArmor",
   fixed: true,
   place: "host",
   does: "see whether libvirt confines QEMU with AppArmor",

@@ -21,7 +21,6 @@ import { withoutMounts } from "./tree-mounts";
 export function denialsAt(path: string): Fact<readonly string[]> {
   const hex = Buffer.from(path).toString("hex").toUpperCase();
   return {
-    key: `denials at ${path}`,
     place: "host",
     does: `see what the kernel denied at ${path}`,
     script: sh`denied=$({ dmesg 2>/dev/null || :; tail -n 2000 /var/log/audit/audit.log 2>/dev/null || :; } |

@@ -146,7 +146,6 @@ export function directoryFacts(want: DirectoryWant, purpose: Purpose = "plan") {
 /** The directory itself, as it stands. */
 export function entryOf(path: string): Fact<Entry | undefined> {
   return {
-    key: `entry ${path}`,
     place: "host",
     does: `look at ${path}`,
     guard: true,
@@ -161,7 +160,6 @@ export function entryOf(path: string): Fact<Entry | undefined> {
  */
 function unreadableOf(path: string): Fact<string | undefined> {
   return {
-    key: `unreadable ${path}`,
     place: "host",
     does: `see whether ${path} can be looked at`,
     script: sh`[ -e ${path} ] || [ -L ${path} ] || said=$(stat -c %i -- ${path} 2>&1) || case $said in
@@ -180,7 +178,6 @@ esac`,
  */
 function groupRightsOf(path: string): Fact<number | undefined> {
   return {
-    key: `group's rights ${path}`,
     place: "host",
     does: `read the access list of ${path}`,
     guard: true,
@@ -201,7 +198,6 @@ printf '%s\n' "$list"`,
 
 /** With libvirt's session daemon QEMU is this user, too. Sample: `1000 1000 4 27`, the groups last. */
 const connectingUser = {
-  key: "connecting user",
   fixed: true,
   place: "host",
   does: "see as which user commands run",
@@ -229,7 +225,6 @@ function parseEntry(line: string): Entry {
 
 function realPathOf(path: string): Fact<string> {
   return {
-    key: `real path ${path}`,
     fixed: true,
     place: "host",
     does: `follow the links in ${path}`,
@@ -247,7 +242,6 @@ function parentsOf(path: string): Fact<readonly (Entry & { path: string; acl: bo
   const parts = path.split("/").slice(1, -1);
   const parents = parts.map((_, index) => `/${parts.slice(0, parts.length - index).join("/")}`).concat("/");
   return {
-    key: `parents ${path}`,
     fixed: true,
     place: "host",
     does: `look at the directories above ${path}`,
@@ -280,7 +274,6 @@ printf '%s\n' "$lists"`,
  */
 function attributesOf(path: string): Fact<VirtfsAttributes | "unsupported"> {
   return {
-    key: `virtfs attributes ${path}`,
     place: "host",
     does: `read user.virtfs.* of ${path}`,
     guard: true,

@@ -8,7 +8,6 @@ export const virsh: Tool = { program: "virsh", packages: ["libvirt-clients", "li
 
 /** Asked first of all: the host's prelude has listed the domains, to find ours. */
 export const libvirt: Fact<null> = {
-  key: "libvirt",
   place: "host",
   does: "ask libvirt for its domains",
   tools: [virsh],
@@ -63,7 +62,6 @@ export interface DomainInfo {
 /** Sample: `UUID: 5a...`, `Name: web1`, `State: running`, `Persistent: yes`, `Managed save: no`, `Namesake: `. */
 export const domainInfo: Fact<DomainInfo | undefined> = {
   ...ofDomain,
-  key: "domain info",
   does: "look at the domain's state",
   guard: true,
   script: sh`[ -n "$domain" ] || exit 0
@@ -89,7 +87,6 @@ printf 'Namesake: %s\n' "$namesake"`,
 /** What the next start of the domain will have. */
 export const persistentDomain: Fact<Domain | undefined> = {
   ...ofDomain,
-  key: "persistent domain",
   does: "read the domain's persistent definition",
   script: sh`[ -z "$domain" ] || of_domain inactive`,
   parse: parseIfAny,
@@ -98,7 +95,6 @@ export const persistentDomain: Fact<Domain | undefined> = {
 /** What the running QEMU has; undefined when the domain is off. */
 export const liveDomain: Fact<Domain | undefined> = {
   ...ofDomain,
-  key: "live domain",
   does: "read the running domain's definition",
   script: sh`if [ -n "$domain" ] && ${isOn}; then of_domain live; fi`,
   parse: parseIfAny,
@@ -111,7 +107,6 @@ function parseIfAny(output: string): Domain | undefined {
 /** Whether libvirt does a job on the domain: a migration, a save, a dump, a block pull. Sample: `Job type: None`. */
 export const domainJob: Fact<boolean> = {
   ...ofDomain,
-  key: "domain job",
   does: "ask for the domain's jobs",
   // Of a domain that is off, libvirt 9.0 answers with an error.
   script: sh`[ -n "$domain" ] || exit 0
@@ -139,7 +134,6 @@ const hasOwnLabel = sh`[ -n "$domain" ] && of_domain live |
  */
 export const dacBaselabels: Fact<(domainType: string) => { user: string; group: string } | undefined> = {
   ...ofDomain,
-  key: "dac baselabels",
   fixed: true,
   does: "ask libvirt whom it runs QEMU as",
   gathers: {
@@ -165,7 +159,6 @@ const findEmulator = sh`emulator=$(of_domain inactive | sed -n 's:^    <emulator
 /** Whether the domain's emulator has virtio-9p: RHEL's has not, and libvirt does not say so. Undefined: there is no emulator. */
 export const emulatorHas9p: Fact<boolean | undefined> = {
   ...ofDomain,
-  key: "emulator has 9p",
   fixed: true,
   does: "ask the domain's emulator for virtio-9p",
   script: sh`[ -n "$domain" ] || exit 0
@@ -198,7 +191,6 @@ const probeTail =
  */
 export const readOnlyForm: Fact<ReadOnlyForm | undefined> = {
   ...ofDomain,
-  key: "read-only form",
   fixed: true,
   does: "ask the domain's emulator how it takes a read-only share",
   script: sh`[ -n "$domain" ] || exit 0

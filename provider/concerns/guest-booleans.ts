@@ -30,7 +30,6 @@ type BooleanBefore = { readonly [key: string]: Json; readonly on: boolean } | nu
 
 /** A line for each, sample: `httpd_use_nfs 1 1`: the value now, and the one that waits. No file ends in a line end. */
 const booleans: Fact<GuestPolicy | undefined> = {
-  key: "booleans of the guest",
   place: "guest",
   does: "read the guest's SELinux booleans",
   guard: true,

@@ -90,7 +90,6 @@ export const isOpenrc = sh`{ ! [ -d /run/systemd/system ] && { [ -d /run/openrc 
 
 /** The kernel's release, as uname(1) prints it; read by the shell itself. Sample: `6.1.0-40-amd64`. */
 export const kernelRelease: Fact<string> = {
-  key: "kernel release",
   fixed: true,
   place: "guest",
   does: "ask for the kernel's release",
@@ -100,7 +99,6 @@ export const kernelRelease: Fact<string> = {
 
 /** `ID` and `ID_LIKE` of os-release(5), sample: `["rocky", "rhel", "centos", "fedora"]`. */
 export const distribution: Fact<readonly string[]> = {
-  key: "distribution",
   fixed: true,
   place: "guest",
   does: "ask which distribution this is",

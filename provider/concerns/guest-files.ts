@@ -6,7 +6,6 @@ import { isMountedAt, mountinfo } from "./guest-facts";
 /** What stands in a file, a character a byte (latin1); undefined: it is not there. */
 export function contentOf(file: string): Fact<string | undefined> {
   return {
-    key: `content of ${file}`,
     place: "guest",
     does: `read ${file}`,
     script: sh`if [ -e ${file} ]; then cat -- ${file} && printf .; fi`,
@@ -29,7 +28,6 @@ export interface Obstacle {
  */
 export function obstacleTo(file: string): Fact<Obstacle> {
   return {
-    key: `what keeps ${file} as it is`,
     fixed: true,
     place: "guest",
     does: `see whether ${file} can be written`,

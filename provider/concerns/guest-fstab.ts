@@ -51,7 +51,6 @@ const fstab = contentOf("/etc/fstab");
  * as possible" (systemd-fstab-generator(8), 252). What is mounted is where it says, and may not answer.
  */
 const links: Fact<ReadonlyMap<string, string>> = {
-  key: "fstab links",
   fixed: true,
   place: "guest",
   does: "see where the mount points in /etc/fstab lead",
@@ -82,7 +81,6 @@ done < /etc/fstab`,
 
 /** Of OpenRC 0.45: `localmount` leaves out what has `_netdev` (init.d/localmount.in), and `netmount` mounts it. */
 const lacksNetmount: Fact<boolean> = {
-  key: "lacks netmount",
   fixed: true,
   place: "guest",
   does: "see whether OpenRC mounts what has _netdev",

@@ -51,7 +51,6 @@ const isLoaded = sh`{ ${has9p} && [ -d /sys/bus/virtio/drivers/9pnet_virtio ]; }
  * (NixOS has them elsewhere), `modprobe -D`, which busybox has too, resolves without loading.
  */
 const nineP: Fact<NineP> = {
-  key: "9p in the kernel",
   fixed: true,
   place: "guest",
   does: "ask the kernel for 9p over virtio",
@@ -89,7 +88,6 @@ const loadedAtBoot: Fact<string | undefined> = {
  * Source: init.d/modules.in of OpenRC 0.45; main/openrc/modules.initd of Alpine's aports.
  */
 const moduleList: Fact<string | null | undefined> = {
-  key: `list ${listFile}`,
   place: "guest",
   does: `read ${listFile}, if the boot reads it`,
   guard: true,

@@ -136,9 +136,8 @@ function idOf(name: string | undefined, database: "passwd" | "group", ids: Princ
  */
 function rootOf(path: string, tag: string): Fact<Root | string | undefined> {
   return {
-    key: `root of ${path} of ${tag}`,
     place: "guest",
-    does: `look at the owner of ${path}`,
+    does: `look at the owner of ${path} (${tag})`,
     gathers: mountinfo,
     script: sh`if ${isShareMountedAt(path, tag)}; then stat -c '%u:%g:%a:%U:%G' -- ${path} 2>&1 || :; fi`,
     parse: (output) => {

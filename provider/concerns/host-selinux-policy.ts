@@ -22,7 +22,6 @@ for folder in /var/lib/selinux/"$policy"/active/modules /etc/selinux/"$policy"/a
 done`;
 
 const moduleLoaded = onSelinux<boolean>({
-  key: `policy module ${moduleName}`,
   does: `see whether the policy module ${moduleName} is loaded`,
   guard: true,
   script: loaded,

@@ -87,7 +87,9 @@ export const hostSelinux: Concern<
     const labelled = seen.labels !== undefined && wrongLabels(want, seen, type).length === 0;
     if (ruled && labelled) return { steps: [] };
     const tree = treeOf(want, seen);
-    const sharesInside = seen.recorded.filter((path) => path.startsWith(`${want.path}/`));
+    const sharesInside = seen.recorded
+      .map(({ identity }) => identity)
+      .filter((path) => path.startsWith(`${want.path}/`));
     // A record without it, too: killed in between, nothing is labelled yet.
     const toRemember =
       seen.labels !== undefined && !seen.remembered && (first || (before?.label ?? null) !== null);

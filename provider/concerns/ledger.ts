@@ -44,7 +44,6 @@ export function rememberedOnSameFileSystem(
   directories: readonly string[],
 ): Fact<readonly string[]> {
   return {
-    key: `owners remembered around ${path}`,
     place: "host",
     does: `see whether ${path} lies in a tree whose owners are written down`,
     guard: true,
@@ -69,7 +68,6 @@ export function rememberedOnSameFileSystem(
 export function ownersChangedInside(path: string): Fact<readonly string[]> {
   const identity = `"identity":${JSON.stringify(`${path}/`).slice(0, -1)}`;
   return {
-    key: `owners changed inside ${path}`,
     place: "host",
     does: `see whether shares have changed owners inside ${path}`,
     guard: true,
@@ -114,7 +112,6 @@ export function viewKept(path: string): Fact<boolean> {
 
 function whether(does: string, ledger: Ledger, test: Script): Fact<boolean> {
   return {
-    key: does,
     place: "host",
     does,
     guard: true,

@@ -33,7 +33,6 @@ export interface Holder {
 /** What stands at a path, without looking into a mount. */
 export function mountPointOf(path: string): Fact<MountPoint> {
   return {
-    key: `mount point ${path}`,
     place: "guest",
     does: `look at ${path}`,
     gathers: mountinfo,
@@ -77,7 +76,6 @@ ${withoutMounts(path, lines([without(sh`printf '%s\n' "$mounts"`, path, sh`-prin
  */
 export function holdersOf(path: string): Fact<readonly Holder[]> {
   return {
-    key: `holders of ${path}`,
     place: "guest",
     does: `see who uses ${path}`,
     gathers: mountinfo,

@@ -10,7 +10,6 @@ import { sh } from "../formats/shell";
 export function unitsOf(mountPoint: string): Fact<readonly string[]> {
   const name = unitNameOf(mountPoint);
   return {
-    key: `units of ${mountPoint}`,
     fixed: true,
     place: "guest",
     does: `see whether systemd has a unit for ${mountPoint}`,

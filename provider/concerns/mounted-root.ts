@@ -16,9 +16,8 @@ import { hostMounts } from "./mounts";
  */
 export function rootInodeOf(path: string, tag: string): Fact<string | undefined> {
   return {
-    key: `inode of ${path} of ${tag}`,
     place: "guest",
-    does: `look at the inode of ${path}`,
+    does: `look at the inode of ${path} (${tag})`,
     gathers: mountinfo,
     script: sh`if ${isShareMountedAt(path, tag)}; then stat -c %i -- ${path} 2>&1 || :; fi`,
     parse: (output) => (output.trim() === "" ? undefined : output.trim().replace(/^.*: /s, "")),

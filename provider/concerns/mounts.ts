@@ -12,7 +12,6 @@ export const guestMounts = mountsOf("guest");
 function mountsOf(place: Place): Fact<readonly Mount[]> {
   const isGuest = place === "guest";
   return {
-    key: `mountinfo of the ${place}`,
     place,
     ...(isGuest ? { gathers: mountinfo } : { fixed: true }),
     does: `read the ${place}'s mounts`,

@@ -14,10 +14,9 @@ export function principalsOf(place: Place, names: readonly (string | undefined)[
     (name): name is string => name !== undefined && name !== "qemu" && !/^\d+$/.test(name),
   );
   return {
-    key: `principals ${wanted.join(" ")}`,
     fixed: true,
     place,
-    does: "look up users and groups",
+    does: `look up users and groups ${wanted.join(", ")}`.trim(),
     script: lines(
       wanted.flatMap((name) =>
         ["passwd", "group"].map(

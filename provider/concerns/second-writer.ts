@@ -103,7 +103,6 @@ const ofExports = { place: "host", fixed: true, gathers: exportsOfAll, tools: [v
 /** All of them: whether two are one directory is told by the host's mounts. */
 export const hostExports: Fact<HostExports> = {
   ...ofExports,
-  key: "exports of all domains",
   does: "see what other domains export",
   script: sh`printf '%s\n' "$mark" "$exports"
 case $exports in *"$mark unanswered"*) echo 'libvirt stopped answering while its domains were read' >&2; exit 1;; esac`,
@@ -155,7 +154,6 @@ function parseExports(output: string): HostExports {
 export function exportsNear(path: string): Fact<string> {
   return {
     ...ofExports,
-    key: `exports near ${path}`,
     does: `see what other domains export of ${path}`,
     guard: true,
     script: sh`printf '%s\n' "$exports" | own=${path} awk -v mark="$mark" -F '\t' '
@@ -240,7 +238,6 @@ export function unknownWriters(
 export function otherSpellings(source: string): Fact<readonly string[]> {
   return {
     ...ofExports,
-    key: `other spellings of ${source}`,
     perDomain: true,
     does: `see how the domain's definition spells ${source}`,
     script: sh`[ -n "$domain" ] || exit 0

@@ -1,5 +1,5 @@
 import type { Fact, Seen } from "../engine/concern";
-import { recordedOnHost } from "../engine/record";
+import { recordsOnHost } from "../engine/record";
 import { cleaningUp } from "../engine/section";
 import {
   type Equivalences,
@@ -56,7 +56,6 @@ export interface SelinuxState {
 
 /** Samples of lines: `ranges=1`, `missing=semanage`, `ID="rocky"`. */
 export const selinuxState = onSelinux<SelinuxState>({
-  key: "selinux",
   fixed: true,
   does: "see whether SELinux is enabled",
   script: sh`echo enabled
@@ -85,7 +84,6 @@ export function packageOf(program: string, distribution: readonly string[]): str
 
 /** The rules that were made on this host, in their order. Reading the file takes 0.05 s, `semanage fcontext -l -C` 5 s. */
 export const localRules = onSelinux<readonly FileContextRule[]>({
-  key: "local file contexts",
   does: "read the host's own file-context rules",
   guard: true,
   script: sh`${selinuxPolicy}
@@ -94,7 +92,6 @@ cat ${contextFiles}/file_contexts.local 2>/dev/null || :`,
 });
 
 export const equivalences = onSelinux<Equivalences>({
-  key: "file context equivalences",
   fixed: true,
   does: "read which paths are labelled as others",
   script: sh`${selinuxPolicy}
@@ -140,7 +137,6 @@ export interface RulesAt {
  */
 export function rulesAt(path: string): Fact<RulesAt> {
   return onSelinux({
-    key: `rules at ${path}`,
     does: `ask which file-context rules match ${path}`,
     script: sh`command -v matchpathcon >/dev/null || exit 0
 ${toAsk}
@@ -192,7 +188,6 @@ export interface LabelsInside {
  */
 export function labelsOf(path: string, type = ""): Fact<Labels | undefined> {
   return onSelinux({
-    key: `labels ${path}`,
     does: `look at the labels in ${path}`,
     script: sh`if ! [ -d ${path} ] || [ -L ${path} ]; then exit 0; fi
 ${withoutMounts(path, labelsHere(path, type))}`,
@@ -243,7 +238,6 @@ export type Booleans = Readonly<Record<string, boolean>>;
 
 /** Source: SELinux Project, refpolicy virt.te; the file holds the current and the pending value: `1 1`. */
 export const virtBooleans = onSelinux<Booleans>({
-  key: "booleans of virt",
   fixed: true,
   does: "read the host's SELinux booleans for virtualization",
   script: sh`for name in virt_use_nfs virt_use_fusefs virt_use_samba; do
@@ -262,7 +256,6 @@ done`,
  * The kernel computes it when asked through selinuxfs (Linux 6.1 security/selinux/selinuxfs.c `sel_write_create`).
  */
 export const rangeOfNewFiles = onSelinux<string>({
-  key: "range of new files",
   does: "ask the policy which range the guest's new files get",
   script: sh`class=$(cat /sys/fs/selinux/class/file/index)
 { printf '%s' "system_u:system_r:svirt_t:s0:c1,c2 system_u:object_r:svirt_image_t:s0 $class" >&3 && cat <&3; } 3<>/sys/fs/selinux/create 2>/dev/null || :`,
@@ -273,7 +266,6 @@ export const rangeOfNewFiles = onSelinux<string>({
 /** Whether the policy has a type. */
 export function typeKnown(type: string): Fact<boolean> {
   return onSelinux({
-    key: `type ${type}`,
     fixed: true,
     does: `see whether the policy knows the type ${type}`,
     script: sh`range=''
@@ -310,8 +302,8 @@ export const selinuxFacts = (want: SelinuxWant) => ({
   exports: hostExports,
   // What its entries had at first contact is written down.
   remembered: isRemembered({ of: "labels", path: want.path }),
-  // The paths of all directories whose labels the host has a record of.
-  recorded: recordedOnHost("selinux"),
+  // Of all directories whose labels were changed, by path.
+  recorded: recordsOnHost("selinux"),
   persistent: persistentDomain,
   live: liveDomain,
 });

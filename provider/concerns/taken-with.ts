@@ -34,7 +34,6 @@ export interface TakenWith {
  */
 export function takenWith(directory: string): Fact<readonly TakenWith[]> {
   return {
-    key: `taken over with ${directory}`,
     place: "host",
     does: `see which file systems were taken over with ${directory}`,
     guard: true,

@@ -186,9 +186,8 @@ done
  */
 export function treeIn(path: string, { whole = true, taken = false } = {}): Fact<TreeSeen> {
   return {
-    key: `${whole ? "tree" : "top of the tree"} ${path}`,
     place: "host",
-    does: `count what is in ${path}`,
+    does: whole ? `count what is in ${path}` : `see what stands in ${path}`,
     tools: [findutils, awk, ...(taken ? takingOver : [])],
     script: sh`[ -d ${path} ] || exit 0
 if ! ( cd -P -- ${path} 2>/dev/null ); then printf '%s\n' 'unreadable 1' ${`unreadable: '.': Permission denied`}; exit 0; fi
@@ -234,7 +233,6 @@ function namedIn(lines: readonly string[], what: string): Named {
 /** What had setuid, setgid or capabilities when it was taken over. Sample: `2`, and then names, a line each. */
 export function privilegesTaken(path: string): Fact<Named> {
   return {
-    key: `privileges taken in ${path}`,
     place: "host",
     does: `see which files in ${path} had setuid, setgid or capabilities`,
     script: sh`${openLedger({ of: "owners", path })}

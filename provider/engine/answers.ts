@@ -113,12 +113,12 @@ export function readFacts(
       const hung = lateOf(fact, machine, own, reports);
       if (hung) throw new ShareError(hung);
       if (!report) throw lostReport(machine, fact.does, last);
-      raw.set(fact.key, report.stdout);
+      raw.set(fact.does, report.stdout);
       return { is: valueOf(fact, machine, report) };
     });
-    if (!(value instanceof ShareError)) values.set(fact.key, value.is);
+    if (!(value instanceof ShareError)) values.set(fact.does, value.is);
     else if (fact.mayFail === true && (report || value.code === "commandTimedOut"))
-      failures.set(fact.key, value);
+      failures.set(fact.does, value);
     else throw value;
   }
   return { values, raw, failures };

@@ -40,14 +40,14 @@ export function problemOn({ place, transport }: Machine, refusal: Refusal, layer
   return { layer, machine: transport.machine, ...refusal };
 }
 
-/** Facts by key. */
+/** Facts, by what they do. */
 export type FactSet = ReadonlyMap<string, Fact<unknown>>;
 
 /** What one look found. */
 export interface Look {
   readonly values: ReadonlyMap<string, unknown>;
   readonly raw: ReadonlyMap<string, Buffer>;
-  /** By key, why a fact that may fail has no value. */
+  /** By what it does, why a fact that may fail has no value. */
   readonly failures?: ReadonlyMap<string, ShareError>;
 }
 
@@ -99,7 +99,7 @@ export function numbered(askers: readonly number[], asks: readonly unknown[]): S
 
 /** Under which a fact is looked up once: of each domain where it is a domain's own. */
 export function keyOf(fact: Fact<unknown>, machine: Machine): string {
-  return fact.perDomain === true ? `${machine.scope.key} ${fact.key}` : fact.key;
+  return fact.perDomain === true ? `${machine.scope.key} ${fact.does}` : fact.does;
 }
 
 /** What looks a fact up, with its domain found first where it is a domain's own. */
@@ -176,8 +176,8 @@ export function idleOf(asks: readonly LookAsk[]): number {
 
 /** What a plan rests on, and has to be as it was seen. */
 export function guardsOf({ facts, seen }: Pick<WriteAsk, "facts" | "seen">): FactSet {
-  const isCompared = ({ guard, fixed, key }: Fact<unknown>): boolean =>
-    guard === true && (fixed !== true || seen.raw.has(key));
+  const isCompared = ({ guard, fixed, does }: Fact<unknown>): boolean =>
+    guard === true && (fixed !== true || seen.raw.has(does));
   return new Map([...facts].filter(([, fact]) => isCompared(fact)));
 }
 
@@ -201,9 +201,9 @@ export function standsAsSeen(
   guards: readonly string[],
 ): Script {
   const tests = [...guardsOf({ facts, seen }).values()]
-    .filter(({ key }) => seen.failures?.has(key) !== true)
+    .filter(({ does }) => seen.failures?.has(does) !== true)
     .map(
-      (fact) => `[ "$guard_${guards.indexOf(keyOf(fact, machine))}" = ${digest(seen.raw.get(fact.key))} ]`,
+      (fact) => `[ "$guard_${guards.indexOf(keyOf(fact, machine))}" = ${digest(seen.raw.get(fact.does))} ]`,
     );
   return { text: [`sound ${index}`, ...tests].join(" && ") };
 }

@@ -64,11 +64,11 @@ export function factsOf(
   const all = [...bindings.ensure, ...bindings.release];
   const own = all.flatMap(({ facts }) => Object.values(facts));
   const needed = all.map(({ records }) => records);
-  const always = new Set([...more, ...needed].map(({ key }) => key));
+  const always = new Set([...more, ...needed].map(({ does }) => does));
   return new Map(
     [...more, ...own, ...needed]
       .filter((fact) => fact.place === place)
-      .map((fact) => [fact.key, always.has(fact.key) ? fact : { ...fact, mayFail: true }]),
+      .map((fact) => [fact.does, always.has(fact.does) ? fact : { ...fact, mayFail: true }]),
   );
 }
 
@@ -77,9 +77,9 @@ export function seenBy(binding: Binding, host: Look, guest: Look | undefined): o
   const entries = Object.entries(binding.facts).map(([name, fact]) => {
     const look = fact.place === "host" ? host : guest;
     const found =
-      look?.values.has(fact.key) === true ||
-      (binding.spared.has(name) && look?.failures?.has(fact.key) === true);
-    return [name, found, look?.values.get(fact.key)] as const;
+      look?.values.has(fact.does) === true ||
+      (binding.spared.has(name) && look?.failures?.has(fact.does) === true);
+    return [name, found, look?.values.get(fact.does)] as const;
   });
   if (entries.some(([, found]) => !found)) return undefined;
   return Object.fromEntries(entries.map(([name, , value]) => [name, value]));
@@ -92,7 +92,7 @@ export function failuresOf(
   guest: Look | undefined,
 ): { readonly needed: readonly Problem[]; readonly spared: readonly Problem[] } {
   const failed = Object.entries(binding.facts).flatMap(([name, fact]) => {
-    const error = (fact.place === "host" ? host : guest)?.failures?.get(fact.key);
+    const error = (fact.place === "host" ? host : guest)?.failures?.get(fact.does);
     return (error?.problems ?? []).map((problem) => [binding.spared.has(name), problem] as const);
   });
   const which = (spared: boolean) => failed.filter(([is]) => is === spared).map(([, problem]) => problem);
@@ -101,7 +101,7 @@ export function failuresOf(
 
 /** The record of a binding, as the look found it. */
 export function recordIn(binding: Binding, host: Look): RecordEntry | undefined {
-  const records = host.values.get(binding.records.key) as Records | undefined;
+  const records = host.values.get(binding.records.does) as Records | undefined;
   return records?.get(placeKey(binding.record));
 }
 

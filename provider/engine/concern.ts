@@ -37,8 +37,8 @@ export type LayerState = (typeof layerStates)[number];
  * printed.
  */
 export interface Fact<T> {
-  readonly key: string;
   readonly place: Place;
+  /** In the operator's words, and what no other fact does: it is known by it. Sample: `look at /srv/a`. */
   readonly does: string;
   readonly script: Script;
   /** `output` is decoded as UTF-8; `bytes` is what was really printed. */

@@ -117,8 +117,8 @@ function teller(asks: readonly WriteAsk[]): (line: string, mark: string) => void
 }
 
 /** Whether it was looked up before a write, and is as it was then. */
-function isKept({ key, fixed }: Fact<unknown>, { values, failures }: Look): boolean {
-  return fixed === true && (values.has(key) || failures?.has(key) === true);
+function isKept({ does, fixed }: Fact<unknown>, { values, failures }: Look): boolean {
+  return fixed === true && (values.has(does) || failures?.has(does) === true);
 }
 
 /** What is looked up again behind a write. */

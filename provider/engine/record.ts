@@ -76,7 +76,6 @@ export function placeKey(at: RecordPlace): string {
 export function recordsOf(places: readonly RecordPlace[]): Fact<Records> {
   const known = new Map(places.map((at) => [placeKey(at), at]));
   return {
-    key: `records ${[...known.keys()].join(" ")}`,
     place: "host",
     perDomain: true,
     does: `read the records of ${[...known.values()].map(named).join(", ")}`,
@@ -136,7 +135,6 @@ function entryIn(text: string, at: RecordPlace): RecordEntry {
 /** Of a layer, all that the host has a record of, and what first contact found of it; a record that cannot be read is none. */
 export function recordsOnHost(layer: Layer): Fact<readonly Recorded[]> {
   return {
-    key: `records of ${layer}`,
     place: "host",
     does: `see of which ${layer} there are records`,
     script: firstLines("host", layer),
@@ -155,20 +153,9 @@ type Recorded = Pick<RecordEntry, "identity" | "before">;
 export function recordsOfDomain(layer: Layer): Fact<readonly Recorded[]> {
   return {
     ...recordsOnHost(layer),
-    key: `records of ${layer} of the domain`,
     perDomain: true,
     does: `see of which ${layer} of the domain there are records`,
     script: firstLines("domain", layer),
-  };
-}
-
-/** The identities alone. */
-export function recordedOnHost(layer: Layer): Fact<readonly string[]> {
-  const records = recordsOnHost(layer);
-  return {
-    ...records,
-    key: `recorded ${layer}`,
-    parse: (...output) => records.parse(...output).map(({ identity }) => identity),
   };
 }
 
@@ -184,7 +171,8 @@ export const identityInRecord = sh`sed -n 's/.*"identity":"\(\([^"\\]\|\\.\)*\)"
 
 /** Prints the identity of everything of a layer that the host has a record of, a line each. */
 export function eachIdentity(layer: Layer): Script {
-  return sh`for file in "$records"/host/${layer}-*.json; do [ ! -e "$file" ] || head -n 1 -- "$file"; done | ${identityInRecord}`;
+  return sh`{ ${firstLines("host", layer)}
+} | ${identityInRecord}`;
 }
 
 /** Whether a holder of 0.1.0 holds only because it has something that lies in the thing. */
@@ -349,7 +337,7 @@ function quoted(holder: string): string {
 
 /** As seen from `$records`. */
 function folderOf(scope: RecordPlace["scope"]): Script {
-  return scope === "host" ? sh`host` : sh`"domains/$recorded"`;
+  return { text: scope === "host" ? "host" : '"domains/$recorded"' };
 }
 
 /** Named by a hash, for an identity is a path of any length; 128 bits of SHA-256. */

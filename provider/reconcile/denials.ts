@@ -17,8 +17,8 @@ export async function withDenials(
   if (!spec || !first || !/permission denied|operation not permitted/i.test(first.returned ?? ""))
     return failure;
   const fact = denialsAt(spec.source);
-  const found = await look({ machine: machines.host, facts: new Map([[fact.key, fact]]) }).then(
-    ({ values }) => (values.get(fact.key) ?? []) as readonly string[],
+  const found = await look({ machine: machines.host, facts: new Map([[fact.does, fact]]) }).then(
+    ({ values }) => (values.get(fact.does) ?? []) as readonly string[],
     // The failure itself is what counts.
     () => [],
   );

@@ -71,8 +71,8 @@ const outOfReach: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
 ]);
 
 function infoIn(host: Look): DomainInfo | undefined {
-  const info = host.values.get(domainInfo.key) as DomainInfo | undefined;
-  const live = host.values.get(liveDomain.key) as Domain | undefined;
+  const info = host.values.get(domainInfo.does) as DomainInfo | undefined;
+  const live = host.values.get(liveDomain.does) as Domain | undefined;
   return info && live ? { ...info, systemUuid: live.systemUuid } : info;
 }
 
@@ -88,7 +88,7 @@ export function hostFacts(bindings: Bindings) {
 
 /** The guest; why it cannot be reached; undefined: it is off. */
 function reach(machines: Machines, host: Look, info: DomainInfo | undefined): Machine | Problem | undefined {
-  const live = host.values.get(liveDomain.key) as { agentChannel: string } | undefined;
+  const live = host.values.get(liveDomain.does) as { agentChannel: string } | undefined;
   if (!info || !live) return undefined;
   const machine = machines.guest(info);
   const unreachable = (...refusal: Parameters<typeof refuse>): Problem =>

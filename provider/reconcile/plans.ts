@@ -264,7 +264,7 @@ export class Plans {
     if (binding.concern.place === "guest") return this.#seen(binding) === undefined;
     const moved = binding.spec.source !== this.request.spec.source;
     if (!binding.concern.usedByQemu || !moved) return false;
-    const live = this.observation.host.values.get(liveDomain.key) as Domain | undefined;
+    const live = this.observation.host.values.get(liveDomain.does) as Domain | undefined;
     return live?.devices9p.some((device) => device.source === binding.spec.source) === true;
   }
 

@@ -31,9 +31,9 @@ import { leftInGuest, secondCycle, unverifiedKeys, withNextStep } from "./warnin
  */
 export function powerOf(host: Look, share: ShareSpec, spec: ShareSpec | undefined): PowerPlan {
   const found = Object.fromEntries(
-    Object.entries(powerFacts).map(([name, fact]) => [name, host.values.get(fact.key)]),
+    Object.entries(powerFacts).map(([name, fact]) => [name, host.values.get(fact.does)]),
   ) as unknown as PowerSeen;
-  const spellings = host.values.get(otherSpellings(share.source).key) as readonly string[] | undefined;
+  const spellings = host.values.get(otherSpellings(share.source).does) as readonly string[] | undefined;
   const spelled = (domain: Domain | undefined) => domain && spelledAs(share.source, spellings, domain);
   const seen = { ...found, live: spelled(found.live), persistent: spelled(found.persistent) };
   // Nobody who gives a share up wants its domain started.

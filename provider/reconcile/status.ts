@@ -150,7 +150,7 @@ export function needsUpdate(
 
 /** What the kernel of the guest really uses for the share's mount; empty when it is not mounted or not known. */
 export function mountOptionsIn(observation: Observation, spec: ShareSpec): string {
-  const seen = observation.guest?.values.get(guestMounts.key) as readonly Mount[] | undefined;
+  const seen = observation.guest?.values.get(guestMounts.does) as readonly Mount[] | undefined;
   return seen && spec.guest ? effectiveOptions(seen, spec.tag, spec.guest.mountPoint) : "";
 }
 

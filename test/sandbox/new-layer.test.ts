@@ -32,7 +32,6 @@ type Note = Concern<NoteWant, NoteSeen, { text: string }>;
 /** A file with the share's tag in it; of `guestLive` one that is written when the device is live. */
 function note(more: Partial<Note> = {}): AnyConcern {
   const textOf = (file: string): Fact<string> => ({
-    key: `note ${file}`,
     place: more.place ?? "guest",
     does: `read the note ${file}`,
     script: sh`cat -- ${file} 2>/dev/null || :`,
@@ -41,7 +40,6 @@ function note(more: Partial<Note> = {}): AnyConcern {
   const write = (file: string, text: string) => ({
     does: `write the note ${file}`,
     run: text === "" ? sh`rm -f -- ${file}` : sh`echo ${text} > ${file}`,
-    changes: [textOf(file).key],
   });
   const concern: Note = {
     layer: "note" as Layer,

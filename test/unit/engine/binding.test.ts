@@ -67,15 +67,16 @@ describe("factsOf", () => {
     const bindings = bind(concerns, specOf(full), [specOf({ source: "/old" })]);
     const host = [...factsOf(bindings, "host").values()];
     const guest = [...factsOf(bindings, "guest").values()];
-    expect(host.filter(({ key }) => key.startsWith("records ")).map(({ does }) => does)).toEqual([
+    expect(host.filter(({ does }) => /\brecords\b/.test(does)).map(({ does }) => does)).toEqual([
       "see of which directory there are records",
+      "see of which selinux there are records",
       "see of which mount of the domain there are records",
       "read the records of directory /foo/bar, selinux /foo/bar, device foobar, fstab /mnt/a, mount /mnt/a, guestOwnership /mnt/a, directory /old, selinux /old",
       "read the records of modules /etc/modules-load.d/virtio9p.conf",
     ]);
-    expect(host.filter(({ key }) => key === "live domain")).toHaveLength(1);
+    expect(host.filter(({ does }) => does === "read the running domain's definition")).toHaveLength(1);
     expect(new Set(guest.map(({ place }) => place))).toEqual(new Set(["guest"]));
-    expect(guest.map(({ key }) => key)).toContain("mountinfo of the guest");
+    expect(guest.map(({ does }) => does)).toContain("read the guest's mounts");
   });
 });
 
@@ -85,7 +86,7 @@ describe("seenBy", () => {
   const look = (values: [string, unknown][]) => ({ values: new Map(values), raw: new Map<string, Buffer>() });
 
   test("is undefined unless every fact was looked up; a fact may be undefined", () => {
-    const keys = Object.values(binding.facts).map(({ key }) => key);
+    const keys = Object.values(binding.facts).map(({ does }) => does);
     expect(seenBy(binding, look(keys.slice(1).map((key) => [key, 1])), undefined)).toBeUndefined();
     expect(seenBy(binding, look(keys.map((key) => [key, undefined])), undefined)).toEqual(
       Object.fromEntries(Object.keys(binding.facts).map((name) => [name, undefined])),
@@ -94,7 +95,7 @@ describe("seenBy", () => {
 
   test("recordIn finds the record of the binding", () => {
     expect(
-      recordIn(binding, look([[binding.records.key, new Map([[placeKey(binding.record), "it"]])]])),
+      recordIn(binding, look([[binding.records.does, new Map([[placeKey(binding.record), "it"]])]])),
     ).toBe("it");
     expect(recordIn(binding, look([]))).toBeUndefined();
   });

@@ -50,10 +50,9 @@ const machine = (shell: string, programs: readonly string[]): Machine => ({
   scope: { key: "", enter: sh`:`, beforeWrite: sh`:` },
   most: Infinity,
 });
-const fact = (key: string, script: Script, tools: readonly string[] = []): Fact<unknown> => ({
-  key,
+const fact = (name: string, script: Script, tools: readonly string[] = []): Fact<unknown> => ({
   place: "guest",
-  does: `look at ${key}`,
+  does: `look at ${name}`,
   script,
   parse: (output) => output,
   tools: tools.map((program) => ({ program, packages: ["a", "b"] as const })),
@@ -69,7 +68,7 @@ describe.each(["dash", "bash"])("under %s", (shell) => {
       fact("gathered", sh`:`),
     ].map((one) => ({ ...one, gathers: { variable: "x", script: sh`: > ${join(folder, "gathered")}` } }));
     const [answer] = await look([
-      { machine: machine(shell, guestPrograms), facts: new Map(all.map((one) => [one.key, one])) },
+      { machine: machine(shell, guestPrograms), facts: new Map(all.map((one) => [one.does, one])) },
     ]);
     expect(answer).toBeInstanceOf(ShareError);
     const problem = (answer as ShareError).problems[0];
@@ -89,13 +88,13 @@ describe.each(["dash", "bash", "busybox"])("under %s", (shell) => {
     const common = fact("common", file("common"));
     const shares = Array.from({ length: count }, (_, index) => ({
       machine: machine(shell, ["cat"]),
-      facts: new Map([common, fact(`own ${index}`, file(`own ${index}`))].map((one) => [one.key, one])),
+      facts: new Map([common, fact(`own ${index}`, file(`own ${index}`))].map((one) => [one.does, one])),
     }));
     const lacking = {
       machine: machine(shell, ["cat"]),
       facts: new Map(
         [common, fact("lacking", file("lacking"), ["no-such"]), fact("beside", file("beside"))].map((one) => [
-          one.key,
+          one.does,
           one,
         ]),
       ),

@@ -31,15 +31,14 @@ afterEach(() => {
   rmSync(folder, { recursive: true });
 });
 
-const fact = (key: string, script: Script, more: Partial<Fact<unknown>> = {}): Fact<unknown> => ({
-  key,
+const fact = (name: string, script: Script, more: Partial<Fact<unknown>> = {}): Fact<unknown> => ({
   place: "host",
-  does: `look at ${key}`,
+  does: `look at ${name}`,
   script,
   parse: (output) => output,
   ...more,
 });
-const set = (...facts: Fact<unknown>[]): FactSet => new Map(facts.map((one) => [one.key, one]));
+const set = (...facts: Fact<unknown>[]): FactSet => new Map(facts.map((one) => [one.does, one]));
 const fileA = fact("a", sh`cat "$folder/a"`, { guard: true });
 const step = (does: string, run: Script, undo?: Script): Step => ({ does, run, ...(undo ? { undo } : {}) });
 const caught = (work: Promise<unknown>): Promise<unknown> =>
@@ -57,10 +56,10 @@ describe("look", () => {
     const bytes = fact("bytes", sh`printf '\377\n\n'`, { parse: (_, raw) => [...raw] });
     const { values, raw } = await look(machine, set(fileA, bytes));
     expect([...values]).toEqual([
-      ["a", "one"],
-      ["bytes", [255, 10, 10]],
+      ["look at a", "one"],
+      ["look at bytes", [255, 10, 10]],
     ]);
-    expect(raw.get("a")).toEqual(Buffer.from("one"));
+    expect(raw.get("look at a")).toEqual(Buffer.from("one"));
   });
 
   test.each<[string, Fact<unknown>, object]>([
@@ -128,7 +127,7 @@ describe("write", () => {
     const steps = [setA, step("copy a", sh`cp "$folder/a" "$folder/b"`)];
     const written = await write(machine, set(fileA), seen, steps, (does) => told.push(does));
     expect(written).toMatchObject({ stale: false, failed: undefined, kept: 2 });
-    expect(written.look.values.get("a")).toBe("two\n");
+    expect(written.look.values.get("look at a")).toBe("two\n");
     expect([contents("b"), told]).toEqual(["two\n", ["set a", "copy a"]]);
   });
 
@@ -168,7 +167,7 @@ describe("write", () => {
           "mend what the answer names, and run pulumi up again; VIRTIO9P_LOG=scripts shows every script as it is run",
       },
     });
-    expect(written.look.values.get("a")).toBe("one");
+    expect(written.look.values.get("look at a")).toBe("one");
   });
 
   test("a failure that the step knows by what comes back has its name and its remedy", async () => {
@@ -266,7 +265,7 @@ describe("write", () => {
       write(machine, set(fileB), await look(machine, set(fileB)), [step("make b", sh`echo b > "$folder/b"`)]),
     ]);
     expect([bad.failed?.tried, bad.kept]).toEqual(["break", 0]);
-    expect([good.failed, good.kept, good.look.values.get("b")]).toEqual([undefined, 1, "b\n"]);
+    expect([good.failed, good.kept, good.look.values.get("look at b")]).toEqual([undefined, 1, "b\n"]);
     expect(contents("a")).toBe("one");
   });
 });
@@ -417,7 +416,7 @@ describe("a way that takes no long script", () => {
     ]);
     expect([long, short]).toMatchObject([
       { code: "scriptTooLong" },
-      { values: new Map([["short", "short\n"]]) },
+      { values: new Map([["look at short", "short\n"]]) },
     ]);
   });
 });
@@ -464,6 +463,6 @@ describe("perform", () => {
       "working\n",
     ]);
     expect(told).toContain("working");
-    expect(after.values.get("a")).toBe("two");
+    expect(after.values.get("look at a")).toBe("two");
   });
 });

@@ -30,15 +30,14 @@ export const machineOf = (transport: Transport, idleMs = 1000): Machine => ({
   scope: { key: "", enter: sh`:`, beforeWrite: sh`:` },
   most: Infinity,
 });
-export const fact = (key: string, script: Script, more: Partial<Fact<unknown>> = {}): Fact<unknown> => ({
-  key,
+export const fact = (name: string, script: Script, more: Partial<Fact<unknown>> = {}): Fact<unknown> => ({
   place: "host",
-  does: `look at ${key}`,
+  does: `look at ${name}`,
   script,
   parse: (output) => output,
   ...more,
 });
-export const factsOf = (...facts: readonly Fact<unknown>[]) => new Map(facts.map((one) => [one.key, one]));
+export const factsOf = (...facts: readonly Fact<unknown>[]) => new Map(facts.map((one) => [one.does, one]));
 export const step = (does: string, run: Script, undo?: Script): Step => ({
   does,
   run,

@@ -37,7 +37,7 @@ test.each(["dash", "bash", "busybox"])(
     );
     const facts = factsOf(fact("a", sh`( sleep 0.2; kill -USR1 $$ ) & sleep 0.5; echo a`));
     const [seen] = await look([{ machine: machineOf(slowly, 10_000), facts }]);
-    expect((seen as Look).values.get("a")).toBe("a\n");
+    expect((seen as Look).values.get("look at a")).toBe("a\n");
   },
 );
 
@@ -95,7 +95,7 @@ test.each(["dash", "bash", "busybox"])(
       execFileSync("sh", ["-c", 'echo > "$1/file"', "sh", run]);
       const facts = factsOf(fact("a", sh`echo "$work"`));
       const [seen] = await look([{ machine: machineOf(here(shell)), facts }]);
-      expect((seen as Look).values.get("a")).not.toContain(folder);
+      expect((seen as Look).values.get("look at a")).not.toContain(folder);
       expect(readdirSync(run)).toEqual(["file"]);
     } finally {
       execFileSync("umount", [run]);
@@ -145,7 +145,7 @@ describe("a process that cannot be ended: it waits for a file system whose serve
         timedOut("look at dead", "cannot be ended: it may go on"),
       ]);
       expect((answers[0] as ShareError).problems[0]?.returned).toMatch(/waits in the kernel/);
-      expect((answers[1] as Look).values.get("sound")).toBe("sound\n");
+      expect((answers[1] as Look).values.get("look at sound")).toBe("sound\n");
     },
     60_000,
   );

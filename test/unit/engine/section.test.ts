@@ -55,7 +55,7 @@ test("what several facts are read out of, and a libvirt that hangs, are one erro
     { machine, facts: factsOf(fact("b", sh`echo b`)) },
   ]);
   expect(answers[0]).toMatchObject({ problems: [timedOut("look at a")] });
-  expect((answers[1] as Look).values.get("b")).toBe("b\n");
+  expect((answers[1] as Look).values.get("look at b")).toBe("b\n");
   const opening = {
     does: "ask libvirt",
     variable: "listing",

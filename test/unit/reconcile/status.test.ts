@@ -136,7 +136,7 @@ test.each([
   ["none", "/mnt/b", "foobar", ""],
 ])("mountOptionsIn: %s", (_, mountPoint, tag, expected) => {
   const line = "36 27 0:45 / /mnt/a rw,relatime - 9p foobar rw,trans=virtio,msize=512000\n";
-  const guest = { ...nothing, values: new Map([[guestMounts.key, parseMountinfo(line)]]) };
+  const guest = { ...nothing, values: new Map([[guestMounts.does, parseMountinfo(line)]]) };
   const observation = { ...observed("running", seen), guest };
   expect(mountOptionsIn(observation, specOf({ tag, guest: { mountPoint } }))).toBe(expected);
 });
