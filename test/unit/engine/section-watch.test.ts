@@ -22,8 +22,8 @@ test.each(["dash", "bash", "busybox"])(
     const facts = factsOf(fact("first", sh`sleep 4; echo a`), fact("second", sh`sleep 3; echo b`));
     const [seen] = await look([{ machine: machineOf(slowly, 3000), facts }]);
     expect([...(seen as Look).values]).toEqual([
-      ["first", "a\n"],
-      ["second", "b\n"],
+      ["look at first", "a\n"],
+      ["look at second", "b\n"],
     ]);
   },
   30_000,

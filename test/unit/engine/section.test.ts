@@ -37,8 +37,8 @@ describe.each(["dash", "bash", "busybox"])("under %s", (shell) => {
       ]);
       expect((answers[0] as ShareError).problems).toMatchObject([timedOut("look at dead")]);
       expect([...(answers[1] as Look).values]).toEqual([
-        ["common", "common\n"],
-        ["sound", "sound\n"],
+        ["look at common", "common\n"],
+        ["look at sound", "sound\n"],
       ]);
       expect(existsSync(join(folder, "behind"))).toBe(false);
       expect([running("4711"), leftovers()]).toEqual([[], []]);
