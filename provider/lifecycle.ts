@@ -3,18 +3,16 @@ import { resolveOwner } from "./concerns/directory-owner";
 import type { DirectoryWant } from "./concerns/directory-facts";
 import { hostDirectory } from "./concerns/host-directory";
 import { bind, recordIn, seenBy } from "./engine/binding";
-import { liveDomain } from "./concerns/domain-facts";
 import { concerns } from "./concerns/concerns";
 import type { LayerState } from "./engine/concern";
 import { hasWork, onlyTheWayThereDiffers } from "./difference";
 import type { ShareError } from "./errors";
-import type { Domain } from "./formats/domain-xml";
 import { formatFstabEntry } from "./formats/fstab";
 import { claimedTwice } from "./program";
 import { Progress } from "./progress";
 import { madeHere } from "./reconcile/calls";
 import { machinesOf } from "./reconcile/machines";
-import { observe, type Observation } from "./reconcile/observe";
+import { isLive, observe, type Observation } from "./reconcile/observe";
 import { type Outcome, powerOf, reconcile } from "./reconcile/reconcile";
 import { staysInGuest, unverifiedKeys, withNextStep } from "./reconcile/warnings";
 import { driftOf, mountOptionsIn, statusOf, unsaid, withValue } from "./reconcile/status";
@@ -276,10 +274,8 @@ function directoryOwner(outcome: Outcome): string {
 
 /** A former directory that no running QEMU has any more can be given back: the next up does. */
 function isFreed(outputs: Properties, observation: Observation): boolean {
-  const live = observation.host.values.get(liveDomain.does) as Domain | undefined;
   return formerIn(outputs).some(
-    ({ source }) =>
-      source !== outputs["source"] && !live?.devices9p.some((device) => device.source === source),
+    ({ source }) => source !== outputs["source"] && !isLive(observation.host, source),
   );
 }
 

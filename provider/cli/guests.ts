@@ -1,9 +1,9 @@
 import { hostMounts } from "../concerns/mounts";
-import { hostExports, type HostExports } from "../concerns/second-writer";
+import { hostExports } from "../concerns/second-writer";
+import { valueIn } from "../engine/asks";
 import { look } from "../engine/place";
 import { ShareError } from "../errors";
 import { DirectoryTrees } from "../formats/directory-tree";
-import type { Mount } from "../formats/mountinfo";
 import { thisMachine } from "../reconcile/machines";
 import { failure } from "./report";
 
@@ -15,8 +15,8 @@ export async function refuseRunning(path: string, libvirtUri: string): Promise<v
   const facts = new Map([hostExports, hostMounts].map((fact) => [fact.does, fact] as const));
   const [answer] = await look([{ machine: thisMachine(libvirtUri), facts }]);
   if (!answer || answer instanceof ShareError) throw answer ?? new Error("a look without an answer");
-  const exports = answer.values.get(hostExports.does) as HostExports;
-  const trees = new DirectoryTrees(answer.values.get(hostMounts.does) as readonly Mount[]);
+  const exports = valueIn(answer, hostExports) ?? [];
+  const trees = new DirectoryTrees(valueIn(answer, hostMounts) ?? []);
   const running = exports.filter(
     ({ live, realPath }) => live && (trees.isInside(path, realPath) || trees.isInside(realPath, path)),
   );

@@ -51,6 +51,11 @@ export interface Look {
   readonly failures?: ReadonlyMap<string, ShareError>;
 }
 
+/** What a look found by a fact; undefined, too, where that was not asked for or failed. */
+export function valueIn<T>(look: Look | undefined, { does }: Fact<T>): T | undefined {
+  return look?.values.get(does) as T | undefined;
+}
+
 /** What one share wants to know of a machine. */
 export interface LookAsk {
   readonly machine: Machine;

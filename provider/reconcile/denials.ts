@@ -1,4 +1,5 @@
 import { denialsAt } from "../concerns/denials";
+import { valueIn } from "../engine/asks";
 import { look } from "../engine/wave";
 import { type Problem, ShareError } from "../errors";
 import type { ShareSpec } from "../spec";
@@ -18,7 +19,7 @@ export async function withDenials(
     return failure;
   const fact = denialsAt(spec.source);
   const found = await look({ machine: machines.host, facts: new Map([[fact.does, fact]]) }).then(
-    ({ values }) => (values.get(fact.does) ?? []) as readonly string[],
+    (seen) => valueIn(seen, fact) ?? [],
     // The failure itself is what counts.
     () => [],
   );

@@ -1,9 +1,8 @@
 import { domainInfo, libvirt, type DomainInfo, liveDomain } from "../concerns/domain-facts";
 import { powerFacts } from "../concerns/domain-power";
 import { type ErrorCode, type Problem, ShareError } from "../errors";
-import type { Domain } from "../formats/domain-xml";
 import { type Bindings, factsOf } from "../engine/binding";
-import { type Look, type Machine, problemOn } from "../engine/asks";
+import { type Look, type Machine, problemOn, valueIn } from "../engine/asks";
 import { refuse } from "../engine/concern";
 import { look } from "../engine/wave";
 
@@ -71,9 +70,13 @@ const outOfReach: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
 ]);
 
 function infoIn(host: Look): DomainInfo | undefined {
-  const info = host.values.get(domainInfo.does) as DomainInfo | undefined;
-  const live = host.values.get(liveDomain.does) as Domain | undefined;
+  const [info, live] = [valueIn(host, domainInfo), valueIn(host, liveDomain)];
   return info && live ? { ...info, systemUuid: live.systemUuid } : info;
+}
+
+/** Whether the running QEMU has a directory. */
+export function isLive(host: Look, source: string): boolean {
+  return valueIn(host, liveDomain)?.devices9p.some((device) => device.source === source) === true;
 }
 
 /** Every fact of the host that a share needs, its domain's and libvirt's included. */
@@ -88,7 +91,7 @@ export function hostFacts(bindings: Bindings) {
 
 /** The guest; why it cannot be reached; undefined: it is off. */
 function reach(machines: Machines, host: Look, info: DomainInfo | undefined): Machine | Problem | undefined {
-  const live = host.values.get(liveDomain.does) as { agentChannel: string } | undefined;
+  const live = valueIn(host, liveDomain);
   if (!info || !live) return undefined;
   const machine = machines.guest(info);
   const unreachable = (...refusal: Parameters<typeof refuse>): Problem =>

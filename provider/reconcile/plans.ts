@@ -1,4 +1,3 @@
-import { liveDomain } from "../concerns/domain-facts";
 import {
   type BeforeCopy,
   type Binding,
@@ -30,9 +29,8 @@ import {
 } from "../engine/record";
 import type { Script } from "../formats/shell";
 import type { Problem } from "../errors";
-import type { Domain } from "../formats/domain-xml";
 import type { ShareSpec } from "../spec";
-import type { Machines, Observation } from "./observe";
+import { isLive, type Machines, type Observation } from "./observe";
 import { notLookedAt } from "./warnings";
 
 /** What is to be done: towards `spec`, away from `olds`. One function serves create, update and delete. */
@@ -262,10 +260,9 @@ export class Plans {
   #mustWait(binding: Binding): boolean {
     if (!this.request.spec) return false;
     if (binding.concern.place === "guest") return this.#seen(binding) === undefined;
-    const moved = binding.spec.source !== this.request.spec.source;
-    if (!binding.concern.usedByQemu || !moved) return false;
-    const live = this.observation.host.values.get(liveDomain.does) as Domain | undefined;
-    return live?.devices9p.some((device) => device.source === binding.spec.source) === true;
+    const { source } = binding.spec;
+    const moved = source !== this.request.spec.source;
+    return binding.concern.usedByQemu === true && moved && isLive(this.observation.host, source);
   }
 
   // Steps.

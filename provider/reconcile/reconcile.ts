@@ -1,17 +1,10 @@
 import { concerns } from "../concerns/concerns";
-import {
-  planOff,
-  planPower,
-  type PowerJob,
-  type PowerPlan,
-  type PowerSeen,
-  powerFacts,
-} from "../concerns/domain-power";
+import { planOff, planPower, type PowerJob, type PowerPlan, powerFacts } from "../concerns/domain-power";
 import { wantedDevice } from "../concerns/domain-device";
 import { otherSpellings, spelledAs } from "../concerns/second-writer";
 import { type BeforeCopy, bind, type Bindings, factsOf } from "../engine/binding";
 import { type AnyConcern, type Json, refuse, type Step } from "../engine/concern";
-import { type Look, problemOn } from "../engine/asks";
+import { type Look, problemOn, valueIn } from "../engine/asks";
 import { write } from "../engine/wave";
 import { type Problem, ShareError } from "../errors";
 import type { Domain } from "../formats/domain-xml";
@@ -30,12 +23,14 @@ import { leftInGuest, secondCycle, unverifiedKeys, withNextStep } from "./warnin
  * the tag but what the definition still declares (it stood there before us).
  */
 export function powerOf(host: Look, share: ShareSpec, spec: ShareSpec | undefined): PowerPlan {
-  const found = Object.fromEntries(
-    Object.entries(powerFacts).map(([name, fact]) => [name, host.values.get(fact.does)]),
-  ) as unknown as PowerSeen;
-  const spellings = host.values.get(otherSpellings(share.source).does) as readonly string[] | undefined;
+  const spellings = valueIn(host, otherSpellings(share.source));
   const spelled = (domain: Domain | undefined) => domain && spelledAs(share.source, spellings, domain);
-  const seen = { ...found, live: spelled(found.live), persistent: spelled(found.persistent) };
+  const seen = {
+    info: valueIn(host, powerFacts.info),
+    job: valueIn(host, powerFacts.job),
+    live: spelled(valueIn(host, powerFacts.live)),
+    persistent: spelled(valueIn(host, powerFacts.persistent)),
+  };
   // Nobody who gives a share up wants its domain started.
   if (!spec && !seen.live) return planOff(seen, share.tag);
   const declared = seen.persistent?.devices9p.find((device) => device.tag === share.tag);

@@ -13,8 +13,8 @@ import {
   pendingReasons,
 } from "../engine/concern";
 import type { ErrorCode } from "../errors";
-import type { Mount } from "../formats/mountinfo";
 import type { ShareSpec } from "../spec";
+import { valueIn } from "../engine/asks";
 import type { Observation } from "./observe";
 import { notLookedAt } from "./warnings";
 
@@ -150,7 +150,7 @@ export function needsUpdate(
 
 /** What the kernel of the guest really uses for the share's mount; empty when it is not mounted or not known. */
 export function mountOptionsIn(observation: Observation, spec: ShareSpec): string {
-  const seen = observation.guest?.values.get(guestMounts.does) as readonly Mount[] | undefined;
+  const seen = valueIn(observation.guest, guestMounts);
   return seen && spec.guest ? effectiveOptions(seen, spec.tag, spec.guest.mountPoint) : "";
 }
 
