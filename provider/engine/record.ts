@@ -300,9 +300,12 @@ export function forgetRecords(releases: readonly Release[]): Step {
 
 /** Does what gives a thing back of which the host's record has no holder, and else nothing. */
 export function unlessHeld(at: RecordPlace, giveBack: Script): Script {
-  return sh`grep -qs '^"' -- "$records"/${fileOf(at)} || {
-${giveBack}
-}`;
+  return sh`if [ -e "$records"/${fileOf(at)} ]; then
+  holds=0
+  grep -q '^"' -- "$records"/${fileOf(at)} || holds=$?
+  case $holds in 0) exit 0;; 1) ;; *) exit 1;; esac
+fi
+${giveBack}`;
 }
 
 function letGoOf(releases: readonly Release[], then: Script): Script {

@@ -154,7 +154,14 @@ ${script ?? sh`:`}
     expect([holders(at), holders(other)]).toEqual([[{ by: "u/a" }, "u/b"], undefined]);
     run(unlessHeld(at, sh`touch "$records/back"`));
     expect(existsSync(join(records, "back"))).toBe(false);
-    run(leaveRecords(of(at, "u/b")).run, unlessHeld(at, sh`touch "$records/back"`));
+    run(leaveRecords(of(at, "u/b")).run);
+    // A record that cannot be read is not one without a holder.
+    expect(() => {
+      run(sh`grep() { return 2; }
+${unlessHeld(at, sh`touch "$records/back"`)}`);
+    }).toThrow();
+    expect(existsSync(join(records, "back"))).toBe(false);
+    run(unlessHeld(at, sh`touch "$records/back"`));
     expect([existsSync(join(records, "back")), holders(at)]).toEqual([true, [{ by: "u/a" }]]);
     run(hold("u/c", [at]).run, forgetRecords([...of(at), ...of(inDomain, "u/a")]).run);
     expect([holders(at), existsSync(join(records, "domains/UUID"))]).toEqual([[{ by: "u/a" }, "u/c"], false]);
