@@ -180,8 +180,8 @@ export const deviceArguments = [
 
 /** The device that a spec asks for. */
 export function wantedDevice(spec: ShareSpec): Device9p {
-  const parts = deviceArguments.map((name) => [name, spec[name]] as const);
-  return Object.fromEntries(parts) as unknown as Device9p;
+  const { source, tag, accessMode, readOnly, multidevs, fileMode, directoryMode, model } = spec;
+  return { source, tag, accessMode, readOnly, multidevs, fileMode, directoryMode, model };
 }
 
 /** What its definition declares under the tag, with the share's own spelling of its directory. */
