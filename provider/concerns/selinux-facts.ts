@@ -188,7 +188,7 @@ export interface LabelsInside {
  */
 export function labelsOf(path: string, type = ""): Fact<Labels | undefined> {
   return onSelinux({
-    does: `look at the labels in ${path}`,
+    does: `look at the labels in ${path} ${type && `(${type})`}`.trim(),
     script: sh`if ! [ -d ${path} ] || [ -L ${path} ]; then exit 0; fi
 ${withoutMounts(path, labelsHere(path, type))}`,
     parse(output) {

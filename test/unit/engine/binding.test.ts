@@ -80,6 +80,31 @@ describe("factsOf", () => {
   });
 });
 
+test("what a fact does is done by no other one", () => {
+  const specs = [
+    specOf(full),
+    specOf({ ...full, directory: { recursive: true }, selinux: { type: "var_t" } }),
+    specOf({ ...full, directory: { recursive: false, owner: "alice" }, guest: { mountPoint: "/mnt/b" } }),
+    specOf({ tag: "other", guest: { mountPoint: "/mnt/a", owner: "bob" } }),
+    specOf({ readOnly: true }),
+  ];
+  const scripts = new Map<string, string>();
+  for (const spec of specs)
+    for (const purpose of ["plan", "drift"] as const)
+      for (const [olds, place] of [
+        [[], "host"],
+        [[], "guest"],
+        [specs, "host"],
+        [specs, "guest"],
+      ] as const)
+        for (const { does, script } of factsOf(bind(concerns, spec, olds, purpose), place).values()) {
+          const known = scripts.get(`${place} ${does}`) ?? script.text;
+          expect([does, script.text]).toEqual([does, known]);
+          scripts.set(`${place} ${does}`, known);
+        }
+  expect(scripts.size).toBeGreaterThan(60);
+});
+
 describe("seenBy", () => {
   const [binding] = bind(concerns, specOf(), []).ensure;
   if (!binding) throw new Error("no binding");
