@@ -24,8 +24,8 @@ export interface Machine {
   };
   /** Of the share's domain: sets `$domain`, `$recorded`. Shares with equal keys have one domain. */
   readonly scope: { readonly key: string; readonly enter: Script; readonly beforeWrite: Script };
-  /** Run once, when the steps of all shares are done. */
-  readonly closing?: Script;
+  /** Run once, when the steps of all shares are done; where it fails, so does each share that changed something. */
+  readonly closing?: { readonly does: string; readonly run: Script };
   /** Held while something is looked at again and written: what two stacks must not do at once. */
   readonly lock: Script;
   /** What the lock and the comparison before a write need there. */

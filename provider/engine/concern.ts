@@ -233,8 +233,8 @@ export interface Concern<
   /** On the host: the running QEMU uses it until its device is gone, and before that it is not given back. */
   readonly usedByQemu?: true;
   /**
-   * Every share of its machine has the same one. Each lets go of its record while it takes its device out, and who then finds
-   * that nobody holds it gives it back: so that those that go together go at the same time. Given back twice it is as once.
+   * All shares of a machine have the same thing. A share lets go of its record when it takes its device out. Whichever finds
+   * then that no share holds it restores it. Several may, at the same time: restoring it twice is the same as once.
    */
   readonly shared?: true;
   /** In the guest: what of it stays there when the share is destroyed while the domain is off, in the operator's words. */

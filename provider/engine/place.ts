@@ -12,6 +12,7 @@ import {
   lookUp,
   lookUpGuards,
   type Machine,
+  problemOn,
   serving,
   standsAsSeen,
   type WriteAsk,
@@ -71,12 +72,13 @@ export async function write(asks: readonly [WriteAsk, ...WriteAsk[]]): Promise<A
     gather(scoped, asks),
     lookUpGuards(scoped, asks),
     sections(asks, (ask, index) => standsAsSeen(ask, index, keys)),
-    ...(machine.closing ? [section("closing", machine.closing)] : []),
+    ...(machine.closing ? [comment(machine.closing.does), section("closing", machine.closing.run)] : []),
     letGo,
     lookUp(after),
   ];
   const { status, reports, ending } = await run(asks, body, { heard: teller(asks) });
   if (status === lockHeldStatus && reports.size === 0) throw lockHeld(machine);
+  const unclosed = closingFailure(machine, reports.get("closing"));
   return asks.map((ask, index) =>
     orOwnError(() => {
       const prefix = `${index}-`;
@@ -88,9 +90,21 @@ export async function write(asks: readonly [WriteAsk, ...WriteAsk[]]): Promise<A
       // Nothing more was asked of what hangs.
       if (late) return { ...nothing, failed, kept };
       const look = readFacts({ ...ask, facts: notFixed(ask) }, after, reports, ending);
-      return { stale: false, failed, kept, look: withFixed(look, ask) };
+      return { stale: false, failed: failed ?? unclosed, kept, look: withFixed(look, ask) };
     }),
   );
+}
+
+/** What is done once for all shares, and was not. */
+function closingFailure(machine: Machine, report: Report | undefined): Problem | undefined {
+  if (!report || report.status === 0) return undefined;
+  return problemOn(machine, {
+    code: "stepFailed",
+    what: `what was changed is there, and what has to follow failed (exit ${report.status})`,
+    tried: machine.closing?.does ?? "",
+    returned: report.stderr.toString("utf8"),
+    remedy: "mend what the answer names, and run pulumi up again",
+  });
 }
 
 /** Tells each share of its steps as they begin and go on, and that it waits for another process. */

@@ -1,5 +1,5 @@
 import { domainReader, readDomainsAnew } from "../concerns/domain-facts";
-import { guestPrelude } from "../concerns/guest-facts";
+import { guestClosing, guestPrelude } from "../concerns/guest-facts";
 import type { Machine } from "../engine/asks";
 import { takeLock } from "../engine/machine-lock";
 import { guestPrograms, hostPrograms } from "../engine/programs";
@@ -55,8 +55,7 @@ export function machinesOf(spec: ShareSpec, knownUuid: string): Machines {
       prelude: guestPrelude,
       scope: noDomain,
       lock: guestLock,
-      closing: sh`on_disk
-read_anew`,
+      closing: guestClosing,
       programs: guestPrograms,
       most: way ? Infinity : mostInGuest,
     }),
@@ -86,7 +85,7 @@ function hostMachine(libvirtUri: string, transport: Transport): Machine {
       behind: sh`listed=$status`,
     },
     scope: noDomain,
-    closing: readDomainsAnew,
+    closing: { does: "read domains anew behind the changes", run: readDomainsAnew },
     lock: hostLock,
     programs: hostPrograms,
     most: Infinity,

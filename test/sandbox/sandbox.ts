@@ -15,7 +15,7 @@ import { join } from "node:path";
 import { ShareError } from "../../provider/errors";
 import { type Device9p, formatDevice9p } from "../../provider/formats/domain-xml";
 import { domainReader, readDomainsAnew } from "../../provider/concerns/domain-facts";
-import { guestPrelude } from "../../provider/concerns/guest-facts";
+import { guestClosing, guestPrelude } from "../../provider/concerns/guest-facts";
 import type { AnyConcern } from "../../provider/engine/concern";
 import { lines, type Script, sh } from "../../provider/formats/shell";
 import type { Machines } from "../../provider/reconcile/observe";
@@ -172,7 +172,7 @@ export class Sandbox {
         prelude: sh`${this.#libvirt()}
 ${domainReader}
 records=${this.path("records")} listed=0 listing=${`${uuid} web1`}`,
-        closing: readDomainsAnew,
+        closing: { does: "read domains anew", run: readDomainsAnew },
         lock,
         programs: ["flock", "sha256sum"],
       },
@@ -185,8 +185,7 @@ records=${this.path("records")} listed=0 listing=${`${uuid} web1`}`,
         idleMs: 20_000,
         prelude: lines([guestPrelude, this.#guestTools()]),
         lock,
-        closing: sh`on_disk
-read_anew`,
+        closing: guestClosing,
         programs: ["sha256sum"],
       }),
     };

@@ -253,6 +253,26 @@ describe("what cannot be written leaves nothing behind", () => {
   });
 });
 
+test.each([0, 1, 17, 300])(
+  "after %i edits the folder is synced by one process, and a failure of that is told",
+  (count) => {
+    const log = join(folder, "log");
+    writeFileSync(log, "");
+    const counting = (status: number) =>
+      `sync() { case $1 in */) echo "$# $1" >> ${log}; return ${status};; esac; }`;
+    const edits = Array.from({ length: count }, () => sh`changed_in ${`${folder}/`}`);
+    const all = lines([...(count === 0 ? [] : [add.run]), ...edits.slice(1), sh`on_disk || exit`]);
+    const scripts = [0, 1].map(
+      (status) => (text: string) => inFolder()(text).replace("sync() { :; }", counting(status)),
+    );
+    const [well, badly] = scripts;
+    runScript(all, well);
+    expect(readFileSync(log, "utf8")).toBe(count === 0 ? "" : `${count} ${folder}/\n`);
+    rmSync(file(), { force: true });
+    if (count > 0) expect(() => runScript(all, badly)).toThrow("Command failed");
+  },
+);
+
 test("systemd reads fstab anew once after all edits, the one that takes out the last line too, and else never", () => {
   mkdirSync(join(folder, "systemd"));
   const log = join(folder, "log");

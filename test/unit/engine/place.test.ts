@@ -270,6 +270,47 @@ describe("write", () => {
   });
 });
 
+describe("what is done once behind the steps of all", () => {
+  const closing = (run: Script) => ({ ...machine, closing: { does: "finish", run } });
+  test.each([1, 17])(
+    "%i shares: where it fails, each that changed something says so, and keeps it",
+    async (count) => {
+      const seen = await look(machine, set(fileA));
+      writeFileSync(join(folder, "b"), "");
+      const to = closing(sh`echo 'no sync' >&2; exit 5`);
+      const written = await Promise.all(
+        Array.from({ length: count }, (_, index) =>
+          write(to, set(fileA), seen, [step(`add ${index}`, sh`echo x >> "$folder/b"`)]),
+        ),
+      );
+      expect(written).toEqual(
+        Array(count).fill(
+          expect.objectContaining({
+            kept: 1,
+            failed: expect.objectContaining({
+              code: "stepFailed",
+              tried: "finish",
+              returned: "no sync\n",
+            }) as unknown,
+          }),
+        ),
+      );
+      expect(contents("b")).toBe("x\n".repeat(count));
+    },
+  );
+
+  test("it is done once, and a share that failed says what it failed with", async () => {
+    const seen = await look(machine, set(fileA));
+    const to = closing(sh`echo x >> "$folder/closed"`);
+    const written = await Promise.all([
+      write(to, set(fileA), seen, [step("one", sh`:`)]),
+      write(to, set(fileA), seen, [step("break", sh`false`)]),
+    ]);
+    expect(written.map(({ failed }) => failed?.tried)).toEqual([undefined, "break"]);
+    expect(contents("closed")).toBe("x\n");
+  });
+});
+
 describe("what several shares queue", () => {
   /** Appends all that is asked for in one go, unless one asks for `bad`. */
   const common = (asked: string): Step => ({
