@@ -134,6 +134,11 @@ export interface Problem {
   readonly remedy?: string;
 }
 
+/** A problem with one more thing to do about it. */
+export function withRemedy(problem: Problem, ...more: readonly string[]): Problem {
+  return { ...problem, remedy: [problem.remedy ?? [], ...more].flat().join("; ") };
+}
+
 /**
  * The one error of this package: one or more {@link Problem}s, each told once.
  *

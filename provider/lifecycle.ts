@@ -241,7 +241,6 @@ function finish(
   const { observation, bindings } = outcome;
   const drift = driftOf(bindings, observation);
   const entry = fstabEntryOf(spec);
-  const stoodBefore = (olds["__stood"] ?? {}) as Properties;
   const outputs: Properties = withoutUndefined({
     ...inputs,
     ...(outcome.failure
@@ -256,7 +255,7 @@ function finish(
     before: outcome.before,
     __version: stateVersion,
     __former: outcome.former.map(withoutConnections),
-    __stood: { ...stoodBefore, ...outcome.standing },
+    __stood: { ...(olds["__stood"] as Properties | undefined), ...outcome.standing },
   });
   if (outcome.failure) throw new PartialFailure(id, outputs, outcome.failure);
   return outputs;

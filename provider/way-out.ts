@@ -1,4 +1,4 @@
-import { type ErrorCode, ShareError } from "./errors";
+import { type ErrorCode, ShareError, withRemedy } from "./errors";
 import { sh } from "./formats/shell";
 
 /** What an error of read and delete says besides what is wrong: how to get on from there. Pure. */
@@ -9,10 +9,10 @@ export function rotated(error: unknown): unknown {
   if (!problems.some(({ code }) => code === "authenticationFailed")) return error;
   const [first, ...rest] = problems.map((problem) =>
     problem.code === "authenticationFailed"
-      ? {
-          ...problem,
-          remedy: `${problem.remedy ?? ""}; refresh and destroy use the credentials that the state has: after a rotation run pulumi up first, without --refresh, which stores the new ones`,
-        }
+      ? withRemedy(
+          problem,
+          "refresh and destroy use the credentials that the state has: after a rotation run pulumi up first, without --refresh, which stores the new ones",
+        )
       : problem,
   );
   return first ? new ShareError([first, ...rest], { cause: error }) : error;
@@ -36,9 +36,7 @@ export function withWayOut(urn: string | undefined): (error: unknown) => never {
     const error = rotated(thrown);
     const [first, ...rest] = error instanceof ShareError ? error.problems : [];
     if (!first || first.layer === "guest" || !hostUnreachable.has(first.code)) throw error;
-    const wayOut = stateDelete(urn);
-    const remedy = first.remedy === undefined ? wayOut : `${first.remedy}; ${wayOut}`;
-    throw new ShareError([{ ...first, remedy }, ...rest], { cause: error });
+    throw new ShareError([withRemedy(first, stateDelete(urn)), ...rest], { cause: error });
   };
 }
 

@@ -9,10 +9,11 @@ import {
   type Tool,
 } from "../engine/concern";
 import { parseOctalMode } from "../formats/octal-mode";
+import { selfAndAbove } from "../formats/path";
 import { sh } from "../formats/shell";
 import { identityFormat } from "../formats/identity";
 import type { ShareSpec } from "../spec";
-import { recordsOnHost } from "../engine/record";
+import { recordsIn } from "../engine/record";
 import { dacBaselabels, domainInfo, liveDomain, persistentDomain } from "./domain-facts";
 import type { KnownBy } from "./directory-identity";
 import type { Owned } from "./directory-owner";
@@ -120,7 +121,7 @@ export function directoryFacts(want: DirectoryWant, purpose: Purpose = "plan") {
     realPath: realPathOf(path),
     mounts: hostMounts,
     // Of all directories of shares, by path.
-    records: recordsOnHost("directory") as Fact<readonly { identity: string; before: DirectoryBefore }[]>,
+    records: recordsIn("host", "directory") as Fact<readonly { identity: string; before: DirectoryBefore }[]>,
     parents: parentsOf(path),
     attributes: attributesOf(path),
     groupRights: groupRightsOf(path),
@@ -239,15 +240,13 @@ function realPathOf(path: string): Fact<string> {
  * `0:0:755:131073:1763877000.123456789:directory:root:root:/srv`, and of those with an access list `# file: /srv`.
  */
 function parentsOf(path: string): Fact<readonly (Entry & { path: string; acl: boolean })[]> {
-  const parts = path.split("/").slice(1, -1);
-  const parents = parts.map((_, index) => `/${parts.slice(0, parts.length - index).join("/")}`).concat("/");
   return {
     fixed: true,
     place: "host",
     does: `look at the directories above ${path}`,
     tools: [attr],
     script: sh`set --
-for at in ${parents}; do [ ! -e "$at" ] || set -- "$@" "$at"; done
+for at in ${selfAndAbove(posix.dirname(path))}; do [ ! -e "$at" ] || set -- "$@" "$at"; done
 stat -c ${`${entryFormat}:%n`} -- "$@"
 lists=$(getfattr -h --absolute-names -e hex -n system.posix_acl_access -- "$@" 2>&1 |
   grep -v -e ': No such attribute$' -e ': Operation not supported$' || :)

@@ -131,12 +131,12 @@ export const domainDevice: Concern<
 
   remember(want, seen) {
     const [found] = devicesOf(want, seen);
-    return { device: found ? toJson(found) : null };
+    return { device: found ? (inRecord(found) as DeviceBefore["device"]) : null };
   },
 
   restore(old, before, seen) {
     const [now] = devicesOf(old, seen);
-    const then = before.device === null ? undefined : fromJson(before.device);
+    const then = before.device === null ? undefined : (inRecord(before.device) as unknown as Device9p);
     if (!seen.persistent || (now && then ? sameDevice(now, then) : now === then)) return { steps: [] };
     // Whoever put another source under our tag meanwhile owns it now.
     if (now && now.source !== old.device.source && now.source !== then?.source) {
@@ -332,14 +332,7 @@ function differences(want: Device9p, now: Device9p): Record<string, Json> {
   );
 }
 
-function toJson(device: Device9p): { [K in keyof Device9p]?: Json } {
-  return { ...device, fileMode: device.fileMode ?? null, directoryMode: device.directoryMode ?? null };
-}
-
-function fromJson(device: { readonly [K in keyof Device9p]?: Json }): Device9p {
-  return {
-    ...(device as unknown as Device9p),
-    fileMode: (device.fileMode as string | null) ?? undefined,
-    directoryMode: (device.directoryMode as string | null) ?? undefined,
-  };
+/** A device as a record has it, and out of one: what it leaves to QEMU is not there, or null. */
+function inRecord<T extends object>(device: T): T {
+  return Object.fromEntries(Object.entries(device).filter(([, value]) => (value ?? null) !== null)) as T;
 }

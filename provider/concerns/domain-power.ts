@@ -1,9 +1,9 @@
-import type { Fact } from "../engine/concern";
+import type { SeenBy } from "../engine/concern";
 import { environment } from "../formats/environment";
 import { comment, type Script, sh } from "../formats/shell";
-import { type Device9p, type Domain, liveOnlyDevices, sameDevice } from "../formats/domain-xml";
+import { type Device9p, liveOnlyDevices, sameDevice } from "../formats/domain-xml";
 import type { ShareSpec } from "../spec";
-import { type DomainInfo, domainInfo, domainJob, liveDomain, persistentDomain } from "./domain-facts";
+import { domainInfo, domainJob, liveDomain, persistentDomain } from "./domain-facts";
 
 /** What may be done to make a device appear or go; each includes the one before. */
 export type Power = ShareSpec["power"];
@@ -32,23 +32,20 @@ export type PowerPlan =
   | { readonly kind: "start" | "restart" | "force"; readonly reason: PowerReason }
   | { readonly kind: "pending"; readonly reason: PowerReason; readonly says: string };
 
-export interface PowerSeen {
-  readonly info: DomainInfo | undefined;
-  readonly persistent: Domain | undefined;
-  readonly live: Domain | undefined;
-  /** Asked where the domain may be restarted. */
-  readonly job: boolean | undefined;
-}
-
-/** The facts that {@link planPower} rests on. */
+/** The facts that {@link planPower} rests on; the job is asked for where the domain may be restarted. */
 export const powerFacts = {
   info: domainInfo,
   persistent: persistentDomain,
   live: liveDomain,
   job: domainJob,
-} satisfies { readonly [K in keyof PowerSeen]: Fact<PowerSeen[K]> };
+};
 
-/** Whether the domain has to be started or restarted for one tag, and whether it may. `wanted`: what should be live. */
+export type PowerSeen = SeenBy<typeof powerFacts, never>;
+
+/**
+ * Whether the domain has to be started or restarted for one tag, and whether it may. `wanted`: what should be live. For
+ * nothing a domain that is off need not run, but a saved QEMU may still have the device.
+ */
 export function planPower(
   power: Power,
   seen: PowerSeen,
@@ -58,13 +55,14 @@ export function planPower(
   const { info, live } = seen;
   if (!info) return { kind: "none" };
   if (!live) {
-    if (!wanted) return { kind: "none" };
     if (info.managedSave) {
+      const back = wanted ? "the old devices back" : `${tag} back if it was live then`;
       return pending(
         "managedSave",
-        `${info.name} is off with a managed save image, whose start would bring the old devices back: remove it (virsh managedsave-remove) or start and shut down by hand`,
+        `${info.name} is off with a managed save image, whose start would bring ${back}: remove it (virsh managedsave-remove) or start and shut down by hand`,
       );
     }
+    if (!wanted) return { kind: "none" };
     return power === "never"
       ? pending("domainOff", `${info.name} is off`)
       : { kind: "start", reason: "domainOff" };
@@ -81,20 +79,15 @@ export function planPower(
   return obstacle(seen, says) ?? { kind: power, reason };
 }
 
-/** What a domain that is off needs when a share is given up: nothing, but a saved QEMU may still have the device. */
-export function planOff({ info }: Pick<PowerSeen, "info">, tag: string): PowerPlan {
-  if (info?.managedSave !== true) return { kind: "none" };
-  return pending(
-    "managedSave",
-    `${info.name} has a managed save image, whose start would bring ${tag} back if it was live then: remove it (virsh managedsave-remove) or start and shut down by hand`,
-  );
+/** Whether a pending reason is one of a device that a power cycle brings or takes. */
+export function waitsForCycle(reason: string): boolean {
+  return (powerReasons.slice(0, 3) as readonly string[]).includes(reason);
 }
 
 /** Whether a `power` clears a pending reason, so that an update with it would do something. */
 export function clears(power: Power, reason: string): boolean {
   if (reason === "domainOff") return power !== "never";
-  const ofDevice = ["deviceNotLive", "deviceDiffersLive", "deviceStillLive"].includes(reason);
-  return ofDevice && (power === "restart" || power === "force");
+  return waitsForCycle(reason) && (power === "restart" || power === "force");
 }
 
 function pending(reason: PowerReason, says: string): PowerPlan {

@@ -125,9 +125,8 @@ on_disk() {
 }
 # systemd reads fstab anew, once for all that was written. It takes seconds, for which nobody waits: mount(8) reads the
 # file itself, and so does the next boot. (systemctl of systemd 252 waits for it with --no-block, too.)
-read_anew() {
+at_end() {
   [ -s "$work/reload" ] && [ -d /run/systemd/system ] || return 0
-  : > "$work/reload"
   ( exec </dev/null >/dev/null 2>&1 9>&-
   systemctl daemon-reload ) &
 }`;

@@ -6,6 +6,7 @@ import {
   type Json,
   refuse,
   type Refusal,
+  type Seen,
   type Step,
 } from "../engine/concern";
 import { near } from "../formats/nearest";
@@ -20,15 +21,10 @@ interface GuestPolicy {
   readonly settable: boolean;
 }
 
-interface BooleanSeen {
-  /** Undefined: SELinux is not enabled in the guest. */
-  readonly policy: GuestPolicy | undefined;
-}
-
 /** Null: there is no such boolean to be given back. */
 type BooleanBefore = { readonly [key: string]: Json; readonly on: boolean } | null;
 
-/** A line for each, sample: `httpd_use_nfs 1 1`: the value now, and the one that waits. No file ends in a line end. */
+/** Undefined: SELinux is not enabled there. A line for each, sample: `httpd_use_nfs 1 1`: the value now, and the one that waits. No file ends in a line end. */
 const booleans: Fact<GuestPolicy | undefined> = {
   place: "guest",
   does: "read the guest's SELinux booleans",
@@ -49,6 +45,8 @@ done`,
   },
 };
 
+const facts = { policy: booleans };
+
 /**
  * A boolean of the guest's policy that lets its services use what is on a share: to SELinux in the guest its files
  * are `nfs_t`. Set so that it outlives a boot; given back with the last share of the domain that wants it. One that is
@@ -58,7 +56,7 @@ done`,
  * Source: setsebool(8) of policycoreutils 3.4; refpolicy filesystem.te (9p is nfs_t; Debian
  * 12's policy, 2.20221101, does not know it: unlabeled_t).
  */
-export const guestBooleans: ConcernOfMany<string, BooleanSeen, BooleanBefore> = {
+export const guestBooleans: ConcernOfMany<string, Seen<typeof facts>, BooleanBefore> = {
   layer: "guestBooleans",
   name: (want) => `guestBooleans ${want}`,
   place: "guest",
@@ -69,7 +67,7 @@ export const guestBooleans: ConcernOfMany<string, BooleanSeen, BooleanBefore> = 
   left: (want, before) => (before?.on === false ? `its SELinux boolean ${want}, which is on` : undefined),
   wants: (spec) => [...new Set(spec.guest?.selinuxBooleans ?? [])],
   identity: (want) => want,
-  facts: () => ({ policy: booleans }),
+  facts: () => facts,
 
   plan(want, { policy }) {
     const refuse = cannot(want, policy);

@@ -60,11 +60,7 @@ enter_share() { # DIRECTORY, as is_share, and the inode numbers that it may have
 ${editLines}`;
 
 /** Behind the steps of a script in a guest. */
-export const guestClosing = {
-  does: "have changed names on the disk, and let systemd read fstab anew",
-  run: sh`on_disk || exit
-read_anew`,
-};
+export const guestClosing = { does: "have changed names on the disk", run: sh`on_disk` };
 
 /** For facts that ask what is mounted. */
 export const mountinfo: Gathering = { variable: "mountinfo", script: sh`cat /proc/self/mountinfo` };

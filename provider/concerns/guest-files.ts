@@ -40,7 +40,8 @@ while ! [ -e "$path" ]; do path=$${{ text: "{path%/*}" }}; [ -n "$path" ] || pat
 set -- "$path"
 [ -d "$path" ] || set -- "$path" "$${{ text: "{path%/*}" }}/"
 if [ $# -eq 2 ] && is_mounted "$path"; then kind=mount
-elif lsattr -d -- "$@" 2>/dev/null | grep -q '^[^ ]*[ia]'; then kind=immutable
+elif lsattr -d -- "$@" 2>/dev/null |
+  ( while read -r flags _; do case $flags in *[ia]*) exit;; esac; done; exit 1 ); then kind=immutable
 else for one; do [ -w "$one" ] || kind=denied; done
 fi
 printf '%s %s\n' "$kind" "$path"`,

@@ -13,7 +13,7 @@ import {
 import { sh } from "../formats/shell";
 import { type Mount, mountAt, mountHolding, mountsBelow } from "../formats/mountinfo";
 import { isAtOrBelow } from "../formats/path";
-import { recordsOfDomain } from "../engine/record";
+import { recordsIn } from "../engine/record";
 import { kernelRelease } from "./guest-facts";
 import { type Difference, isAutomount, mountDifferences } from "./mount-differences";
 import { notReplaceable, obstacleTo } from "./guest-files";
@@ -30,7 +30,7 @@ const facts = (want: ShareInGuest) => ({
   holders: holdersOf(want.mountPoint),
   release: kernelRelease,
   /** Of every share of the domain, what first contact found at its mount point. */
-  records: recordsOfDomain("mount"),
+  records: recordsIn("domain", "mount"),
 });
 
 type MountSeen = SeenBy<ReturnType<typeof facts>, "mounts" | "mountPoint" | "holders" | "release" | "live">;

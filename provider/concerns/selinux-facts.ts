@@ -1,5 +1,5 @@
 import type { Fact, Seen } from "../engine/concern";
-import { recordsOnHost } from "../engine/record";
+import { recordsIn } from "../engine/record";
 import { cleaningUp } from "../engine/section";
 import {
   type Equivalences,
@@ -303,7 +303,7 @@ export const selinuxFacts = (want: SelinuxWant) => ({
   // What its entries had at first contact is written down.
   remembered: isRemembered({ of: "labels", path: want.path }),
   // Of all directories whose labels were changed, by path.
-  recorded: recordsOnHost("selinux"),
+  recorded: recordsIn("host", "selinux"),
   persistent: persistentDomain,
   live: liveDomain,
 });

@@ -18,11 +18,12 @@ const quietSeconds = 60;
 /** Sets `lock`, which the shell's `mark` and the awk(1) programs of long steps touch; `file` is a word of the shell. */
 export function takeLock(file: Script, quiet = quietSeconds): Script {
   return sh`exec 9>>${file}
-since=$(date +%s) && turn=$since || exit
+since='' turn=''
 # That of busybox knows no -w: then a second later.
-until flock -n 9 || flock -w ${Math.min(quiet, 5)} 9 2>/dev/null; do
+until flock -n 9 || { [ -n "$turn" ] && flock -w ${Math.min(quiet, 5)} 9 2>/dev/null; }; do
   [ "$(date +%s)" != "$turn" ] || sleep 1 || exit
   turn=$(date +%s) || exit
+  [ -n "$since" ] || since=$turn
   touched=$(stat -c %Y -- ${file} 2>/dev/null) || touched=$since
   [ "$touched" -le "$since" ] || since=$touched
   if [ $((turn - since)) -ge ${quiet} ]; then

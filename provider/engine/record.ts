@@ -86,14 +86,10 @@ for turn in 1 2 3; do
   for file in ${{ text: [...known.values()].map((at) => fileOf(at).text).join(" ") }}; do [ ! -e "$file" ] || set -- "$@" "$file"; done
   [ $# -gt 0 ] || exit 0
   text=$(grep -H '' -- "$@") || [ $? -eq 1 ] || { for file; do [ -e "$file" ] || continue 2; done; exit 1; }
-  case $text in
-  *:'"inside '*)
-    printf '%s\n' "$text" | while IFS= read -r line; do
-      case $line in *:'"inside '*) grep -qxF -e "\"$${{ text: "{line#*inside }" }}" -- host/*.json || continue;; esac
-      printf '%s\n' "$line"
-    done ;;
-  *) printf '%s\n' "$text" ;;
-  esac
+  printf '%s\n' "$text" | while IFS= read -r line; do
+    case $line in *:'"inside '*) grep -qxF -e "\"$${{ text: "{line#*inside }" }}" -- host/*.json || continue;; esac
+    printf '%s\n' "$line"
+  done
   exit
 done
 exit 1`,
@@ -132,12 +128,16 @@ function entryIn(text: string, at: RecordPlace): RecordEntry {
   return entry;
 }
 
-/** Of a layer, all that the host has a record of, and what first contact found of it; a record that cannot be read is none. */
-export function recordsOnHost(layer: Layer): Fact<readonly Recorded[]> {
+/**
+ * Of a layer, all that the host, or the share's domain, has a record of, and what first contact found of it; a record that
+ * cannot be read is none.
+ */
+export function recordsIn(scope: RecordPlace["scope"], layer: Layer): Fact<readonly Recorded[]> {
   return {
     place: "host",
-    does: `see of which ${layer} there are records`,
-    script: firstLines("host", layer),
+    perDomain: scope === "domain",
+    does: `see of which ${layer} of the ${scope} there are records`,
+    script: firstLines(scope, layer),
     parse: (output) =>
       output.split("\n").flatMap((line) => {
         const entry = parse(line);
@@ -148,16 +148,6 @@ export function recordsOnHost(layer: Layer): Fact<readonly Recorded[]> {
 
 /** What a record says of its thing. */
 type Recorded = Pick<RecordEntry, "identity" | "before">;
-
-/** The same, of a layer of the share's domain. */
-export function recordsOfDomain(layer: Layer): Fact<readonly Recorded[]> {
-  return {
-    ...recordsOnHost(layer),
-    perDomain: true,
-    does: `see of which ${layer} of the domain there are records`,
-    script: firstLines("domain", layer),
-  };
-}
 
 /** Prints the line for the thing of each record. Another process may remove one at any moment, under its own lock. */
 function firstLines(scope: RecordPlace["scope"], layer: Layer): Script {
@@ -173,11 +163,6 @@ export const identityInRecord = sh`sed -n 's/.*"identity":"\(\([^"\\]\|\\.\)*\)"
 export function eachIdentity(layer: Layer): Script {
   return sh`{ ${firstLines("host", layer)}
 } | ${identityInRecord}`;
-}
-
-/** Whether a holder of 0.1.0 holds only because it has something that lies in the thing. */
-export function isInside(holder: string): boolean {
-  return holder.startsWith("inside ");
 }
 
 /** Of an entry, the names of the share that lets go of it. */

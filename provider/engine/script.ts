@@ -66,43 +66,22 @@ main </dev/null
   return { text: script.text, mark, last: `${mark} over` };
 }
 
-/** Of one list of steps: its reports' prefix, and the shell variables that say how far it is. */
-export interface Progress {
-  readonly prefix: string;
-  /** Whose it is, as a word of the shell. */
-  readonly asker: Script;
-  /** Number of the step that failed; empty: none. */
-  readonly failed: Script;
-  /** How many are done. */
-  readonly done: Script;
-}
-
-/** The variables of a list, told apart from those of other lists in the same script by `name`. */
-export function progressOf(prefix: string, name = ""): Progress {
-  return {
-    prefix,
-    asker: { text: name.slice(1) },
-    failed: { text: `failed${name}` },
-    done: { text: `done${name}` },
-  };
-}
-
-/** Before the first attempt. */
-export function beginning({ failed, done }: Progress): Script {
-  return sh`${failed}='' ${done}=0`;
+/** Of the share of that number in a script: a variable of the shell, `failed`, `done`, that is its own. */
+export function own(variable: string, share: number): Script {
+  return { text: `${variable}_${share}` };
 }
 
 /**
- * Carries out one step, unless an earlier one failed.
+ * Carries out one step, unless an earlier one failed: `failed` is then its number, and `done` says how many are done.
  *
  * `|| exit` cannot be left to `set -e`: a shell ignores that inside a tested subshell (POSIX.1-2017,
  * set), so each step is run in the open and its status taken.
  */
-export function attempt(step: Step, index: number, { prefix, asker, failed, done }: Progress): Script {
-  return sh`if [ -z "$${failed}" ]; then
+export function attempt(step: Step, at: number, share: number): Script {
+  return sh`if [ -z "$${own("failed", share)}" ]; then
 ${comment(step.does)}
-${section(`${prefix}step-${index}`, lines([sh`set -e`, step.run]), asker)}
-if [ $status -eq 0 ]; then ${done}=${index + 1}; else ${failed}=${index}; fi
+${section(`${share}-step-${at}`, lines([sh`set -e`, step.run]), { text: String(share) })}
+if [ $status -eq 0 ]; then ${own("done", share)}=${at + 1}; else ${own("failed", share)}=${at}; fi
 fi`;
 }
 
@@ -110,12 +89,12 @@ fi`;
  * Takes back what was done, backwards; where that hangs, what was done before stays, too. `$ended` tells an undo that the
  * step that failed was ended at its limit, and may be done in part.
  */
-export function undoing(steps: readonly Step[], { prefix, done }: Progress): Script {
-  const undos = steps.map(({ does, undo }, index) => {
+export function undoing(steps: readonly Step[], share: number): Script {
+  const undos = steps.map(({ does, undo }, at) => {
     if (!undo) return [];
-    return sh`if [ $${done} -gt ${index} ] && [ -z "$late" ]; then
+    return sh`if [ $${own("done", share)} -gt ${at} ] && [ -z "$late" ]; then
 ${comment(`undo: ${does}`)}
-${section(`${prefix}undo-${index}`, lines([sh`set -e`, undo]))}
+${section(`${share}-undo-${at}`, lines([sh`set -e`, undo]))}
 fi`;
   });
   return lines([sh`ended=$late late=''`, ...undos.reverse().flat()]);

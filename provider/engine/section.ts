@@ -46,6 +46,8 @@ ${{ text: variable }}=$(cat -- "$work/${{ text: variable }}")`;
  */
 export const sectionFunctions: Script = {
   text: String.raw`out=' ' all='' section='' stuck=''
+# What a prelude wants to be begun when all else is done
+at_end() { :; }
 # NUMBER...: nothing more is to be done for these
 drop() { for one; do out="$out$one "; done; }
 # NUMBER...: a test that one of these is not dropped
@@ -210,6 +212,7 @@ watch ${Math.ceil(idleMs / 1000)} ${hastens ? "1" : ""} ) &
 watcher=$!
 trap 'status=$?
 trap - EXIT
+at_end
 kill $watcher 2>/dev/null
 rm -rf -- "$work"
 work='"''"' signs='"''"'

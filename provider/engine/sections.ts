@@ -1,7 +1,7 @@
 import { comment, lines, type Script, sh } from "../formats/shell";
 import type { WriteAsk } from "./asks";
 import type { Step } from "./concern";
-import { attempt, beginning, type Progress, progressOf, undoing } from "./script";
+import { attempt, own, undoing } from "./script";
 import { gathered } from "./section";
 
 /** The steps of several shares as one script, in which queued steps of all are carried out once. */
@@ -10,13 +10,9 @@ import { gathered } from "./section";
 interface Part {
   readonly ask: WriteAsk;
   readonly index: number;
-  readonly progress: Progress;
   readonly steps: readonly { readonly step: Step; readonly at: number }[];
   /** Its first queued steps that follow each other: from here to before there. */
   readonly queued: readonly [from: number, to: number];
-  /** Whether its plan still holds, as a variable of the shell. */
-  readonly stands: Script;
-  readonly undo: Script;
 }
 
 /**
@@ -47,22 +43,20 @@ function partOf(ask: WriteAsk, index: number): Part {
     ask,
     index,
     steps,
-    progress: progressOf(`${index}-`, `_${index}`),
     queued: from === -1 ? [all, all] : [from, end === -1 ? all : end],
-    stands: { text: `stands_${index}` },
-    undo: { text: `undo_${index}` },
   };
 }
 
-function opening({ ask, index, progress, stands, undo }: Part, asSeen: Script): Script {
-  return sh`${stands}=''
-if ${asSeen}; then ${stands}=1
+/** Whether its plan still holds is in `$stands_N`. */
+function opening({ ask, index }: Part, asSeen: Script): Script {
+  return sh`${own("stands", index)}=''
+if ${asSeen}; then ${own("stands", index)}=1
 else mark begin ${`${index}-stale`}; mark end ${`${index}-stale`} 0; fi
-${beginning(progress)}
-${undo}() { :
-${undoing(ask.steps, progress)}
+${own("failed", index)}='' ${own("done", index)}=0
+${own("undo", index)}() { :
+${undoing(ask.steps, index)}
 }
-if [ -n "$${stands}" ]; then
+if [ -n "$${own("stands", index)}" ]; then
 ${ask.machine.scope.enter}
 ${ask.machine.scope.beforeWrite}
 fi`;
@@ -75,8 +69,8 @@ function carryOut(part: Part, from: number, to = part.steps.length): Script {
   return whileSound(
     part,
     sh`${part.ask.machine.scope.enter}
-${lines(steps.map(({ step, at }) => attempt(alone(step), at, part.progress)))}
-${undoOnFailure(part)}`,
+${lines(steps.map(({ step, at }) => attempt(alone(step), at, part.index)))}
+[ -z "$${own("failed", part.index)}" ] || ${own("undo", part.index)}`,
   );
 }
 
@@ -85,29 +79,25 @@ function alone(step: Step): Step {
   return { ...step, run: lines([sh`queued=${step.queued}`, step.run]) };
 }
 
-function whileSound({ stands, progress }: Part, body: Script): Script {
-  return sh`if [ -n "$${stands}" ] && [ -z "$${progress.failed}" ]; then
+function whileSound({ index }: Part, body: Script): Script {
+  return sh`if [ -n "$${own("stands", index)}" ] && [ -z "$${own("failed", index)}" ]; then
 ${body}
 fi`;
 }
 
-function undoOnFailure({ progress, undo }: Part): Script {
-  return sh`[ -z "$${progress.failed}" ] || ${undo}`;
-}
-
 /** What the shares that are sound so far have queued, in one run; each step of each has a report of it. */
 function queue(parts: readonly Part[]): Script {
-  const members = parts.map((part) => ({ part, own: part.steps.slice(...part.queued) }));
-  const first = members[0]?.own[0]?.step;
+  const members = parts.map((part) => ({ part, steps: part.steps.slice(...part.queued) }));
+  const first = members[0]?.steps[0]?.step;
   if (!first) return { text: ":" };
   return lines([
     sh`queued=''`,
-    ...members.map(({ part, own }) =>
+    ...members.map(({ part, steps }) =>
       whileSound(
         part,
         lines([
-          sh`queued="$queued"${own.map(({ step }) => step.queued ?? "").join("")}`,
-          ...own.map(({ at }) => sh`printf '\n%s %s\n' "$mark" ${`doing ${part.index}-step-${at}`} >&2`),
+          sh`queued="$queued"${steps.map(({ step }) => step.queued ?? "").join("")}`,
+          ...steps.map(({ at }) => sh`printf '\n%s %s\n' "$mark" ${`doing ${part.index}-step-${at}`} >&2`),
         ]),
       ),
     ),
@@ -116,19 +106,19 @@ ${comment(first.does)}
 ${gathered("said", lines([sh`exec 2>&1`, sh`set -e`, first.run]))}
 queue_status=$status queue_late=$late
 fi`,
-    ...members.map(({ part, own }) =>
+    ...members.map(({ part, steps }) =>
       whileSound(
         part,
         lines([
-          ...own.map(
+          ...steps.map(
             ({ step, at }) => sh`${comment(step.does)}
 mark begin ${`${part.index}-step-${at}`}
 printf '%s\n' "$said" >&2
 mark end ${`${part.index}-step-${at}`} "$queue_status${{ text: "${queue_late:+ $queue_late}" }}"`,
           ),
           sh`[ -z "$queue_late" ] || drop ${part.index}
-if [ $queue_status -eq 0 ]; then ${part.progress.done}=${part.queued[1]}; else ${part.progress.failed}=${part.queued[0]}; fi
-${undoOnFailure(part)}`,
+if [ $queue_status -eq 0 ]; then ${own("done", part.index)}=${part.queued[1]}; else ${own("failed", part.index)}=${part.queued[0]}; fi
+[ -z "$${own("failed", part.index)}" ] || ${own("undo", part.index)}`,
         ]),
       ),
     ),

@@ -1,6 +1,6 @@
 import { dirname, join, relative } from "node:path/posix";
 import { type Mount, mountHolding } from "./mountinfo";
-import { isAtOrBelow } from "./path";
+import { isAtOrBelow, selfAndAbove } from "./path";
 
 /**
  * Tells whether one directory lies in another, whatever they are called: through bind mounts, through file
@@ -51,10 +51,4 @@ interface Place {
 /** Sample: `8:1 /srv/a`. */
 function textOf({ device, path }: Place): string {
   return `${device} ${path}`;
-}
-
-/** `/a/b`, `/a`, `/`. */
-function selfAndAbove(path: string): string[] {
-  const above = dirname(path);
-  return above === path ? [path] : [path, ...selfAndAbove(above)];
 }

@@ -1,4 +1,5 @@
-import { isAtOrBelow } from "./path";
+import { dirname } from "node:path/posix";
+import { isAtOrBelow, selfAndAbove } from "./path";
 
 /** Trees of which no part can be a share, on either side. */
 const systemTrees = [
@@ -15,10 +16,7 @@ const systemDirectories = [
 
 /** Every directory above a path that could be a share itself, the nearest first. */
 export function directoriesAbove(path: string): string[] {
-  const parts = path.split("/").slice(1, -1);
-  return parts
-    .map((_, index) => `/${parts.slice(0, parts.length - index).join("/")}`)
-    .filter((above) => !isSystemPath(above));
+  return selfAndAbove(dirname(path)).filter((above) => !isSystemPath(above));
 }
 
 /** Whether a path can never be shared, nor mounted on. */

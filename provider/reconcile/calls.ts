@@ -43,10 +43,11 @@ export type Stage = (typeof stages)[number];
 export type Maker = Call & { readonly work: { readonly spec: ShareSpec } };
 
 export class Call {
-  #domainUuid: string | undefined;
+  /** The domain's UUID; undefined: it was not seen yet. */
+  domainUuid: string | undefined;
   #cycling: (PromiseWithResolvers<PowerAnswer> & { readonly ask: PowerAsk }) | undefined;
   readonly #earlier: ReadonlySet<Call>;
-  readonly #reached = stages.map((stage) => ({ stage, ...Promise.withResolvers<undefined>() }));
+  readonly #reached = stages.map(() => Promise.withResolvers<undefined>());
   #waitsFor: readonly Call[] = [];
   #count = 0;
 
@@ -67,14 +68,9 @@ export class Call {
     Call.#cycle(this.work.host);
   }
 
-  /** The domain's UUID; undefined: it was not seen yet. */
-  get domainUuid(): string | undefined {
-    return this.#domainUuid;
-  }
-
   /** Says which domain it is for. */
   isFor(uuid: string): void {
-    this.#domainUuid = uuid;
+    this.domainUuid = uuid;
     Call.#cycle(this.work.host);
   }
 
@@ -89,20 +85,14 @@ export class Call {
   /** Carries out the cycle of each domain of a host for which every call waits. */
   static #cycle(host: string): void {
     const all = [...(calls.get(host) ?? [])].filter((call) => call.#count < stages.indexOf("settled") + 1);
-    for (const domain of new Set(all.filter((call) => call.#cycling).map((call) => call.#domainUuid))) {
-      const own = all.filter((call) => call.#domainUuid === domain || call.#domainUuid === undefined);
+    for (const domain of new Set(all.filter((call) => call.#cycling).map((call) => call.domainUuid))) {
+      const own = all.filter((call) => call.domainUuid === domain || call.domainUuid === undefined);
       const waiting = own.flatMap((call) => call.#cycling ?? []);
-      const [first, ...others] = waiting;
-      if (!first || waiting.length < own.length) continue;
+      const [[one], [first, ...others]] = [own, waiting];
+      if (!one || !first || waiting.length < own.length) continue;
       for (const call of own) call.#cycling = undefined;
-      own[0]?.carryOut([first.ask, ...others.map(({ ask }) => ask)]).then(
-        (answer) => {
-          for (const { resolve } of waiting) resolve(answer);
-        },
-        (error: unknown) => {
-          for (const { reject } of waiting) reject(error);
-        },
-      );
+      const answer = one.carryOut([first.ask, ...others.map(({ ask }) => ask)]);
+      for (const { resolve } of waiting) resolve(answer);
     }
   }
 
@@ -116,9 +106,7 @@ export class Call {
     const at = stages.indexOf(stage);
     const ahead = this.#ahead().filter((other) => other.#count <= at);
     this.#waitsFor = ahead;
-    await Promise.all(
-      ahead.flatMap((other) => other.#reached.slice(at, at + 1).map(({ promise }) => promise)),
-    );
+    await Promise.all(ahead.flatMap((other) => other.#reached[at]?.promise ?? []));
     this.#waitsFor = [];
     return ahead.length > 0;
   }

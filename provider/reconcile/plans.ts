@@ -21,7 +21,6 @@ import {
   forgetRecords,
   type Hold,
   holdRecords,
-  isInside,
   leaveRecords,
   type RecordEntry,
   type Release,
@@ -189,7 +188,7 @@ export class Plans {
     if (others.length > 0) {
       const isHeldByUs = this.#record(binding)?.holders.length !== others.length;
       if (!isHeldByUs) return undefined;
-      if (others.every(isInside)) return heldInside(binding, others);
+      if (others.every((holder) => holder.startsWith("inside "))) return heldInside(binding, others);
       return { steps: [], warnings: leftFor(binding, others) };
     }
     const plan = binding.concern.restore(binding.want, before, seen, this.#context());

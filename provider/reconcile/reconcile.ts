@@ -1,5 +1,5 @@
 import { concerns } from "../concerns/concerns";
-import { planOff, planPower, type PowerJob, type PowerPlan, powerFacts } from "../concerns/domain-power";
+import { planPower, type PowerJob, type PowerPlan, powerFacts } from "../concerns/domain-power";
 import { wantedDevice } from "../concerns/domain-device";
 import { otherSpellings, spelledAs } from "../concerns/second-writer";
 import { type BeforeCopy, bind, type Bindings, factsOf } from "../engine/binding";
@@ -32,8 +32,7 @@ export function powerOf(host: Look, share: ShareSpec, spec: ShareSpec | undefine
     persistent: spelled(valueIn(host, powerFacts.persistent)),
   };
   // Nobody who gives a share up wants its domain started.
-  if (!spec && !seen.live) return planOff(seen, share.tag);
-  const declared = seen.persistent?.devices9p.find((device) => device.tag === share.tag);
+  const declared = seen.live && seen.persistent?.devices9p.find((device) => device.tag === share.tag);
   return planPower(share.power, seen, share.tag, spec ? wantedDevice(spec) : declared);
 }
 

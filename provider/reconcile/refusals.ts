@@ -2,7 +2,7 @@ import type { PowerPlan } from "../concerns/domain-power";
 import { type Binding, type Bindings, recordIn } from "../engine/binding";
 import { problemOn } from "../engine/asks";
 import { refuse } from "../engine/concern";
-import type { ErrorCode, Problem } from "../errors";
+import { type ErrorCode, type Problem, withRemedy } from "../errors";
 import type { Call } from "./calls";
 import type { Machines, Observation } from "./observe";
 import type { Request } from "./plans";
@@ -68,7 +68,8 @@ function noWayBack({ guest }: Machines, info: { readonly uuid: string; readonly 
 function forFormer(problem: Problem, { spec, olds }: Request, { guestBy }: Machines): Problem {
   const declared = (spec ?? olds[0])?.guest !== undefined;
   if (declared || guestBy === "ssh") return problem;
-  const overSsh =
-    "if the share reached it over SSH before, put guest with its connection back into the program, run pulumi up, and take it out then";
-  return { ...problem, remedy: problem.remedy === undefined ? overSsh : `${problem.remedy}; ${overSsh}` };
+  return withRemedy(
+    problem,
+    "if the share reached it over SSH before, put guest with its connection back into the program, run pulumi up, and take it out then",
+  );
 }

@@ -1,3 +1,4 @@
+import { waitsForCycle } from "../concerns/domain-power";
 import { type Problem, printable } from "../errors";
 import type { ShareSpec } from "../spec";
 import type { Machines } from "./observe";
@@ -36,6 +37,7 @@ export function withNextStep(
   { says, reason }: { readonly says: string; readonly reason: string },
   domain = "the domain",
 ): string {
-  const waits = ["deviceNotLive", "deviceDiffersLive", "deviceStillLive"].includes(reason);
-  return waits ? `${says}; when ${domain} has been power-cycled, run pulumi up --refresh` : says;
+  return waitsForCycle(reason)
+    ? `${says}; when ${domain} has been power-cycled, run pulumi up --refresh`
+    : says;
 }

@@ -14,24 +14,22 @@ export interface Session {
 
 /** Starts a command, which the machine has to begin to answer within the limit. */
 export function exec({ client }: Dialed, command: string, limits: Limits, where: Where): Promise<Session> {
+  const { promise, resolve, reject } = Promise.withResolvers<Session>();
   let late = false;
-  let timer: NodeJS.Timeout | undefined;
-  let onClose = (): void => undefined;
-  return new Promise<Session>((resolve, reject) => {
-    onClose = () => {
-      reject(new Error("the connection was closed"));
-    };
-    timer = setTimeout(() => {
-      late = true;
-      reject(silent(where, limits.idleMs));
-    }, limits.idleMs);
-    client.once("close", onClose);
-    client.exec(command, (error, channel) => {
-      if (error) reject(error);
-      else if (late) channel.close();
-      else resolve(session(channel));
-    });
-  }).finally(() => {
+  const onClose = (): void => {
+    reject(new Error("the connection was closed"));
+  };
+  const timer = setTimeout(() => {
+    late = true;
+    reject(silent(where, limits.idleMs));
+  }, limits.idleMs);
+  client.once("close", onClose);
+  client.exec(command, (error, channel) => {
+    if (error) reject(error);
+    else if (late) channel.close();
+    else resolve(session(channel));
+  });
+  return promise.finally(() => {
     clearTimeout(timer);
     client.removeListener("close", onClose);
   });

@@ -1,5 +1,6 @@
 import { connect, type Socket } from "node:net";
 import type { Duplex } from "node:stream";
+import { setTimeout as sleep } from "node:timers/promises";
 import type * as ssh2 from "ssh2";
 import type { ShareError } from "../errors";
 import type { Judge } from "./host-key";
@@ -111,14 +112,12 @@ function load(): typeof ssh2 {
 /** Rejects after so many seconds. */
 async function within<T>(seconds: number, work: Promise<T>): Promise<T> {
   if (seconds === Infinity) return work;
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => {
-      reject(new NotReached(`no answer within ${seconds} s`));
-    }, seconds * 1000);
+  const over = new AbortController();
+  const late = sleep(seconds * 1000, undefined, { signal: over.signal }).then(() => {
+    throw new NotReached(`no answer within ${seconds} s`);
   });
   return Promise.race([work, late]).finally(() => {
-    clearTimeout(timer);
+    over.abort();
   });
 }
 

@@ -200,7 +200,9 @@ describe("remember and restore", () => {
     ["somebody else has the tag now", [], [{ ...device, source: "/elsewhere" }], []],
   ])("%s", (_, then, now, steps) => {
     const before = domainDevice.remember(want, seenOf(then));
-    expect(JSON.parse(JSON.stringify(before))).toEqual({ device: then[0] ? json(then[0]) : null });
+    expect(JSON.parse(JSON.stringify(before))).toStrictEqual(
+      JSON.parse(JSON.stringify({ device: then[0] ?? null })),
+    );
     expect(does(domainDevice.restore(want, before, seenOf(now)))).toEqual(steps);
   });
 

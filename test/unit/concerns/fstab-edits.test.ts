@@ -278,10 +278,6 @@ test("systemd reads fstab anew once after all edits, the one that takes out the 
   const log = join(folder, "log");
   const systemctl = `systemctl() { echo "$*" >> ${log}; }`;
   const step = addLine("add", ours, false);
-  run(
-    lines([sh`read_anew`, step.run, undo(step), sh`read_anew`, sh`read_anew`, sh`wait`]),
-    "dash",
-    systemctl,
-  );
+  run(lines([sh`at_end`, step.run, undo(step), sh`at_end`, sh`wait`]), "dash", systemctl);
   expect([existsSync(file()), readFileSync(log, "utf8")]).toEqual([false, "daemon-reload\n"]);
 });

@@ -904,7 +904,7 @@ setfattr() {
 }`;
       const failed = runScript(sh`${full}
 ${untilFailure(steps)}
-printf %s "$failed"`);
+printf %s "$failed_0"`);
       expect(failed.toString()).toBe("0");
       expect({ ...lookAt(path), mounts: first.mounts }).toEqual(first);
     },

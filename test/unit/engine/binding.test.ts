@@ -68,8 +68,8 @@ describe("factsOf", () => {
     const host = [...factsOf(bindings, "host").values()];
     const guest = [...factsOf(bindings, "guest").values()];
     expect(host.filter(({ does }) => /\brecords\b/.test(does)).map(({ does }) => does)).toEqual([
-      "see of which directory there are records",
-      "see of which selinux there are records",
+      "see of which directory of the host there are records",
+      "see of which selinux of the host there are records",
       "see of which mount of the domain there are records",
       "read the records of directory /foo/bar, selinux /foo/bar, device foobar, fstab /mnt/a, mount /mnt/a, guestOwnership /mnt/a, directory /old, selinux /old",
       "read the records of modules /etc/modules-load.d/virtio9p.conf",

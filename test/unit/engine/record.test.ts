@@ -7,7 +7,7 @@ import {
   holdRecords,
   leaveRecords,
   placeKey,
-  recordsOnHost,
+  recordsIn,
   recordsOf,
   type RecordPlace,
   unlessHeld,
@@ -42,7 +42,7 @@ function looked<T>(fact: Fact<T>, prelude: Script = sh`:`): T {
   return fact.parse(bytes.toString("utf8"), bytes);
 }
 
-const identities = (): string[] => looked(recordsOnHost("directory")).map(({ identity }) => identity);
+const identities = (): string[] => looked(recordsIn("host", "directory")).map(({ identity }) => identity);
 const recordAt = (place: RecordPlace) =>
   looked(recordsOf([{ ...at, identity: "/srv/none" }, place]), sh`recorded=UUID`).get(placeKey(place));
 
@@ -67,7 +67,7 @@ test("what is recorded, and of 0.1.0 who has something inside, as long as it has
 // Another stack removes its own under a lock that a look does not take.
 test.each<[string, Fact<unknown>, unknown]>([
   ["its own", recordsOf([at]), new Map()],
-  ["all of them", recordsOnHost("directory"), [expect.objectContaining({ identity: "/srv/b" })]],
+  ["all of them", recordsIn("host", "directory"), [expect.objectContaining({ identity: "/srv/b" })]],
 ])("a record that goes between being seen and being read is none: %s", (_, fact, found) => {
   put("/srv/a", "u/one");
   put("/srv/b", "u/two");
@@ -80,7 +80,7 @@ head() { rm -f -- "$records"/host/${gone}; command head "$@"; }`;
 
 test.each<[string, Fact<unknown>]>([
   ["its own", recordsOf([at])],
-  ["all of them", recordsOnHost("directory")],
+  ["all of them", recordsIn("host", "directory")],
 ])("a record that is there and cannot be read is an error: %s", (_, fact) => {
   put("/srv/a", "u/one");
   const failing = sh`grep() { return 2; }

@@ -84,18 +84,18 @@ describe("untilFailure", () => {
 
   test("all succeed: nothing is undone", () => {
     expect(outcome([step("a"), step("b")])).toEqual([
-      ["step-0", 0, "a"],
-      ["step-1", 0, "b"],
+      ["0-step-0", 0, "a"],
+      ["0-step-1", 0, "b"],
     ]);
   });
 
   test("the first failure stops the rest; what was done is undone backwards", () => {
     expect(outcome([step("a"), step("b"), step("c", sh`exit 7`), step("d")])).toEqual([
-      ["step-0", 0, "a"],
-      ["step-1", 0, "b"],
-      ["step-2", 7, ""],
-      ["undo-1", 0, "undo b"],
-      ["undo-0", 0, "undo a"],
+      ["0-step-0", 0, "a"],
+      ["0-step-1", 0, "b"],
+      ["0-step-2", 7, ""],
+      ["0-undo-1", 0, "undo b"],
+      ["0-undo-0", 0, "undo a"],
     ]);
   });
 
@@ -108,23 +108,23 @@ describe("untilFailure", () => {
 echo on`,
         ),
       ]),
-    ).toEqual([["step-0", 1, ""]]);
+    ).toEqual([["0-step-0", 1, ""]]);
   });
 
   test("an undo that fails does not stop the others", () => {
     expect(outcome([step("a"), step("b", sh`:`, sh`exit 4`), step("c", sh`exit 1`)])).toEqual([
-      ["step-0", 0, "a"],
-      ["step-1", 0, ""],
-      ["step-2", 1, ""],
-      ["undo-1", 4, ""],
-      ["undo-0", 0, "undo a"],
+      ["0-step-0", 0, "a"],
+      ["0-step-1", 0, ""],
+      ["0-step-2", 1, ""],
+      ["0-undo-1", 4, ""],
+      ["0-undo-0", 0, "undo a"],
     ]);
   });
 
   test("a step without undo is left; no steps are none", () => {
     expect(outcome([{ does: "a", run: sh`echo a` }, step("b", sh`false`)])).toEqual([
-      ["step-0", 0, "a"],
-      ["step-1", 1, ""],
+      ["0-step-0", 0, "a"],
+      ["0-step-1", 1, ""],
     ]);
     expect(outcome([])).toEqual([]);
   });
