@@ -183,8 +183,7 @@ export async function read(
   const power = powerOf(observation.host, spec, spec);
   const states: Record<string, LayerState> = {
     ...Object.fromEntries(Object.entries(drift).map(([layer, one]) => [layer, one.state])),
-    ...(isFreed(outputs, observation) ? { directory: "differs" } : {}),
-    ...(isLeftInGuest(outputs, observation) ? { fstab: "differs" } : {}),
+    ...freed(outputs, observation),
   };
   const found = warningsOf(observation, drift, power, states);
   for (const text of found) says.warn(text);
@@ -271,18 +270,15 @@ function directoryOwner(outcome: Outcome): string {
   return `${owner.uid ?? facts.entry?.uid ?? ""}:${owner.gid ?? facts.entry?.gid ?? ""}`;
 }
 
-/** A former directory that no running QEMU has any more can be given back: the next up does. */
-function isFreed(outputs: Properties, observation: Observation): boolean {
-  return formerIn(outputs).some(
-    ({ source }) => source !== outputs["source"] && !isLive(observation.host, source),
-  );
-}
-
-/** What a former spec had in a guest that was off then can be taken out now that it runs: the next up does. */
-function isLeftInGuest(outputs: Properties, observation: Observation): boolean {
+/**
+ * What of former specs the next up can give back by now: a directory that no running QEMU has any more; what is in a guest
+ * that was off then, and runs.
+ */
+function freed(outputs: Properties, { info, host }: Observation): Record<string, LayerState> {
   const present = (outputs["guest"] as { mountPoint?: string } | undefined)?.mountPoint;
-  return (
-    observation.info?.state === "running" &&
-    formerIn(outputs).some(({ guest }) => guest !== undefined && guest.mountPoint !== present)
-  );
+  const former = formerIn(outputs);
+  const directory = former.some(({ source }) => source !== outputs["source"] && !isLive(host, source));
+  const fstab =
+    info?.state === "running" && former.some(({ guest }) => guest && guest.mountPoint !== present);
+  return { ...(directory && { directory: "differs" }), ...(fstab && { fstab: "differs" }) };
 }

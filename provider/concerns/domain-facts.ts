@@ -65,7 +65,8 @@ export const domainInfo: Fact<DomainInfo | undefined> = {
   does: "look at the domain's state",
   guard: true,
   script: sh`[ -n "$domain" ] || exit 0
-of_domain info | grep -E '^(UUID|Name|State|Persistent|Managed save):'
+said=$(of_domain info) || exit 1
+printf '%s\n' "$said"
 printf 'Namesake: %s\n' "$namesake"`,
   parse(output) {
     const fields = new Map(

@@ -105,7 +105,7 @@ END {
   5) echo "$name is written to all the time, or has bytes that this awk does not read" >&2; return 1 ;;
   *) echo "the new $name could not be written whole: is the disk full?" >&2; return 1 ;;
   esac
-  if [ -z "$3" ] && ! [ -s "$fresh" ]; then rm -f -- "$file"
+  if [ -z "$3" ] && ! [ -s "$fresh" ]; then rm -f -- "$file" "$fresh"
   else ${putInPlace(sh`"$fresh"`, sh`"$file"`)}
   fi
   # What somebody has appended to the former file meanwhile, without the lock.

@@ -245,12 +245,7 @@ function listNotEditable(seen: Pick<KernelSeen, "list" | "listObstacle" | "mount
 /** Each share sees to it: what it says already is not written again. */
 function write(text: string): Script {
   const fresh = `${bootFile}.new`;
-  return sh`said=''
-if [ -e ${bootFile} ]; then
-  while IFS= read -r line || [ -n "$line" ]; do said="$said$line
-"; done < ${bootFile}
-  [ "$said" != ${text} ] || exit 0
-fi
+  return sh`! [ -e ${bootFile} ] || [ "$(cat -- ${bootFile}; echo .)" != ${`${text}.`} ] || exit 0
 umask 022
 [ -d ${bootFolder} ] || mkdir -p -- ${bootFolder}
 printf %s ${text} > ${fresh}

@@ -79,6 +79,7 @@ export function ownersChangedInside(path: string): Fact<readonly string[]> {
   name=$${{ text: "{name%.json}" }}
   had=$(printf '%s\n' "$line" | sed -n 's/.*"created":false,"uid":\([0-9]*\),"gid":\([0-9]*\).*/\1:\2/p')
   inner=$(printf '%s\n' "$line" | ${identityInRecord})
+  ! ${isElsewhere(sh`"$inner"`, path)} || continue
   if [ -e "$records/owners/$name" ] || [ -e "$records/links/$name" ]; then printf '%s\n' "$inner"
   elif [ -n "$had" ] && [ "$had" != "$(stat -c %u:%g -- "$inner" 2>/dev/null)" ]; then printf '%s\n' "$inner"; fi
 done`,
@@ -156,7 +157,7 @@ export function innerLines(ledger: Ledger, inside: readonly string[]): Script {
  * Succeeds where a directory is on another file system than one that it lies in: a snapshot has the same inodes. To be
  * asked outside of formats/without-links.ts, where what is mounted in the tree cannot be seen.
  */
-export function isElsewhere(path: string, outer: string): Script {
+export function isElsewhere(path: string | Script, outer: string): Script {
   return sh`{ device=$(stat -c %d -- ${path} 2>/dev/null) && [ "$device" != "$(stat -c %d -- ${outer})" ]; }`;
 }
 

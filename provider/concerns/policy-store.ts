@@ -1,3 +1,4 @@
+import { lockHeldStatus } from "../engine/machine-lock";
 import { type Script, sh } from "../formats/shell";
 
 /**
@@ -11,8 +12,9 @@ export function whenStoreIsFree(command: Script): Script {
 until said=$( { ${command}
 } 2>&1 ); do
   turns=$((turns - 1))
-  case $said in *LOCK*) [ $turns -eq 0 ] || { sleep 1; continue; };; esac
+  status=1
+  case $said in *LOCK*) [ $turns -eq 0 ] || { sleep 1; continue; }; status=${lockHeldStatus};; esac
   printf '%s\n' "$said" >&2
-  exit 1
+  exit $status
 done`;
 }

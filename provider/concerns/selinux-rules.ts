@@ -107,8 +107,5 @@ END {
 
 const carryOut = sh`${selinuxPolicy}
 export queued
-rules=$(cat ${contextFiles}/file_contexts.local 2>/dev/null || :)
-todo=$(printf '%s\n' "$rules" | awk ${plan})
-if [ -n "$todo" ]; then
-  ${whenStoreIsFree(sh`printf '%s\n' "$todo" | semanage import`)}
-fi`;
+${whenStoreIsFree(sh`todo=$(cat ${contextFiles}/file_contexts.local 2>/dev/null | awk ${plan}) &&
+  { [ -z "$todo" ] || printf '%s\n' "$todo" | semanage import; }`)}`;

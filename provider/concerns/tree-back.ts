@@ -2,7 +2,8 @@ import { lines, type Script, sh } from "../formats/shell";
 import { withoutLinks } from "../formats/without-links";
 import { begun, type TreeAt } from "./tree-at";
 import { inMotion, tooFar } from "./tree-failures";
-import { attributesInStep, joined, tools, virtfs, words } from "./tree-tools";
+import { virtfsAttributes } from "../formats/virtfs";
+import { attributesInStep, joined, tools, words } from "./tree-tools";
 
 /**
  * setuid, setgid and capabilities of files are not given back: a guest could have written what has them.
@@ -56,7 +57,7 @@ function bits(n) { return (int(n / 4) % 2 ? "r" : "-") (int(n / 2) % 2 ? "w" : "
 }' "$ledger.both"
 in_parts "$ledger.dump" setfacl
 in_parts "$ledger.set" setfattr -h
-for attribute in ${virtfs}; do
+for attribute in ${virtfsAttributes}; do
   sed -n "s/^$attribute //p" "$ledger.unset" > "$ledger.these"
   on_names "$ledger.these" setfattr -h -x "$attribute"
 done

@@ -1,21 +1,14 @@
 import { telling } from "../engine/machine-lock";
 import { type Script, sh } from "../formats/shell";
 import { identityFormat } from "../formats/identity";
+import { virtfsAttributes } from "../formats/virtfs";
 
 /** What the steps of a tree use in a shell: names that are bytes, what moves meanwhile, and several processes at once. */
 
-/** Attributes that change with owner and mode, or that a guest changes. Others have names of anybody's choice. */
-export const virtfs = [
-  "user.virtfs.uid",
-  "user.virtfs.gid",
-  "user.virtfs.mode",
-  "user.virtfs.rdev",
-  "user.virtfs.system.posix_acl_access",
-  "user.virtfs.system.posix_acl_default",
-] as const;
 const accessLists = ["system.posix_acl_access", "system.posix_acl_default"] as const;
 export const capability = "security.capability";
-const pattern = `^(${[...virtfs, ...accessLists, capability].join("|").replaceAll(".", "\\.")})$`;
+/** Attributes that change with owner and mode, or that a guest changes. Others have names of anybody's choice. */
+const pattern = `^(${[...virtfsAttributes, ...accessLists, capability].join("|").replaceAll(".", "\\.")})$`;
 
 /** Bytes of arguments that xargs(1) gives to one process; Linux takes 2 MiB at least with the usual stack limit (execve(2)). */
 export const argumentBytes = 1_000_000;

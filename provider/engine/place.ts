@@ -1,4 +1,4 @@
-import { printable, type Problem } from "../errors";
+import { printable, type Problem, ShareError } from "../errors";
 import { countOf } from "../formats/count";
 import { comment, lines, type Script, sh } from "../formats/shell";
 import {
@@ -89,7 +89,12 @@ export async function write(asks: readonly [WriteAsk, ...WriteAsk[]]): Promise<A
       const { failed, kept, late } = outcome(ask, prefix, reports, ending);
       // Nothing more was asked of what hangs.
       if (late) return { ...nothing, failed, kept };
-      const look = readFacts({ ...ask, facts: notFixed(ask) }, after, reports, ending);
+      const look = orOwnError(() => readFacts({ ...ask, facts: notFixed(ask) }, after, reports, ending));
+      if (look instanceof ShareError) {
+        // What failed first is the cause, and says what stays.
+        if (failed) return { ...nothing, failed, kept };
+        throw look;
+      }
       return { stale: false, failed: failed ?? unclosed, kept, look: withFixed(look, ask) };
     }),
   );

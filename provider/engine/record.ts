@@ -283,12 +283,11 @@ export function forgetRecords(releases: readonly Release[]): Step {
   };
 }
 
-/** Does what gives a thing back of which the host's record has no holder, and else nothing. */
-export function unlessHeld(at: RecordPlace, giveBack: Script): Script {
+/** Does what gives a thing back of which the host's record has no holder, or only so many, and else nothing. */
+export function unlessHeld(at: RecordPlace, giveBack: Script, own = 0): Script {
   return sh`if [ -e "$records"/${fileOf(at)} ]; then
-  holds=0
-  grep -q '^"' -- "$records"/${fileOf(at)} || holds=$?
-  case $holds in 0) exit 0;; 1) ;; *) exit 1;; esac
+  holds=$(grep -c '^"' -- "$records"/${fileOf(at)}) || [ $? -eq 1 ] || exit 1
+  [ "$holds" -le ${own} ] || exit 0
 fi
 ${giveBack}`;
 }

@@ -1,6 +1,7 @@
 import { comment, lines, type Script, sh } from "../formats/shell";
 import type { WriteAsk } from "./asks";
 import type { Step } from "./concern";
+import { lockHeldStatus } from "./machine-lock";
 import { attempt, own, undoing } from "./script";
 import { gathered } from "./section";
 
@@ -10,7 +11,6 @@ import { gathered } from "./section";
 interface Part {
   readonly ask: WriteAsk;
   readonly index: number;
-  readonly steps: readonly { readonly step: Step; readonly at: number }[];
   /** Its first queued steps that follow each other: from here to before there. */
   readonly queued: readonly [from: number, to: number];
 }
@@ -35,16 +35,11 @@ export function sections(
 }
 
 function partOf(ask: WriteAsk, index: number): Part {
-  const steps = ask.steps.map((step, at) => ({ step, at }));
-  const from = steps.findIndex(({ step }) => step.queued !== undefined);
-  const end = steps.findIndex(({ step, at }) => at > from && step.queued === undefined);
+  const { steps } = ask;
+  const from = steps.findIndex(({ queued }) => queued !== undefined);
+  const end = steps.findIndex(({ queued }, at) => at > from && queued === undefined);
   const all = steps.length;
-  return {
-    ask,
-    index,
-    steps,
-    queued: from === -1 ? [all, all] : [from, end === -1 ? all : end],
-  };
+  return { ask, index, queued: from === -1 ? [all, all] : [from, end === -1 ? all : end] };
 }
 
 /** Whether its plan still holds is in `$stands_N`. */
@@ -53,7 +48,7 @@ function opening({ ask, index }: Part, asSeen: Script): Script {
 if ${asSeen}; then ${own("stands", index)}=1
 else mark begin ${`${index}-stale`}; mark end ${`${index}-stale`} 0; fi
 ${own("failed", index)}='' ${own("done", index)}=0
-${own("undo", index)}() { :
+${own("undo", index)}() { ${ask.machine.scope.enter}
 ${undoing(ask.steps, index)}
 }
 if [ -n "$${own("stands", index)}" ]; then
@@ -63,13 +58,13 @@ fi`;
 }
 
 /** One share's steps from one to before another, each for itself. */
-function carryOut(part: Part, from: number, to = part.steps.length): Script {
-  const steps = part.steps.slice(from, to);
+function carryOut(part: Part, from: number, to?: number): Script {
+  const steps = [...part.ask.steps.entries()].slice(from, to);
   if (steps.length === 0) return { text: ":" };
   return whileSound(
     part,
     sh`${part.ask.machine.scope.enter}
-${lines(steps.map(({ step, at }) => attempt(alone(step), at, part.index)))}
+${lines(steps.map(([at, step]) => attempt(alone(step), at, part.index)))}
 [ -z "$${own("failed", part.index)}" ] || ${own("undo", part.index)}`,
   );
 }
@@ -85,19 +80,22 @@ ${body}
 fi`;
 }
 
-/** What the shares that are sound so far have queued, in one run; each step of each has a report of it. */
+/**
+ * What the shares that are sound so far have queued, in one run; each step of each has a report of it. Where it fails, each
+ * share's is run alone, so that none fails for another's; not where it hung, or has waited for what another process holds.
+ */
 function queue(parts: readonly Part[]): Script {
-  const members = parts.map((part) => ({ part, steps: part.steps.slice(...part.queued) }));
-  const first = members[0]?.steps[0]?.step;
+  const members = parts.map((part) => ({ part, steps: [...part.ask.steps.entries()].slice(...part.queued) }));
+  const first = members[0]?.steps[0]?.[1];
   if (!first) return { text: ":" };
   return lines([
-    sh`queued=''`,
+    sh`queued='' queue_alone=''`,
     ...members.map(({ part, steps }) =>
       whileSound(
         part,
         lines([
-          sh`queued="$queued"${steps.map(({ step }) => step.queued ?? "").join("")}`,
-          ...steps.map(({ at }) => sh`printf '\n%s %s\n' "$mark" ${`doing ${part.index}-step-${at}`} >&2`),
+          sh`queued="$queued"${steps.map(([, step]) => step.queued ?? "").join("")}`,
+          ...steps.map(([at]) => sh`printf '\n%s %s\n' "$mark" ${`doing ${part.index}-step-${at}`} >&2`),
         ]),
       ),
     ),
@@ -105,22 +103,27 @@ function queue(parts: readonly Part[]): Script {
 ${comment(first.does)}
 ${gathered("said", lines([sh`exec 2>&1`, sh`set -e`, first.run]))}
 queue_status=$status queue_late=$late
+case $status$late in 0 | ${lockHeldStatus}) ;; *[!0-9]*) ;; *) queue_alone=${members.length > 1 ? "1" : ""};; esac
 fi`,
-    ...members.map(({ part, steps }) =>
-      whileSound(
-        part,
-        lines([
-          ...steps.map(
-            ({ step, at }) => sh`${comment(step.does)}
+    ...members.map(
+      ({ part, steps }) => sh`if [ -n "$queue_alone" ]; then
+${carryOut(part, ...part.queued)}
+else
+${whileSound(
+  part,
+  lines([
+    ...steps.map(
+      ([at, step]) => sh`${comment(step.does)}
 mark begin ${`${part.index}-step-${at}`}
 printf '%s\n' "$said" >&2
 mark end ${`${part.index}-step-${at}`} "$queue_status${{ text: "${queue_late:+ $queue_late}" }}"`,
-          ),
-          sh`[ -z "$queue_late" ] || drop ${part.index}
-if [ $queue_status -eq 0 ]; then ${own("done", part.index)}=${part.queued[1]}; else ${own("failed", part.index)}=${part.queued[0]}; fi
-[ -z "$${own("failed", part.index)}" ] || ${own("undo", part.index)}`,
-        ]),
-      ),
+    ),
+    sh`[ -z "$queue_late" ] || drop ${part.index}
+if [ $queue_status -eq 0 ]; then ${own("done", part.index)}=${part.queued[1]}
+else ${own("failed", part.index)}=${part.queued[0]} late=$queue_late; ${own("undo", part.index)}; fi`,
+  ]),
+)}
+fi`,
     ),
   ]);
 }

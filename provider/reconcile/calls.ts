@@ -5,7 +5,8 @@ import { type PowerAnswer, type PowerAsk, powerCycle } from "./power-cycle";
 /**
  * The calls of this process, by host: those that go on, and those that have made a share.
  *
- * Calls that work on one thing take turns: on one directory, and on mount points of one guest that lie in each other. All
+ * Calls that work on one thing take turns: on one directory or two of which one lies in the other, and on mount points of
+ * one guest that do. All
  * others go at the same time. The larger mount point is made first and taken away last; else whoever came first goes first.
  *
  * Calls for one domain share its power cycle: one that needs it waits until each of the others that may be for the same
@@ -86,7 +87,10 @@ export class Call {
   static #cycle(host: string): void {
     const all = [...(calls.get(host) ?? [])].filter((call) => call.#count < stages.indexOf("settled") + 1);
     for (const domain of new Set(all.filter((call) => call.#cycling).map((call) => call.domainUuid))) {
-      const own = all.filter((call) => call.domainUuid === domain || call.domainUuid === undefined);
+      // Who waits for one that waits for the cycle cannot need it before that one has settled.
+      const own = all
+        .filter((call) => call.domainUuid === domain || call.domainUuid === undefined)
+        .filter((call) => !all.some((other) => other.#cycling && call.#isBehind(other)));
       const waiting = own.flatMap((call) => call.#cycling ?? []);
       const [[one], [first, ...others]] = [own, waiting];
       if (!one || !first || waiting.length < own.length) continue;
@@ -106,6 +110,7 @@ export class Call {
     const at = stages.indexOf(stage);
     const ahead = this.#ahead().filter((other) => other.#count <= at);
     this.#waitsFor = ahead;
+    Call.#cycle(this.work.host);
     await Promise.all(ahead.flatMap((other) => other.#reached[at]?.promise ?? []));
     this.#waitsFor = [];
     return ahead.length > 0;
@@ -154,7 +159,8 @@ export class Call {
     const [own, their] = [this.work, other.work];
     if (isNested(own, their)) return true;
     if (isNested(their, own)) return false;
-    return this.#earlier.has(other) && own.sources.some((source) => their.sources.includes(source));
+    const isOfOneTree = (a: string, b: string): boolean => isAtOrBelow(a, b) || isAtOrBelow(b, a);
+    return this.#earlier.has(other) && own.sources.some((a) => their.sources.some((b) => isOfOneTree(a, b)));
   }
 }
 

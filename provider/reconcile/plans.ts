@@ -26,7 +26,6 @@ import {
   type Release,
   unlessHeld,
 } from "../engine/record";
-import type { Script } from "../formats/shell";
 import type { Problem } from "../errors";
 import type { ShareSpec } from "../spec";
 import { isLive, type Machines, type Observation } from "./observe";
@@ -89,7 +88,10 @@ export class Plans {
   /** What could not be looked at, and has to be known; each once, however many layers ask for it. */
   unknown(): Problem[] {
     const { ensure, release } = this.bindings;
-    const found = [...ensure, ...release.filter((binding) => this.#isToRestore(binding))]
+    // What this share is not the one to give back need not be looked at.
+    const isToRestore = (binding: Binding): boolean =>
+      (this.#recorded(binding) ?? null) !== null && this.#otherHolders(binding).length === 0;
+    const found = [...ensure, ...release.filter(isToRestore)]
       .flatMap((binding) => this.#failures(binding).needed)
       .map((problem) => [`${problem.machine} ${problem.what} ${problem.tried ?? ""}`, problem] as const);
     return [...new Map(found).values()];
@@ -202,12 +204,6 @@ export class Plans {
     return this.#record(binding)?.before ?? copy;
   }
 
-  /** Whether this share is the one that gives it back, so that it has to be looked at. */
-  #isToRestore(binding: Binding): boolean {
-    const before = this.#recorded(binding);
-    return (before ?? null) !== null && this.#otherHolders(binding).length === 0;
-  }
-
   #failures(binding: Binding): ReturnType<typeof failuresOf> {
     return failuresOf(binding, this.observation.host, this.observation.guest);
   }
@@ -278,9 +274,12 @@ export class Plans {
         const plan = way === "up" ? this.#plan(binding) : this.#restore(binding);
         for (const text of plan?.warnings ?? []) this.#warnings.add(text);
         const { layer, shared, place } = binding.concern;
-        const isLast = (run: Script): Script =>
-          way === "down" && shared && place === "host" ? unlessHeld(binding.record, run) : run;
-        return (plan?.steps ?? []).map((step) => ({ ...step, run: isLast(step.run), layer }));
+        return (plan?.steps ?? []).map((step) => {
+          if (!shared || place !== "host") return { ...step, layer };
+          if (way === "down") return { ...step, run: unlessHeld(binding.record, step.run), layer };
+          // Its own hold is undone later.
+          return { ...step, ...(step.undo && { undo: unlessHeld(binding.record, step.undo, 1) }), layer };
+        });
       });
   }
 

@@ -37,7 +37,7 @@ const counts = new Map<string, number>();
 export async function powerCycle(asks: readonly [PowerAsk, ...PowerAsk[]]): Promise<PowerAnswer> {
   const [first] = asks;
   const job: PowerJob = {
-    kind: asks.some((ask) => ask.kind === "force") ? "force" : first.kind,
+    kind: (["force", "restart"] as const).find((kind) => asks.some((ask) => ask.kind === kind)) ?? "start",
     id: randomUUID(),
     tags: [...new Set(asks.filter((ask) => ask.removable).map((ask) => ask.share.tag))],
     shutdownMs: Math.max(...asks.map((ask) => ask.share.timeouts.shutdownMs)),

@@ -24,11 +24,16 @@ export function exec({ client }: Dialed, command: string, limits: Limits, where:
     reject(silent(where, limits.idleMs));
   }, limits.idleMs);
   client.once("close", onClose);
-  client.exec(command, (error, channel) => {
-    if (error) reject(error);
-    else if (late) channel.close();
-    else resolve(session(channel));
-  });
+  try {
+    client.exec(command, (error, channel) => {
+      if (error) reject(error);
+      else if (late) channel.close();
+      else resolve(session(channel));
+    });
+  } catch (error) {
+    // Of a connection that has just been closed.
+    reject(error);
+  }
   return promise.finally(() => {
     clearTimeout(timer);
     client.removeListener("close", onClose);

@@ -112,13 +112,10 @@ function load(): typeof ssh2 {
 /** Rejects after so many seconds. */
 async function within<T>(seconds: number, work: Promise<T>): Promise<T> {
   if (seconds === Infinity) return work;
-  const over = new AbortController();
-  const late = sleep(seconds * 1000, undefined, { signal: over.signal }).then(() => {
+  const late = sleep(seconds * 1000, undefined, { ref: false }).then(() => {
     throw new NotReached(`no answer within ${seconds} s`);
   });
-  return Promise.race([work, late]).finally(() => {
-    over.abort();
-  });
+  return Promise.race([work, late]);
 }
 
 /** Where a name has several addresses, each has failed for itself, and the error has no words of its own. */

@@ -16,6 +16,7 @@ import {
 import type { Device9p } from "../../../provider/formats/domain-xml";
 import { sh } from "../../../provider/formats/shell";
 import { device, domainOf, info, uuid } from "../sample";
+import { runFact } from "../shell-machine";
 
 const running = (live: readonly Device9p[], more: Partial<PowerSeen> = {}): PowerSeen => ({
   info,
@@ -147,6 +148,12 @@ test.each<[string, object]>([
 
 describe("facts of the domain", () => {
   const bytes = Buffer.alloc(0);
+  test("a libvirt that does not answer is no domain that is not there", () => {
+    const failing = (text: string): string =>
+      `set +e; domain=${uuid} namesake=''; of_domain() { return 1; }\n${text}`;
+    expect(() => runFact(domainInfo, failing)).toThrow("Command failed");
+  });
+
   test("domainInfo", () => {
     const output = `UUID:           ${uuid}\nName:           web: one\nState:          shut off\nPersistent:     yes\nManaged save:   no\n`;
     expect(domainInfo.parse(output, bytes)).toEqual({

@@ -107,6 +107,24 @@ test("a modprobe that loads nothing and says nothing has failed", () => {
   expect(() => runScript(load?.run ?? { text: ":" }, rewrite)).toThrow(/modprobe loaded no 9p/);
 });
 
+test.each([bootFile.trimEnd(), `${bootFile}\n`, "9p\n"])(
+  "a boot file that says %j is written anew",
+  (said) => {
+    const folder = mkdtempSync(join(tmpdir(), "virtio9p-boot-"));
+    writeFileSync(join(folder, "virtio9p.conf"), said);
+    const [step] = guestKernel.plan({}, seenOf({ nineP: "loaded", bootFile: said }), undefined, false).steps;
+    try {
+      runScript(
+        step?.run ?? { text: "" },
+        (text) => `changed_in() { :; }\n${text.replaceAll("/etc/modules-load.d", folder)}`,
+      );
+      expect(readFileSync(join(folder, "virtio9p.conf"), "utf8")).toBe(bootFile);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  },
+);
+
 test.each<[string | null, string | undefined, string[]]>([
   [null, bootFile, ["remove /etc/modules-load.d/virtio9p.conf"]],
   ["9p\n", bootFile, ["give /etc/modules-load.d/virtio9p.conf back"]],

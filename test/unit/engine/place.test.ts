@@ -311,6 +311,17 @@ describe("what is done once behind the steps of all", () => {
   });
 });
 
+test("a step that failed is told, and what it left, where the look behind it fails too", async () => {
+  const fragile = fact("it", sh`[ ! -e "$folder/broken" ] || exit 4`);
+  const seen = await look(machine, set(fragile));
+  const written = await write(machine, set(fragile), seen, [
+    step("stay", sh`:`, sh`exit 5`),
+    step("break", sh`touch "$folder/broken"; exit 3`),
+  ]);
+  expect([written.failed?.tried, written.kept]).toEqual(["break", 1]);
+  expect(written.failed?.remedy).toMatch(/could not be undone: stay/);
+});
+
 describe("what several shares queue", () => {
   /** Appends all that is asked for in one go, unless one asks for `bad`. */
   const common = (asked: string): Step => ({
@@ -349,17 +360,51 @@ printf '%s' "$queued" >> "$folder/all"`,
     expect(told).toEqual(["before a", "alone", "before b", "ask for a", "ask for b", "behind a", "behind b"]);
   });
 
-  test("fails for all that ask for it, and each undoes what it did before", async () => {
+  test("fails for who asks for what is refused, and all others get theirs, each alone", async () => {
     const { written } = await shares([said("a"), common("a")], [said("b"), common("bad")], [said("c")]);
     expect(written.map(({ failed, kept }) => [failed?.returned?.trim(), kept])).toEqual([
-      ["bad is refused", 0],
+      [undefined, 2],
       ["bad is refused", 0],
       [undefined, 1],
     ]);
-    expect(contents("said").split("\n")).toEqual(expect.arrayContaining(["not a", "not b"]));
-    expect(contents("said")).not.toContain("not c");
+    expect([contents("runs"), contents("all")]).toEqual(["run\nrun\nrun\n", "a\n"]);
+    expect(contents("said")).toBe("a\nb\nc\nnot b\n");
     expect(existsSync(join(folder, "undone"))).toBe(false);
   });
+
+  test("fails for all where another process holds what it needs: each would wait as long", async () => {
+    const held = { ...common("a"), run: sh`echo run >> "$folder/runs"; exit 75` };
+    const { written } = await shares([held], [{ ...held, queued: "b\n" }]);
+    expect(written.map(({ failed }) => failed?.code)).toEqual(["stepFailed", "stepFailed"]);
+    expect(contents("runs")).toBe("run\n");
+  });
+
+  test.each([
+    ["fails", 10_000, "exit 1"],
+    ["hangs", 1000, "sleep 60"],
+  ])(
+    "when it %s, each undoes its own, in its own domain, and knows how it ended",
+    async (_, idleMs, ends) => {
+      const of = (domain: string): Machine => ({
+        ...machine,
+        idleMs,
+        scope: { key: domain, enter: sh`domain=${domain}`, beforeWrite: sh`:` },
+      });
+      const before = step(
+        "before",
+        sh`:`,
+        sh`echo "undo in $domain $${{ text: "{ended:+late}" }}" >> "$folder/undone"`,
+      );
+      const plan = [before, { ...common("x"), run: { text: ends } }];
+      const seen = await look(machine, set(fileA));
+      const written = await Promise.all(
+        ["a", "b"].map((domain) => write(of(domain), set(fileA), seen, plan)),
+      );
+      expect(written.map(({ failed }) => failed !== undefined)).toEqual([true, true]);
+      const late = ends === "exit 1" ? "" : "late";
+      expect(contents("undone")).toBe(`undo in a ${late}\nundo in b ${late}\n`);
+    },
+  );
 
   test("is not asked for by who failed before; who fails behind it undoes its own alone", async () => {
     const { written } = await shares(

@@ -150,7 +150,11 @@ ${script ?? sh`:`}
   test("left by all, it stays for who gives the thing back; forgotten, it goes with its last holder, and its folder", () => {
     const of = (place: RecordPlace, ...leaving: string[]) => [{ at: place, leaving }];
     run(hold("u/a", [at, inDomain]).run, hold("u/b", [at]).run);
+    run(unlessHeld(at, sh`touch "$records/undone"`, 1));
+    expect(existsSync(join(records, "undone"))).toBe(false);
     run(leaveRecords(of(at, "u/a")).run, leaveRecords(of(other, "u/a")).run);
+    run(unlessHeld(at, sh`touch "$records/undone"`, 1));
+    expect(existsSync(join(records, "undone"))).toBe(true);
     expect([holders(at), holders(other)]).toEqual([[{ by: "u/a" }, "u/b"], undefined]);
     run(unlessHeld(at, sh`touch "$records/back"`));
     expect(existsSync(join(records, "back"))).toBe(false);

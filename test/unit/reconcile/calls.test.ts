@@ -26,22 +26,29 @@ const stateOf = async (wait: Promise<boolean>): Promise<boolean | "waits"> => {
   return Promise.race([wait, Promise.resolve("waits" as const)]);
 };
 
-test("of two of one directory the second waits until the first has written, and gives back when that is through", async () => {
-  const [a, b] = [begin({ sources: ["/srv/a"] }), begin({ sources: ["/srv/b", "/srv/a"] })];
-  expect(await a.follow("written")).toBe(false);
-  const first = b.follow("written");
-  expect(await stateOf(first)).toBe("waits");
-  a.reach("written");
-  expect([await first, await b.follow("written")]).toEqual([true, false]);
-  b.reach("written");
-  const last = b.follow("ended");
-  expect([await a.follow("ended"), await stateOf(last)]).toEqual([false, "waits"]);
-  a.reach("ended");
-  expect([await last, await b.follow("ended")]).toEqual([true, false]);
-});
+test.each([
+  ["of one directory", "/srv/a"],
+  ["of which one lies in the other's", "/srv/a/b"],
+  ["of which one has the other's in it", "/srv"],
+])(
+  "of two %s the second waits until the first has written, and gives back when that is through",
+  async (_, other) => {
+    const [a, b] = [begin({ sources: ["/srv/a"] }), begin({ sources: ["/other", other] })];
+    expect(await a.follow("written")).toBe(false);
+    const first = b.follow("written");
+    expect(await stateOf(first)).toBe("waits");
+    a.reach("written");
+    expect([await first, await b.follow("written")]).toEqual([true, false]);
+    b.reach("written");
+    const last = b.follow("ended");
+    expect([await a.follow("ended"), await stateOf(last)]).toEqual([false, "waits"]);
+    a.reach("ended");
+    expect([await last, await b.follow("ended")]).toEqual([true, false]);
+  },
+);
 
 test.each<[string, Partial<Work>, Partial<Work>]>([
-  ["other directories", { sources: ["/srv/a"] }, { sources: ["/srv/a/b"] }],
+  ["other directories", { sources: ["/srv/a"] }, { sources: ["/srv/ab"] }],
   ["other hosts", { sources: ["/srv/a"] }, { host: "kvm2", sources: ["/srv/a"] }],
   ["mount points beside each other", { makes: "/mnt/a" }, { makes: "/mnt/ab" }],
   ["mount points of other domains", { makes: "/mnt/a" }, { domain: "web2", makes: "/mnt/a/b" }],

@@ -16,8 +16,8 @@ const carryOut = (asks: readonly PowerAsk[]): Promise<PowerAnswer> => {
 
 const begun: Call[] = [];
 /** A call for a domain of one and the same host; undefined: it has not seen which. */
-const at = (domain?: string): Call => {
-  const work = { host: "kvm1", domain: "", sources: [], makes: undefined, takes: [] };
+const at = (domain?: string, makes?: string): Call => {
+  const work = { host: "kvm1", domain: "", sources: [], makes, takes: [] };
   const call = new Call({ ...work, spec: undefined, name: undefined }, carryOut);
   if (domain !== undefined) call.isFor(domain);
   begun.push(call);
@@ -95,4 +95,27 @@ test("a failed cycle fails all that asked, and the next is tried anew", async ()
   failing = false;
   b.reach("settled");
   await expect(cycle(a, "again")).resolves.toBe("again");
+});
+
+test("a call that waits for one that needs a cycle is not waited for", async () => {
+  const inner = at("web1", "/mnt/out/in");
+  expect(await cycle(inner, "inner")).toBe("inner");
+  const outer = at("web1", "/mnt/out");
+  outer.reach("written");
+  const settled = inner.follow("settled");
+  expect(await cycle(outer, "outer")).toBe("outer");
+  outer.reach("settled");
+  expect(await settled).toBe(true);
+});
+
+test("nor one that begins to wait for it when it has asked", async () => {
+  const [inner, outer] = [at("web1", "/mnt/out/in"), at("web1", "/mnt/out")];
+  outer.reach("written");
+  const asked = cycle(outer, "outer");
+  await tick();
+  expect(cycles).toEqual([]);
+  const settled = inner.follow("settled");
+  expect(await asked).toBe("outer");
+  outer.reach("settled");
+  expect(await settled).toBe(true);
 });
