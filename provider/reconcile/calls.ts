@@ -49,7 +49,7 @@ export class Call {
   #cycling: (PromiseWithResolvers<PowerAnswer> & { readonly ask: PowerAsk }) | undefined;
   readonly #earlier: ReadonlySet<Call>;
   readonly #reached = stages.map(() => Promise.withResolvers<undefined>());
-  #waitsFor: readonly Call[] = [];
+  #waitsFor: () => readonly Call[] = () => [];
   #count = 0;
 
   /** Begins a call; it must {@link end}, however it ends. */
@@ -109,10 +109,11 @@ export class Call {
   async follow(stage: Stage): Promise<boolean> {
     const at = stages.indexOf(stage);
     const ahead = this.#ahead().filter((other) => other.#count <= at);
-    this.#waitsFor = ahead;
+    // Whoever is so far is not waited for any more, whether this call has gone on by then or not.
+    this.#waitsFor = () => ahead.filter((other) => other.#count <= at);
     Call.#cycle(this.work.host);
     await Promise.all(ahead.flatMap((other) => other.#reached[at]?.promise ?? []));
-    this.#waitsFor = [];
+    this.#waitsFor = () => [];
     return ahead.length > 0;
   }
 
@@ -152,7 +153,7 @@ export class Call {
   }
 
   #isBehind(other: Call): boolean {
-    return this.#waitsFor.some((one) => one === other || one.#isBehind(other));
+    return this.#waitsFor().some((one) => one === other || one.#isBehind(other));
   }
 
   #comesAfter(other: Call): boolean {
