@@ -1,7 +1,7 @@
 import { posix } from "node:path";
 import { type Context, type Plan, type Refusal, refuse } from "../engine/concern";
 import { DirectoryTrees } from "../formats/directory-tree";
-import { type Mount, mountAt, mountHolding } from "../formats/mountinfo";
+import { type Mount, mountAt, mountHolding, mountsBelow } from "../formats/mountinfo";
 import { formatOctalMode, parseOctalMode } from "../formats/octal-mode";
 import type { DirectoryBefore, DirectorySeen, DirectoryWant, Entry, Stood } from "./directory-facts";
 import { isSame, type KnownBy, knownBy, type Mounted } from "./directory-identity";
@@ -264,11 +264,10 @@ export function unusableForQemu(want: DirectoryWant, seen: DirectorySeen, owner:
 export function collidingInodes(want: DirectoryWant, { tree, mounts }: DirectorySeen): string | undefined {
   const device = mountHolding(mounts, want.path)?.device;
   const { count, names } = tree.otherFileSystems;
-  const others = names.filter((name) => {
-    const mount = mountAt(mounts, `${want.path}/${name}`);
-    return !mount || mount.device !== device;
-  });
-  const left = count - (names.length - others.length);
+  const subvolumes = names.filter((name) => !mountAt(mounts, `${want.path}/${name}`));
+  const mounted = mountsBelow(mounts, want.path).filter((mount) => mount.device !== device);
+  const others = [...mounted.map(({ mountPoint }) => posix.relative(want.path, mountPoint)), ...subvolumes];
+  const left = others.length + count - names.length;
   return want.multidevs !== "default" || left <= 0
     ? undefined
     : `other file systems begin in ${want.path} (${others.join(", ")}${left > others.length ? ", ..." : ""}), and QEMU may give the guest one inode number for two files of them: multidevs: "remap" tells them apart`;

@@ -304,7 +304,8 @@ function detachStep(device: Device9p): Step {
     .filter((line) => /^<(source|target)dir=/.test(line));
   return {
     does: `take ${device.tag} (${device.source}) out of the domain`,
-    run: sh`case $(vsh dumpxml --inactive "$domain" | tr -d ' \n') in
+    run: sh`xml=$(vsh dumpxml --inactive "$domain")
+case $(printf %s "$xml" | tr -d ' \n') in
 *${source + target}*) ${detach(device)} ;;
 *${target}*) echo ${`the tag ${device.tag} is another device's by now, and that is left`} >&2; exit 1 ;;
 esac`,

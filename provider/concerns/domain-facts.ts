@@ -66,7 +66,7 @@ export const domainInfo: Fact<DomainInfo | undefined> = {
   guard: true,
   script: sh`[ -n "$domain" ] || exit 0
 said=$(of_domain info) || exit 1
-printf '%s\n' "$said"
+printf '%s\n' "$said" | grep -E '^(UUID|Name|State|Persistent|Managed save):'
 printf 'Namesake: %s\n' "$namesake"`,
   parse(output) {
     const fields = new Map(

@@ -93,7 +93,7 @@ END {
   if (back != size) exit 4
 }' <&6 || ended=$?
   # Somebody without the lock has written to it meanwhile: once more, on what stands there now.
-  if { [ $ended -eq 5 ] || [ "$old" -nt "$fresh" ]; } && [ "$again" != aaaa ]; then
+  if { [ $ended -eq 5 ] || [ "$old" -nt "$fresh" ] || ! [ "$old" -ef /proc/self/fd/6 ]; } && [ "$again" != aaaa ]; then
     again=a$again
     edit_lines "$name" "$@"
     return

@@ -121,13 +121,12 @@ function cannot(want: string, policy: GuestPolicy | undefined): readonly Refusal
   );
 }
 
-/** All of one script in one transaction: each costs seconds. */
+/** All of one script in one transaction: each costs seconds. No undo: others may rest on it, and its record gives it back. */
 function set(name: string, on: boolean): Step {
   return {
     does: `set ${name} ${on ? "on" : "off"} in the guest`,
     queued: `${name}=${on ? "1" : "0"}\n`,
     run: sh`set -f
 ${whenStoreIsFree(sh`setsebool -P $queued`)}`,
-    undo: whenStoreIsFree(sh`setsebool -P ${`${name}=${on ? "0" : "1"}`}`),
   };
 }

@@ -247,6 +247,7 @@ function write(text: string): Script {
   const fresh = `${bootFile}.new`;
   return sh`! [ -e ${bootFile} ] || [ "$(cat -- ${bootFile}; echo .)" != ${`${text}.`} ] || exit 0
 umask 022
+trap ${`rm -f -- ${fresh}`} EXIT
 [ -d ${bootFolder} ] || mkdir -p -- ${bootFolder}
 printf %s ${text} > ${fresh}
 ${putInPlace(sh`${fresh}`, sh`${bootFile}`)}

@@ -21,7 +21,7 @@ esac
 case $1 in
   echo) shift; printf %s "$*";;
   list) case $* in *--name*) echo '${uuid} web1';; *) echo '${uuid}';; esac;;
-  dominfo) printf '%s\\n' 'UUID: ${uuid}' 'Name: web1' 'State: shut off' 'Persistent: yes' 'Managed save: no';;
+  dominfo) printf '%s\\n' 'UUID: ${uuid}' 'Name: web1' 'State: shut off' 'Persistent: yes' 'Managed save: no' "CPU time: $(date +%s.%N)s";;
   domstate) echo 'shut off';;
   domjobinfo) echo 'Job type: None';;
   capabilities) echo '<capabilities><host/></capabilities>';;

@@ -308,7 +308,7 @@ vsh() {
     list*) echo ${uuid};;
     *';'*) printf '%s\n' "$1" | tr ';' '\n' | while read -r one; do [ -z "$one" ] || vsh $one; done;;
     echo*) shift; printf %s "$*";;
-    dominfo*) printf 'UUID: %s\nName: web1\nState: %s\nPersistent: yes\nManaged save: no\n' ${uuid} "$(power_state)";;
+    dominfo*) printf 'UUID: %s\nName: web1\nState: %s\nPersistent: yes\nManaged save: no\nCPU time: %ss\n' ${uuid} "$(power_state)" "$(date +%s.%N)";;
     domstate*) power_state;;
     domxml-to-native*) echo 'local,id=fsdev-fs0,path=/,readonly';;
     domjobinfo*) echo 'Job type: None';;

@@ -520,18 +520,26 @@ describe("what QEMU makes of it is said", () => {
     expect(told(args, seen)).toEqual(warnings);
   });
 
-  const elsewhere = (...names: readonly string[]): Partial<Seen> => ({
+  const bound = mount("/x", "/foo/bar/bound");
+  const sub = mount("/", "/foo/bar/sub", "8:2");
+  const elsewhere = (names: readonly string[], ...mounts: readonly Mount[]): Partial<Seen> => ({
     entry: qemu,
     tree: { ...treeOf(), otherFileSystems: { count: names.length, names } },
-    mounts: [mount("/", "/"), mount("/x", "/foo/bar/bound"), mount("/", "/foo/bar/sub", "8:2")],
+    mounts: [mount("/", "/"), ...mounts],
   });
   test.each<[string, Record<string, unknown>, Partial<Seen>, string | undefined]>([
-    ["another file system", {}, elsewhere("sub"), "(sub)"],
-    ["a subvolume", {}, elsewhere("volume"), "(volume)"],
-    ["a bind mount of the same file system", {}, elsewhere("bound"), undefined],
-    ["a bind mount and another file system", {}, elsewhere("bound", "sub"), "(sub)"],
-    ["none", {}, elsewhere(), undefined],
-    ["with remap", { multidevs: "remap" }, elsewhere("sub"), undefined],
+    ["another file system", {}, elsewhere(["sub"], sub), "(sub)"],
+    [
+      "one deeper than was looked",
+      {},
+      elsewhere([], bound, mount("/", "/foo/bar/x/disk", "8:2")),
+      "(x/disk)",
+    ],
+    ["a subvolume", {}, elsewhere(["volume"], bound), "(volume)"],
+    ["a bind mount of the same file system", {}, elsewhere(["bound"], bound), undefined],
+    ["a bind mount and another file system", {}, elsewhere(["bound", "sub"], bound, sub), "(sub)"],
+    ["none", {}, elsewhere([]), undefined],
+    ["with remap", { multidevs: "remap" }, elsewhere(["sub"], sub), undefined],
   ])("inodes that collide: %s", (_, args, seen, named) => {
     const warnings = told(args, seen);
     expect(warnings).toEqual(
