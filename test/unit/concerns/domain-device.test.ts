@@ -2,7 +2,7 @@ import { deviceArguments, domainDevice, wantedDevice } from "../../../provider/c
 import { type Device9p, formatDevice9p, plainPath } from "../../../provider/formats/domain-xml";
 import { escapeAttribute } from "../../../provider/formats/xml-element";
 import { device, domainOf, info, specOf } from "../sample";
-import { does } from "../shell-machine";
+import { does, runScript } from "../shell-machine";
 
 type Seen = Parameters<typeof domainDevice.plan>[1];
 const want = { domain: "web1", device, onlyWriter: true };
@@ -232,6 +232,14 @@ describe("remember and restore", () => {
     const before = { device: json({ ...device, readOnly: true }) };
     const [, back] = domainDevice.restore(want, before, seenOf([device])).steps;
     expect(back?.run.text).toContain("<readonly/>");
+  });
+
+  test("a libvirt that does not answer has not lost the device", () => {
+    const [takenOut] = domainDevice.restore(want, none, seenOf([device])).steps;
+    const answering = (answer: string) => (text: string) => `vsh() { ${answer}; }\ndomain=x\n${text}`;
+    const run = (answer: string) => runScript(takenOut?.run ?? { text: "" }, answering(answer)).toString();
+    expect(() => run("return 1")).toThrow("Command failed");
+    expect(run("echo '<domain/>'")).toBe("");
   });
 
   test("of a domain that is gone there is nothing to give back", () => {

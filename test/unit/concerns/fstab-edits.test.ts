@@ -213,6 +213,23 @@ test("a line that another writer appends, without the lock, while the file is ed
   expect(read()).toBe(`# a\n# beside\n${ours}\n`);
 });
 
+test.each(["dash", "bash"])(
+  "in %s, a file that somebody renames in before it is read whole is edited",
+  (shell) => {
+    write("# a\n");
+    const renames = `awk() {
+  if ! [ -e ${folder}/renamed ]; then
+    : > ${folder}/renamed
+    printf '# another\\n' > ${folder}/other
+    mv ${folder}/other ${file()}
+  fi
+  command awk "$@"
+}`;
+    run(add.run, shell, renames);
+    expect(read()).toBe(`# another\n${ours}\n`);
+  },
+);
+
 test("one that is appended while the fresh file is put in place is there behind it, too", () => {
   write("# a\n");
   const beside = `mv() { echo '# beside' >> ${file()}; command mv "$@"; }`;
