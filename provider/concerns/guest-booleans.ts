@@ -121,12 +121,13 @@ function cannot(want: string, policy: GuestPolicy | undefined): readonly Refusal
   );
 }
 
-/** All of one script in one transaction: each costs seconds. No undo: others may rest on it, and its record gives it back. */
+/** All of one script in one transaction: each costs seconds. What was set on stays: others may rest on it, and its record gives it back. */
 function set(name: string, on: boolean): Step {
   return {
     does: `set ${name} ${on ? "on" : "off"} in the guest`,
     queued: `${name}=${on ? "1" : "0"}\n`,
     run: sh`set -f
 ${whenStoreIsFree(sh`setsebool -P $queued`)}`,
+    ...(on ? {} : { undo: whenStoreIsFree(sh`setsebool -P ${`${name}=1`}`) }),
   };
 }

@@ -85,3 +85,11 @@ test("setsebool is needed only where there is something to set", () => {
   ]);
   expect(guestBooleans.plan("samba_share_nfs", seen(policy, false), undefined, false)).toEqual({ steps: [] });
 });
+
+test("what fails behind it puts a boolean on again that was given back, and leaves one on that was set", () => {
+  const policy = (on: boolean) => ({ policy: { values: new Map([["httpd_use_nfs", on]]), settable: true } });
+  const [back] = guestBooleans.restore("httpd_use_nfs", { on: false }, policy(true)).steps;
+  const [set] = guestBooleans.plan("httpd_use_nfs", policy(false), undefined, false).steps;
+  expect(back?.undo?.text).toContain("setsebool -P 'httpd_use_nfs=1'");
+  expect(set?.undo).toBeUndefined();
+});
