@@ -135,8 +135,8 @@ export interface Problem {
 }
 
 /** A problem with one more thing to do about it. */
-export function withRemedy(problem: Problem, ...more: readonly string[]): Problem {
-  return { ...problem, remedy: [problem.remedy ?? [], ...more].flat().join("; ") };
+export function withRemedy(problem: Problem, more: string): Problem {
+  return { ...problem, remedy: problem.remedy === undefined ? more : `${problem.remedy}; ${more}` };
 }
 
 /**

@@ -7,10 +7,11 @@ import { DumpError, type Dumped, formatDumped, parseDump } from "../formats/attr
 import { isAtOrBelow } from "../formats/path";
 import { shownName } from "../formats/shown-name";
 import { malformed, virtfsAttributes } from "../formats/virtfs";
+import { mountPointsIn } from "../transport/mount-points";
 import { Sayings } from "../transport/piped";
 import { writeAttributes } from "./attribute-writer";
 import { attributesFor, type Wanted } from "./change";
-import { gone, type Listed, listed, mayHaveAttributes, mountPointsIn } from "./entries";
+import { gone, type Listed, listed, mayHaveAttributes } from "./entries";
 import { refuseRunning } from "./guests";
 import { formatJson, formatText, seenOf } from "./inspect";
 import { type Located, located } from "./located";

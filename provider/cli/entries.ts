@@ -1,12 +1,11 @@
-import { readFileSync } from "node:fs";
 import { rightsOf } from "../concerns/directory-owner";
 import { DumpReader, type Dumped } from "../formats/attribute-dump";
 import { type Script, sh } from "../formats/shell";
-import { mountsBelow, parseMountinfo } from "../formats/mountinfo";
 import { isAtOrBelow } from "../formats/path";
 import { shownName } from "../formats/shown-name";
 import { fileTypeOf, type Status, virtfsAttributes } from "../formats/virtfs";
 import { withoutLinks } from "../formats/without-links";
+import { mountPointsIn } from "../transport/mount-points";
 import { piped } from "../transport/piped";
 import type { Located } from "./located";
 import { failure, type Report } from "./report";
@@ -187,15 +186,4 @@ function mayRead(host: Status): boolean {
   if (me === 0) return true;
   const groups = [process.getegid?.(), ...(process.getgroups?.() ?? [])].map(String);
   return (rightsOf(host, me, groups) & 4) !== 0;
-}
-
-/**
- * Where something is mounted below a directory of this machine, as find(1) names it from there: `./sub`. A character for
- * each byte (latin1).
- */
-export function mountPointsIn(directory: string): string[] {
-  const path = Buffer.from(directory).toString("latin1");
-  const mounts = parseMountinfo(readFileSync("/proc/self/mountinfo", "latin1"));
-  const start = path === "/" ? 1 : path.length + 1;
-  return mountsBelow(mounts, path).map(({ mountPoint }) => `./${mountPoint.slice(start)}`);
 }

@@ -131,12 +131,12 @@ export const domainDevice: Concern<
 
   remember(want, seen) {
     const [found] = devicesOf(want, seen);
-    return { device: found ? (inRecord(found) as DeviceBefore["device"]) : null };
+    return { device: found ? inRecord<NonNullable<DeviceBefore["device"]>>(found) : null };
   },
 
   restore(old, before, seen) {
     const [now] = devicesOf(old, seen);
-    const then = before.device === null ? undefined : (inRecord(before.device) as unknown as Device9p);
+    const then = before.device === null ? undefined : inRecord<Device9p>(before.device);
     if (!seen.persistent || (now && then ? sameDevice(now, then) : now === then)) return { steps: [] };
     // Whoever put another source under our tag meanwhile owns it now.
     if (now && now.source !== old.device.source && now.source !== then?.source) {
@@ -333,7 +333,7 @@ function differences(want: Device9p, now: Device9p): Record<string, Json> {
   );
 }
 
-/** A device as a record has it, and out of one: what it leaves to QEMU is not there, or null. */
-function inRecord<T extends object>(device: T): T {
+/** A device as a record has it, and out of one, which is JSON: what it leaves to QEMU is not there, or null. */
+function inRecord<T extends object>(device: { readonly [K in keyof T]?: unknown }): T {
   return Object.fromEntries(Object.entries(device).filter(([, value]) => (value ?? null) !== null)) as T;
 }

@@ -8,14 +8,15 @@ import { domainInfo, domainJob, liveDomain, persistentDomain } from "./domain-fa
 /** What may be done to make a device appear or go; each includes the one before. */
 export type Power = ShareSpec["power"];
 
+/** Those that a power cycle clears. */
+const deviceReasons = ["deviceNotLive", "deviceDiffersLive", "deviceStillLive"] as const;
+
 /**
  * Why a running QEMU has not got what is declared, or a domain is off: the codes of `statusReason`. From `domainPaused`
  * on they say why no power cycle can be made even where it may. docs/outputs.md explains each.
  */
 export const powerReasons = [
-  "deviceNotLive",
-  "deviceDiffersLive",
-  "deviceStillLive",
+  ...deviceReasons,
   "domainOff",
   "domainPaused",
   "jobActive",
@@ -43,8 +44,8 @@ export const powerFacts = {
 export type PowerSeen = SeenBy<typeof powerFacts, never>;
 
 /**
- * Whether the domain has to be started or restarted for one tag, and whether it may. `wanted`: what should be live. For
- * nothing a domain that is off need not run, but a saved QEMU may still have the device.
+ * Whether the domain has to be started or restarted for one tag, and whether it may. `wanted`: what should be live;
+ * undefined: nothing. Then a domain that is off stays off, but its managed save image may still have the device.
  */
 export function planPower(
   power: Power,
@@ -79,9 +80,9 @@ export function planPower(
   return obstacle(seen, says) ?? { kind: power, reason };
 }
 
-/** Whether a pending reason is one of a device that a power cycle brings or takes. */
+/** Whether a power cycle clears a pending reason. */
 export function waitsForCycle(reason: string): boolean {
-  return (powerReasons.slice(0, 3) as readonly string[]).includes(reason);
+  return deviceReasons.some((one) => one === reason);
 }
 
 /** Whether a `power` clears a pending reason, so that an update with it would do something. */

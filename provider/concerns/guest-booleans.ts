@@ -24,7 +24,7 @@ interface GuestPolicy {
 /** Null: there is no such boolean to be given back. */
 type BooleanBefore = { readonly [key: string]: Json; readonly on: boolean } | null;
 
-/** Undefined: SELinux is not enabled there. A line for each, sample: `httpd_use_nfs 1 1`: the value now, and the one that waits. No file ends in a line end. */
+/** Undefined: SELinux is not enabled in the guest. A line for each, sample: `httpd_use_nfs 1 1`, now and pending. */
 const booleans: Fact<GuestPolicy | undefined> = {
   place: "guest",
   does: "read the guest's SELinux booleans",
@@ -121,7 +121,7 @@ function cannot(want: string, policy: GuestPolicy | undefined): readonly Refusal
   );
 }
 
-/** All of one script in one transaction: each costs seconds. What was set on stays: others may rest on it, and its record gives it back. */
+/** One transaction for all of a script. Setting one on is not undone: others may need it, and its record gives it back. */
 function set(name: string, on: boolean): Step {
   return {
     does: `set ${name} ${on ? "on" : "off"} in the guest`,

@@ -105,7 +105,8 @@ END {
   exit bad
 }`;
 
+const localRulesFile = sh`${contextFiles}/file_contexts.local`;
 const carryOut = sh`${selinuxPolicy}
 export queued
-${whenStoreIsFree(sh`todo=$(cat ${contextFiles}/file_contexts.local 2>/dev/null | awk ${plan}) &&
+${whenStoreIsFree(sh`rules=$(cat ${localRulesFile} || [ ! -e ${localRulesFile} ]) && todo=$(printf '%s\n' "$rules" | awk ${plan}) &&
   { [ -z "$todo" ] || printf '%s\n' "$todo" | semanage import; }`)}`;

@@ -1,8 +1,8 @@
 import { lines, type Script, sh } from "../formats/shell";
+import { virtfsAttributes } from "../formats/virtfs";
 import { withoutLinks } from "../formats/without-links";
 import { begun, type TreeAt } from "./tree-at";
 import { inMotion, tooFar } from "./tree-failures";
-import { virtfsAttributes } from "../formats/virtfs";
 import { attributesInStep, joined, tools, words } from "./tree-tools";
 
 /**

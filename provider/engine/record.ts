@@ -128,10 +128,7 @@ function entryIn(text: string, at: RecordPlace): RecordEntry {
   return entry;
 }
 
-/**
- * Of a layer, all that the host, or the share's domain, has a record of, and what first contact found of it; a record that
- * cannot be read is none.
- */
+/** Of a layer, all that the host or the domain has a record of, and what was found; one that cannot be read is left out. */
 export function recordsIn(scope: RecordPlace["scope"], layer: Layer): Fact<readonly Recorded[]> {
   return {
     place: "host",
@@ -283,7 +280,7 @@ export function forgetRecords(releases: readonly Release[]): Step {
   };
 }
 
-/** Does what gives a thing back of which the host's record has no holder, or only so many, and else nothing. */
+/** Does what gives a thing back whose record on the host has at most `own` holders, and else nothing. */
 export function unlessHeld(at: RecordPlace, giveBack: Script, own = 0): Script {
   return sh`if [ -e "$records"/${fileOf(at)} ]; then
   holds=$(grep -c '^"' -- "$records"/${fileOf(at)}) || [ $? -eq 1 ] || exit 1

@@ -46,7 +46,7 @@ ${{ text: variable }}=$(cat -- "$work/${{ text: variable }}")`;
  */
 export const sectionFunctions: Script = {
   text: String.raw`out=' ' all='' section='' stuck=''
-# What a prelude wants to be begun when all else is done
+# Called when all else of a script is done; a prelude may define it anew
 at_end() { :; }
 # NUMBER...: nothing more is to be done for these
 drop() { for one; do out="$out$one "; done; }

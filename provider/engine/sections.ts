@@ -103,7 +103,7 @@ function queue(parts: readonly Part[]): Script {
 ${comment(first.does)}
 ${gathered("said", lines([sh`exec 2>&1`, sh`set -e`, first.run]))}
 queue_status=$status queue_late=$late
-case $status$late in 0 | ${lockHeldStatus}) ;; *[!0-9]*) ;; *) queue_alone=${members.length > 1 ? "1" : ""};; esac
+if [ $status -ne 0 ] && [ $status -ne ${lockHeldStatus} ] && [ -z "$late" ]; then queue_alone=${members.length > 1 ? "1" : ""}; fi
 fi`,
     ...members.map(
       ({ part, steps }) => sh`if [ -n "$queue_alone" ]; then

@@ -5,9 +5,9 @@ import { type PowerAnswer, type PowerAsk, powerCycle } from "./power-cycle";
 /**
  * The calls of this process, by host: those that go on, and those that have made a share.
  *
- * Calls that work on one thing take turns: on one directory or two of which one lies in the other, and on mount points of
- * one guest that do. All
- * others go at the same time. The larger mount point is made first and taken away last; else whoever came first goes first.
+ * Calls take turns where their directories are the same or lie in each other, and where their mount points lie in each
+ * other in one guest. All others go at the same time. The larger mount point is made first and taken away last; else
+ * whoever came first goes first.
  *
  * Calls for one domain share its power cycle: one that needs it waits until each of the others that may be for the same
  * domain needs it too or has settled. A call that comes later takes another.
@@ -92,7 +92,8 @@ export class Call {
         .filter((call) => call.domainUuid === domain || call.domainUuid === undefined)
         .filter((call) => !all.some((other) => other.#cycling && call.#isBehind(other)));
       const waiting = own.flatMap((call) => call.#cycling ?? []);
-      const [[one], [first, ...others]] = [own, waiting];
+      const [one] = own;
+      const [first, ...others] = waiting;
       if (!one || !first || waiting.length < own.length) continue;
       for (const call of own) call.#cycling = undefined;
       const answer = one.carryOut([first.ask, ...others.map(({ ask }) => ask)]);
@@ -109,7 +110,7 @@ export class Call {
   async follow(stage: Stage): Promise<boolean> {
     const at = stages.indexOf(stage);
     const ahead = this.#ahead().filter((other) => other.#count <= at);
-    // Whoever is so far is not waited for any more, whether this call has gone on by then or not.
+    // A call that has reached the stage is not waited for, even before this one goes on.
     this.#waitsFor = () => ahead.filter((other) => other.#count <= at);
     Call.#cycle(this.work.host);
     await Promise.all(ahead.flatMap((other) => other.#reached[at]?.promise ?? []));

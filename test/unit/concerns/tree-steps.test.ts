@@ -5,7 +5,7 @@ import type { TreeAt } from "../../../provider/concerns/tree-at";
 import { inMotion } from "../../../provider/concerns/tree-failures";
 import { mountsIn } from "../../../provider/concerns/tree-mounts";
 import { tools } from "../../../provider/concerns/tree-tools";
-import { mountPointsIn } from "../../../provider/cli/entries";
+import { mountPointsIn } from "../../../provider/transport/mount-points";
 import type { Script } from "../../../provider/formats/shell";
 import { ScratchTree } from "../scratch-tree";
 import { killedAfter, runFact, runScript } from "../shell-machine";
