@@ -8,9 +8,10 @@ export interface Fault {
   /** The command, counted from 1. */
   readonly at: number;
   /**
-   * `before`: the provider process is killed before the command begins; `after`: when it has ended, and
-   * its output is lost. On a host over SSH it is the connection that is cut. `during`: the command itself is
-   * killed after some milliseconds of its life.
+   * `before`: the provider process is killed when it has sent the command, which does not begin; `after`: when
+   * the command has ended, and its output is lost. On a host over SSH it is the connection that is cut, not
+   * before the script has come: a channel that the client has not heard of is opened once more. `during`: the
+   * command itself is killed after some milliseconds of its life.
    * `heldBefore`, `heldAfter`: nobody is killed; the command waits to be released before it begins, or when
    * all of it is done but its end.
    */
@@ -71,7 +72,7 @@ export class CountedShell {
     // Only what our transport starts (`sh -s`) counts: the engine's own launcher is a shell script too.
     const kill = fault
       ? `if [ "$count" = ${fault.at} ]; then
-  ${fault.when === "before" ? "drop; exit 1" : ""}
+  ${fault.when === "before" ? "read -r sent; drop; exit 1" : ""}
   ${fault.when === "after" ? "/bin/sh -s >/dev/null 2>&1; drop; exit 1" : ""}
   ${fault.when === "during" ? `exec /usr/bin/timeout -s KILL ${(fault.afterMs ?? 0) / 1000} /bin/sh -s` : ""}
   ${fault.when === "heldBefore" ? `hold; /bin/sh -s; status=$?; : > ${this.folder}/over; exit $status` : ""}
