@@ -95,19 +95,19 @@ describe("a directory that two domains have", () => {
     expect(await records(`${base}/apart`)).toEqual([]);
   });
 
-  it("is refused to two shares of one program that come at the same time, each naming the other", async () => {
+  it("is refused to one of two shares of one program that come at the same time, naming the other", async () => {
     stack.declare({
       one: { ...share, tag: "one" },
       two: { source: `${source}/child`, domain: reader.domain },
     });
     const up = await stack.pulumi("up", ["--continue-on-error"]);
     const said = up.stdout + up.stderr;
-    expect(said).toMatch(
-      /by v9p-writer \(one\) and by v9p-reader \(the share two of this program, .*\[secondWriter\]/,
-    );
-    expect(said).toMatch(
-      /by v9p-reader \(two\) and by v9p-writer \(the share one of this program, .*\[secondWriter\]/,
-    );
+    // Their directories lie in each other, so they take turns; which of them comes first is chance.
+    const refusals = [
+      /by v9p-writer \(one\) and by v9p-reader \(.*\[secondWriter\]/,
+      /by v9p-reader \(two\) and by v9p-writer \(.*\[secondWriter\]/,
+    ];
+    expect(refusals.filter((refusal) => refusal.test(said))).toHaveLength(1);
     stack.declare({});
     await stack.must("up");
     expect(await records(source)).toEqual([]);
