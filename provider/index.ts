@@ -9,6 +9,6 @@ export {
   type TimeoutArgs,
   Virtio9pShare,
   type Virtio9pShareArgs,
-} from "./share";
-export type { Layer, LayerState } from "./engine/concern";
-export type { Status } from "./reconcile/status";
+} from "./pulumi/resource";
+export type { Layer, LayerState } from "./engine/layer";
+export type { Status } from "./share/status";

@@ -15,11 +15,11 @@ require.extensions[".ts"] = (module, file) => {
   };
   module._compile(ts.transpileModule(readFileSync(file, "utf8"), { compilerOptions }).outputText, file);
 };
-const { layers, layerStates } = require("../provider/engine/concern.ts");
+const { layers, layerStates } = require("../provider/engine/layer.ts");
 const { errorCodes } = require("../provider/errors.ts");
-const { statuses, statusReasons } = require("../provider/reconcile/status.ts");
-const schema = require("../provider/schema.ts");
-const { ownOutputs } = require("../provider/state.ts");
+const { statuses, statusReasons } = require("../provider/share/status.ts");
+const schema = require("../provider/spec/schema.ts");
+const { ownOutputs } = require("../provider/pulumi/state.ts");
 
 /** A schema without what makes it optional, and its default. */
 function unwrapped(entry) {

@@ -1,8 +1,8 @@
 import { pipeline } from "node:stream/promises";
 import { type Dumped, formatDumped } from "../formats/attribute-dump";
-import { sh } from "../formats/shell";
+import { sh } from "../remote/shell/sh";
 import { shownName } from "../formats/shown-name";
-import { piped, type PipedEnd } from "../transport/piped";
+import { piped, type PipedEnd } from "../remote/piped";
 import { inTree } from "./entries";
 import type { Located } from "./located";
 import { failure } from "./report";

@@ -1,5 +1,5 @@
 import { isAccessList, withMode } from "../formats/access-list";
-import { listAttributes, seenByGuest, u32, wholeMode } from "../formats/virtfs";
+import { listAttributes, seenByGuest, u32, wholeMode } from "../drivers/ninep/attributes";
 import type { Listed } from "./entries";
 
 /** What `virtio9p chown` and `virtio9p chmod` write: pure. */

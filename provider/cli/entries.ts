@@ -1,12 +1,12 @@
-import { rightsOf } from "../concerns/directory-owner";
+import { rightsOf } from "../layers/directory/owner";
 import { DumpReader, type Dumped } from "../formats/attribute-dump";
-import { type Script, sh } from "../formats/shell";
+import { type Script, sh } from "../remote/shell/sh";
 import { isAtOrBelow } from "../formats/path";
 import { shownName } from "../formats/shown-name";
-import { fileTypeOf, type Status, virtfsAttributes } from "../formats/virtfs";
-import { withoutLinks } from "../formats/without-links";
-import { mountPointsIn } from "../transport/mount-points";
-import { piped } from "../transport/piped";
+import { fileTypeOf, type Status, virtfsAttributes } from "../drivers/ninep/attributes";
+import { withoutLinks } from "../remote/shell/no-symlinks";
+import { mountPointsIn } from "../remote/mount-points";
+import { piped } from "../remote/piped";
 import type { Located } from "./located";
 import { failure, type Report } from "./report";
 

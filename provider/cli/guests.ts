@@ -1,10 +1,10 @@
-import { hostMounts } from "../concerns/mounts";
-import { hostExports } from "../concerns/second-writer";
-import { valueIn } from "../engine/asks";
-import { look } from "../engine/place";
+import { hostMounts } from "../layers/shared/mounts";
+import { hostExports } from "../layers/shared/exclusive-access";
+import { valueIn } from "../engine/requests";
+import { look } from "../engine/executor";
 import { ShareError } from "../errors";
 import { DirectoryTrees } from "../formats/directory-tree";
-import { thisMachine } from "../reconcile/machines";
+import { thisMachine } from "../share/machines";
 import { failure } from "./report";
 
 /**

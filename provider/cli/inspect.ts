@@ -1,6 +1,6 @@
 import { shownName } from "../formats/shown-name";
 import { formatOctalMode } from "../formats/octal-mode";
-import { type Seen, seenByGuest, type Status } from "../formats/virtfs";
+import { type Seen, seenByGuest, type Status } from "../drivers/ninep/attributes";
 import type { Listed } from "./entries";
 
 /** What `virtio9p inspect` prints of one entry: what a guest sees of it. */

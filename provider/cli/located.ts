@@ -1,7 +1,7 @@
 import { execFileSync } from "node:child_process";
 import { lstatSync, realpathSync, statSync } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
-import { identityFormat } from "../formats/identity";
+import { identityFormat } from "../remote/shell/inode";
 import { failure } from "./report";
 
 /** Where scripts find an entry of this machine. */

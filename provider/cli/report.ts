@@ -1,7 +1,7 @@
 import { type ErrorCode, type Problem, ShareError } from "../errors";
 import { countOf } from "../formats/count";
 import { shownName } from "../formats/shown-name";
-import type { Sayings } from "../transport/piped";
+import type { Sayings } from "../remote/piped";
 
 /** Milliseconds between two showings. */
 const everyMs = 100;

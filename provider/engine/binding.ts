@@ -1,8 +1,8 @@
 import type { Problem } from "../errors";
-import type { ShareSpec } from "../spec";
-import type { AnyConcern, Fact, Json, Needs, Purpose } from "./concern";
-import type { FactSet, Look } from "./asks";
-import { placeKey, type RecordEntry, type RecordPlace, type Records, recordsOf } from "./record";
+import type { ShareSpec } from "../spec/spec";
+import type { AnyConcern, Fact, Json, Needs, Purpose } from "./layer";
+import type { FactSet, Look } from "./requests";
+import { placeKey, type RecordEntry, type RecordPlace, type Records, recordsOf } from "./baseline";
 
 /** One concern bound to what one spec wants of it: to be ensured, or to be given back. */
 export interface Binding {

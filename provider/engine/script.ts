@@ -1,8 +1,8 @@
 import { randomBytes } from "node:crypto";
-import { environment } from "../formats/environment";
-import { comment, lines, type Script, sh } from "../formats/shell";
-import type { Step } from "./concern";
-import { signOfLife } from "./machine-lock";
+import { environment } from "../remote/shell/environment";
+import { comment, lines, type Script, sh } from "../remote/shell/sh";
+import type { Step } from "./layer";
+import { signOfLife } from "./lock";
 import { beginSections, type Late, section, sectionFunctions } from "./section";
 
 /** What one section did. A section that never ran has no report. */

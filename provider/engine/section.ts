@@ -1,4 +1,4 @@
-import { type Script, sh } from "../formats/shell";
+import { type Script, sh } from "../remote/shell/sh";
 
 /**
  * One part of a script, that fails alone: it has a limit of its own, and where it gives no sign of progress for as long,

@@ -1,7 +1,7 @@
-import { comment, lines, type Script, sh } from "../formats/shell";
-import type { WriteAsk } from "./asks";
-import type { Step } from "./concern";
-import { lockHeldStatus } from "./machine-lock";
+import { comment, lines, type Script, sh } from "../remote/shell/sh";
+import type { WriteAsk } from "./requests";
+import type { Step } from "./layer";
+import { lockHeldStatus } from "./lock";
 import { attempt, own, undoing } from "./script";
 import { gathered } from "./section";
 

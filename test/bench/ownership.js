@@ -7,8 +7,13 @@
 // It makes /srv/v9p-bench and removes it. ansible-playbook is measured too where it is on the PATH
 // (pip install ansible-core).
 const { execFileSync, spawnSync } = require("node:child_process");
-const { takeOver, takeOverForGood, giveTreeBack, forgetTree } = require("../../dist/concerns/tree-steps.js");
-const { treeIn } = require("../../dist/concerns/tree-facts.js");
+const {
+  takeOver,
+  takeOverForGood,
+  giveTreeBack,
+  forgetTree,
+} = require("../../dist/layers/directory/tree/takeover.js");
+const { treeIn } = require("../../dist/layers/directory/tree/probe.js");
 
 const entries = Number(process.argv[2] ?? 200_000);
 const rounds = Number(process.argv[3] ?? 3);

@@ -1,7 +1,7 @@
 import { mkdirSync, readFileSync, renameSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { FakeLibvirt } from "../host/fake-libvirt";
-import { providerText } from "../../provider/share";
+import { providerText } from "../../provider/pulumi/resource";
 import type { Ended } from "./support/run";
 import { Stack } from "./support/stack";
 

@@ -1,7 +1,7 @@
 import { existsSync, rmSync } from "node:fs";
 import { spawnSync } from "node:child_process";
-import { providerText } from "../../provider/share";
-import { unknownValue } from "../../provider/spec";
+import { providerText } from "../../provider/pulumi/resource";
+import { unknownValue } from "../../provider/spec/spec";
 import { packedInstall } from "../packed-install";
 import { CallFailure, checkout, type Properties, ProviderProcess } from "./provider-process";
 

@@ -1,5 +1,5 @@
 import { rmSync } from "node:fs";
-import { providerText } from "../../provider/share";
+import { providerText } from "../../provider/pulumi/resource";
 import { Engine, silence } from "./engine";
 import { FakeLibvirt, uuid } from "./fake-libvirt";
 import { packedInstall } from "../packed-install";

@@ -2,7 +2,7 @@ import { execFileSync } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { providerText } from "../../provider/share";
+import { providerText } from "../../provider/pulumi/resource";
 import { packedInstall } from "../packed-install";
 import { checkout } from "./provider-process";
 

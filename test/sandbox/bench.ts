@@ -1,8 +1,8 @@
 import { mkdirSync } from "node:fs";
 import { ShareError } from "../../provider/errors";
-import type { Outcome } from "../../provider/reconcile/reconcile";
-import { driftOf, statusOf } from "../../provider/reconcile/status";
-import type { ShareSpec } from "../../provider/spec";
+import type { Outcome } from "../../provider/share/reconcile";
+import { driftOf, statusOf } from "../../provider/share/status";
+import type { ShareSpec } from "../../provider/spec/spec";
 import { Sandbox } from "./sandbox";
 
 /** What the tests of reconcile have in common: a fresh sandbox with two directories for each. */

@@ -1,4 +1,4 @@
-import type { Outcome } from "../../provider/reconcile/reconcile";
+import type { Outcome } from "../../provider/share/reconcile";
 import { box, guest, status, undone } from "./bench";
 
 /** Scripts that are killed before each of their steps: the next run finishes it. */

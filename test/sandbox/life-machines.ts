@@ -1,6 +1,6 @@
-import type { Machines } from "../../provider/reconcile/observe";
+import type { Machines } from "../../provider/share/observe";
 
-/** In place of provider/reconcile/machines.ts: what a test says that the machines of every share are. */
+/** In place of provider/share/machines.ts: what a test says that the machines of every share are. */
 
 let machines: (() => Machines) | undefined;
 

@@ -1,7 +1,7 @@
-import * as lifecycle from "../../provider/lifecycle";
-import type { Progress } from "../../provider/progress";
-import type { Machines } from "../../provider/reconcile/observe";
-import type { Properties } from "../../provider/state";
+import * as lifecycle from "../../provider/pulumi/lifecycle";
+import type { Progress } from "../../provider/pulumi/progress";
+import type { Machines } from "../../provider/share/observe";
+import type { Properties } from "../../provider/pulumi/state";
 import { useMachines } from "./life-machines";
 import { Sandbox } from "./sandbox";
 
@@ -11,7 +11,7 @@ let operations = 0;
  * Whole lives of shares in a sandbox, by Pulumi's own calls. Each call is an operation of its own, as if made by
  * another process.
  *
- * A test file that uses it begins with `jest.mock("PATH/provider/reconcile/machines", () => jest.requireActual("PATH/life-machines"))`.
+ * A test file that uses it begins with `jest.mock("PATH/provider/share/machines", () => jest.requireActual("PATH/life-machines"))`.
  */
 export class Life {
   /** Of the last call. */

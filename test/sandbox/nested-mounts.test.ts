@@ -1,5 +1,5 @@
 import { mountAt, parseMountinfo } from "../../provider/formats/mountinfo";
-import type { Outcome } from "../../provider/reconcile/reconcile";
+import type { Outcome } from "../../provider/share/reconcile";
 import { device } from "../unit/sample";
 import { box, codes, status, undone } from "./bench";
 

@@ -1,20 +1,14 @@
 import { mkdirSync, rmSync } from "node:fs";
-import { concerns } from "../../provider/concerns/concerns";
-import { liveDomain } from "../../provider/concerns/domain-facts";
+import { concerns } from "../../provider/layers/index";
+import { liveDomain } from "../../provider/layers/shared/domain";
 import { bind } from "../../provider/engine/binding";
-import {
-  type AnyConcern,
-  asWanted,
-  type Concern,
-  type Fact,
-  type Layer,
-} from "../../provider/engine/concern";
+import { type AnyConcern, asWanted, type Concern, type Fact, type Layer } from "../../provider/engine/layer";
 import type { Domain } from "../../provider/formats/domain-xml";
-import { sh } from "../../provider/formats/shell";
-import { observe } from "../../provider/reconcile/observe";
-import { powerOf } from "../../provider/reconcile/reconcile";
-import { driftOf, needsUpdate, statusOf } from "../../provider/reconcile/status";
-import type { ShareSpec } from "../../provider/spec";
+import { sh } from "../../provider/remote/shell/sh";
+import { observe } from "../../provider/share/observe";
+import { powerOf } from "../../provider/share/reconcile";
+import { driftOf, needsUpdate, statusOf } from "../../provider/share/status";
+import type { ShareSpec } from "../../provider/spec/spec";
 import { again, box, codes, guest, undone } from "./bench";
 
 /** A layer that this file alone knows: no other part has to hear of it by its name. */

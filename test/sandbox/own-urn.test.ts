@@ -1,13 +1,13 @@
 import { mkdirSync } from "node:fs";
-import * as lifecycle from "../../provider/lifecycle";
-import type { Properties } from "../../provider/state";
-import type { Machines } from "../../provider/reconcile/observe";
+import * as lifecycle from "../../provider/pulumi/lifecycle";
+import type { Properties } from "../../provider/pulumi/state";
+import type { Machines } from "../../provider/share/observe";
 import { Sandbox } from "./sandbox";
 
 /** The URN that the class hands in: every call stores it, for read and delete are given outputs alone. */
 
 let box: Sandbox;
-jest.mock("../../provider/reconcile/machines", () => ({ machinesOf: (): Machines => box.machines() }));
+jest.mock("../../provider/share/machines", () => ({ machinesOf: (): Machines => box.machines() }));
 
 beforeEach(() => {
   box = new Sandbox();
@@ -31,7 +31,7 @@ const inputsOf = (args: Properties): Properties =>
 const newProcess = (): typeof lifecycle => {
   let fresh: typeof lifecycle | undefined;
   jest.isolateModules(() => {
-    fresh = jest.requireActual<typeof lifecycle>("../../provider/lifecycle");
+    fresh = jest.requireActual<typeof lifecycle>("../../provider/pulumi/lifecycle");
   });
   if (!fresh) throw new Error("not loaded");
   return fresh;

@@ -1,18 +1,18 @@
 import { mkdirSync } from "node:fs";
-import * as lifecycle from "../../provider/lifecycle";
-import type { Properties } from "../../provider/state";
-import type { Machines } from "../../provider/reconcile/observe";
+import * as lifecycle from "../../provider/pulumi/lifecycle";
+import type { Properties } from "../../provider/pulumi/state";
+import type { Machines } from "../../provider/share/observe";
 import { Sandbox } from "./sandbox";
 
 /** The calls of one `up` over the sandbox. What a process has created it remembers: each test has its own. */
 
 let box: Sandbox;
-jest.mock("../../provider/reconcile/machines", () => ({ machinesOf: (): Machines => box.machines() }));
+jest.mock("../../provider/share/machines", () => ({ machinesOf: (): Machines => box.machines() }));
 
 const newProcess = (): typeof lifecycle => {
   let fresh: typeof lifecycle | undefined;
   jest.isolateModules(() => {
-    fresh = jest.requireActual<typeof lifecycle>("../../provider/lifecycle");
+    fresh = jest.requireActual<typeof lifecycle>("../../provider/pulumi/lifecycle");
   });
   if (!fresh) throw new Error("not loaded");
   return fresh;

@@ -1,14 +1,14 @@
 import { chmodSync, mkdirSync } from "node:fs";
-import * as lifecycle from "../../provider/lifecycle";
-import type { Machines } from "../../provider/reconcile/observe";
-import type { Properties } from "../../provider/state";
+import * as lifecycle from "../../provider/pulumi/lifecycle";
+import type { Machines } from "../../provider/share/observe";
+import type { Properties } from "../../provider/pulumi/state";
 import { Sandbox } from "./sandbox";
 
 /** `pulumi up --refresh`: warnings of the refresh stand in the output, so the update says what it has repaired of them. */
 
 let box: Sandbox;
 let said: string[];
-jest.mock("../../provider/reconcile/machines", () => ({ machinesOf: (): Machines => box.machines() }));
+jest.mock("../../provider/share/machines", () => ({ machinesOf: (): Machines => box.machines() }));
 
 beforeEach(() => {
   box = new Sandbox();

@@ -14,17 +14,17 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { ShareError } from "../../provider/errors";
 import { type Device9p, formatDevice9p } from "../../provider/formats/domain-xml";
-import { domainReader, readDomainsAnew } from "../../provider/concerns/domain-facts";
-import { guestClosing, guestPrelude } from "../../provider/concerns/guest-facts";
-import type { AnyConcern } from "../../provider/engine/concern";
-import { lines, type Script, sh } from "../../provider/formats/shell";
-import type { Machines } from "../../provider/reconcile/observe";
-import type { Request } from "../../provider/reconcile/plans";
-import { gathering } from "../../provider/engine/wave";
-import { type Outcome, reconcile } from "../../provider/reconcile/reconcile";
-import type { ShareSpec } from "../../provider/spec";
-import { localTransport } from "../../provider/transport/local";
-import type { Transport } from "../../provider/transport/transport";
+import { domainReader, readDomainsAnew } from "../../provider/layers/shared/domain";
+import { guestClosing, guestPrelude } from "../../provider/layers/shared/guest";
+import type { AnyConcern } from "../../provider/engine/layer";
+import { lines, type Script, sh } from "../../provider/remote/shell/sh";
+import type { Machines } from "../../provider/share/observe";
+import type { Request } from "../../provider/share/plans";
+import { gathering } from "../../provider/engine/batcher";
+import { type Outcome, reconcile } from "../../provider/share/reconcile";
+import type { ShareSpec } from "../../provider/spec/spec";
+import { localTransport } from "../../provider/remote/local";
+import type { Transport } from "../../provider/remote/transport";
 import { specOf, uuid } from "../unit/sample";
 
 // The calls of a test come at once.

@@ -1,5 +1,5 @@
 import { statSync } from "node:fs";
-import type { Outcome } from "../../provider/reconcile/reconcile";
+import type { Outcome } from "../../provider/share/reconcile";
 import { box, status, undone } from "./bench";
 
 /** Several shares of one directory, of one domain, and of one guest. */

@@ -1,7 +1,7 @@
 import { execFileSync } from "node:child_process";
 import { mkdirSync, renameSync, statSync, symlinkSync, unlinkSync } from "node:fs";
 import { isDeepStrictEqual } from "node:util";
-import type { ShareSpec } from "../../provider/spec";
+import type { ShareSpec } from "../../provider/spec/spec";
 import { device } from "../unit/sample";
 import { again, box, codes, guest, status, undone } from "./bench";
 

@@ -1,9 +1,9 @@
 import { existsSync, mkdirSync } from "node:fs";
-import * as lifecycle from "../../provider/lifecycle";
-import type { Properties } from "../../provider/state";
+import * as lifecycle from "../../provider/pulumi/lifecycle";
+import type { Properties } from "../../provider/pulumi/state";
 import { Life } from "./life";
 
-jest.mock("../../provider/reconcile/machines", () => jest.requireActual<object>("./life-machines"));
+jest.mock("../../provider/share/machines", () => jest.requireActual<object>("./life-machines"));
 const mockRefused = new Set<string>();
 jest.mock("../../provider/formats/system-path", () => {
   const real = jest.requireActual<{ isSystemPath: (path: string) => boolean }>(

@@ -1,11 +1,11 @@
 import { mkdirSync, rmdirSync } from "node:fs";
-import { concerns } from "../../provider/concerns/concerns";
+import { concerns } from "../../provider/layers/index";
 import { bind, type Bindings } from "../../provider/engine/binding";
-import { hostFacts } from "../../provider/reconcile/observe";
+import { hostFacts } from "../../provider/share/observe";
 import { Life } from "./life";
 import { specOf } from "../unit/sample";
 
-jest.mock("../../provider/reconcile/machines", () => jest.requireActual<object>("./life-machines"));
+jest.mock("../../provider/share/machines", () => jest.requireActual<object>("./life-machines"));
 
 /** A look that fails for a reason of its own: what it costs on the way up, on refresh and on destroy. */
 

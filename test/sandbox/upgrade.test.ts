@@ -1,12 +1,12 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { stateVersion } from "../../provider/state-migrations";
+import { stateVersion } from "../../provider/pulumi/state-migrations";
 import { cases } from "../upgrade/cases";
 import { folder, restore, take } from "../upgrade/snapshot";
 import { Life } from "./life";
 import { Sandbox } from "./sandbox";
 
-jest.mock("../../provider/reconcile/machines", () => jest.requireActual<object>("./life-machines"));
+jest.mock("../../provider/share/machines", () => jest.requireActual<object>("./life-machines"));
 
 /** Shares that earlier releases made, in the hands of this one: test/upgrade/README.md. */
 

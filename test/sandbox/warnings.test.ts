@@ -1,8 +1,8 @@
 import { mkdirSync, rmSync } from "node:fs";
-import { guestBooleans } from "../../provider/concerns/guest-booleans";
+import { guestBooleans } from "../../provider/layers/booleans/index";
 import { Life } from "./life";
 
-jest.mock("../../provider/reconcile/machines", () => jest.requireActual<object>("./life-machines"));
+jest.mock("../../provider/share/machines", () => jest.requireActual<object>("./life-machines"));
 
 /** What a person is told of a share beside its plans' own warnings. */
 

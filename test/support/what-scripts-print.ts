@@ -1,4 +1,4 @@
-import type { Transport } from "../../provider/transport/transport";
+import type { Transport } from "../../provider/remote/transport";
 
 /** A script, its exit status, what it prints, and what it prints as an error. */
 const rows: readonly (readonly [string, number, string, string])[] = [

@@ -1,7 +1,7 @@
-import { parseSpec, type ShareSpec } from "../../provider/spec";
+import { parseSpec, type ShareSpec } from "../../provider/spec/spec";
 import type { Device9p, Domain } from "../../provider/formats/domain-xml";
-import type { DomainInfo } from "../../provider/concerns/domain-facts";
-import type { TreeSeen } from "../../provider/concerns/tree-facts";
+import type { DomainInfo } from "../../provider/layers/shared/domain";
+import type { TreeSeen } from "../../provider/layers/directory/tree/probe";
 
 /** Names and values that many tests share; each overrides what it is about. */
 

@@ -2,7 +2,7 @@ import { execFileSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { TreeAt } from "../../provider/concerns/tree-at";
+import type { TreeAt } from "../../provider/layers/shared/tree-at";
 
 /** A real folder for each test, as root, with a tree in `tree` and the records of shares in `records`. */
 export class ScratchTree {

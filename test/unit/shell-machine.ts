@@ -2,9 +2,9 @@ import { execFileSync, spawn } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { guestPrelude } from "../../provider/concerns/guest-facts";
-import type { Fact, Step } from "../../provider/engine/concern";
-import type { Script } from "../../provider/formats/shell";
+import { guestPrelude } from "../../provider/layers/shared/guest";
+import type { Fact, Step } from "../../provider/engine/layer";
+import type { Script } from "../../provider/remote/shell/sh";
 
 /** Runs facts and steps of a concern in a real shell on this machine, against a temporary directory. */
 

@@ -2,8 +2,8 @@ import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { runInThisContext } from "node:vm";
-import { localTransport } from "../../provider/transport/local";
-import type { Transport } from "../../provider/transport/transport";
+import { localTransport } from "../../provider/remote/local";
+import type { Transport } from "../../provider/remote/transport";
 
 /** This machine, through a shell by its name; `busybox` has one, too. */
 export function shellTransport(

@@ -1,6 +1,6 @@
-import type { Step } from "../../provider/engine/concern";
+import type { Step } from "../../provider/engine/layer";
 import { attempt, own, undoing } from "../../provider/engine/script";
-import { lines, type Script, sh } from "../../provider/formats/shell";
+import { lines, type Script, sh } from "../../provider/remote/shell/sh";
 
 /** Steps as the engine carries them out for one share: the first failure stops the rest, and what was done is undone. */
 export function untilFailure(steps: readonly Step[]): Script {

@@ -1,6 +1,6 @@
 import { mkdirSync } from "node:fs";
 import type { Life } from "../sandbox/life";
-import type { Properties } from "../../provider/state";
+import type { Properties } from "../../provider/pulumi/state";
 
 /** One share that a release leaves behind: how it was made, and by which arguments it goes on. */
 export interface Case {

@@ -10,7 +10,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { dirname, join } from "node:path";
-import type { Properties } from "../../provider/state";
+import type { Properties } from "../../provider/pulumi/state";
 
 /** What a release left: the state that Pulumi has of a share, and everything on its machines, as one file. */
 export interface Snapshot {

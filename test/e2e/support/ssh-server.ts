@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "nod
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Connection } from "../../../provider/transport/ssh-connection";
+import type { Connection } from "../../../provider/remote/ssh/connection";
 import { output, run } from "./run";
 
 /** The kinds of host keys that each server has. */

@@ -1,7 +1,7 @@
-import { concerns } from "../../../provider/concerns/concerns";
+import { concerns } from "../../../provider/layers/index";
 import { bind, factsOf, recordIn, seenBy } from "../../../provider/engine/binding";
-import { placeKey } from "../../../provider/engine/record";
-import type { ShareSpec } from "../../../provider/spec";
+import { placeKey } from "../../../provider/engine/baseline";
+import type { ShareSpec } from "../../../provider/spec/spec";
 import { specOf } from "../sample";
 
 const full = { guest: { mountPoint: "/mnt/a", owner: 0 } };

@@ -9,14 +9,14 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Fact } from "../../../provider/engine/concern";
-import type { Machine } from "../../../provider/engine/asks";
-import { look } from "../../../provider/engine/place";
+import type { Fact } from "../../../provider/engine/layer";
+import type { Machine } from "../../../provider/engine/requests";
+import { look } from "../../../provider/engine/executor";
 import { guestPrograms, hostPrograms } from "../../../provider/engine/programs";
 import { ShareError } from "../../../provider/errors";
-import { searchPath } from "../../../provider/formats/environment";
-import { mountPointOf } from "../../../provider/concerns/mount-facts";
-import { type Script, sh } from "../../../provider/formats/shell";
+import { searchPath } from "../../../provider/remote/shell/environment";
+import { mountPointOf } from "../../../provider/layers/mount/probes";
+import { type Script, sh } from "../../../provider/remote/shell/sh";
 import { shellTransport } from "../shell-transport";
 import { runScript } from "../shell-machine";
 

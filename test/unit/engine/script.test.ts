@@ -2,7 +2,7 @@ import { spawnSync } from "node:child_process";
 import { compose, parseReports, unfinished } from "../../../provider/engine/script";
 import { section } from "../../../provider/engine/section";
 import { untilFailure } from "../until-failure";
-import { lines, type Script, sh } from "../../../provider/formats/shell";
+import { lines, type Script, sh } from "../../../provider/remote/shell/sh";
 
 /** Runs a body in a real shell and reads its reports as text. */
 function run(body: Script, prelude = sh`:`) {

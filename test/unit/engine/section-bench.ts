@@ -1,11 +1,11 @@
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Fact, Step } from "../../../provider/engine/concern";
-import type { Machine } from "../../../provider/engine/asks";
-import { takeLock } from "../../../provider/engine/machine-lock";
-import { type Script, sh } from "../../../provider/formats/shell";
-import type { Transport } from "../../../provider/transport/transport";
+import type { Fact, Step } from "../../../provider/engine/layer";
+import type { Machine } from "../../../provider/engine/requests";
+import { takeLock } from "../../../provider/engine/lock";
+import { type Script, sh } from "../../../provider/remote/shell/sh";
+import type { Transport } from "../../../provider/remote/transport";
 import { shellTransport } from "../shell-transport";
 
 /** What the tests of sections have in common: scripts in a real shell, in a fresh folder for each test. */

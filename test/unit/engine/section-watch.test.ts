@@ -1,11 +1,11 @@
 import { execFileSync } from "node:child_process";
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
-import type { Look } from "../../../provider/engine/asks";
-import { look, write } from "../../../provider/engine/place";
+import type { Look } from "../../../provider/engine/requests";
+import { look, write } from "../../../provider/engine/executor";
 import { sectionFunctions } from "../../../provider/engine/section";
 import type { ShareError } from "../../../provider/errors";
-import { type Script, sh } from "../../../provider/formats/shell";
+import { type Script, sh } from "../../../provider/remote/shell/sh";
 import { SilentMount } from "../silent-mount";
 import { shellTransport } from "../shell-transport";
 import { folder, machineOf, fact, factsOf, step, here, leftovers, timedOut } from "./section-bench";

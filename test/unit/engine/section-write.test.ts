@@ -1,11 +1,11 @@
 import { execFileSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import type { Step } from "../../../provider/engine/concern";
-import type { Look } from "../../../provider/engine/asks";
-import { look, write, type Written } from "../../../provider/engine/place";
-import { holdRecords } from "../../../provider/engine/record";
-import { sh } from "../../../provider/formats/shell";
+import type { Step } from "../../../provider/engine/layer";
+import type { Look } from "../../../provider/engine/requests";
+import { look, write, type Written } from "../../../provider/engine/executor";
+import { holdRecords } from "../../../provider/engine/baseline";
+import { sh } from "../../../provider/remote/shell/sh";
 import { folder, machineOf, fact, factsOf, step, running, here, leftovers, timedOut } from "./section-bench";
 
 /** Sections that hang in a write: what was done before them, and what others do. */

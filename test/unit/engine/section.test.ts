@@ -1,9 +1,9 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import type { Look } from "../../../provider/engine/asks";
-import { look } from "../../../provider/engine/place";
+import type { Look } from "../../../provider/engine/requests";
+import { look } from "../../../provider/engine/executor";
 import type { ShareError } from "../../../provider/errors";
-import { type Script, sh } from "../../../provider/formats/shell";
+import { type Script, sh } from "../../../provider/remote/shell/sh";
 import { folder, machineOf, fact, factsOf, running, here, leftovers, timedOut } from "./section-bench";
 
 /** Sections that hang in a look, in a real shell: each fails alone, and the script goes on. */

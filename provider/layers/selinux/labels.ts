@@ -1,0 +1,172 @@
+import type { Step } from "../../engine/layer";
+import { eachIdentity } from "../../engine/baseline";
+import { lines, type Script, sh } from "../../remote/shell/sh";
+import { identityFormat } from "../../remote/shell/inode";
+import { putInPlace } from "../../remote/shell/atomic-write";
+import { withoutLinks } from "../../remote/shell/no-symlinks";
+import {
+  earlierLines,
+  forgetLedger,
+  innerLines,
+  keepLedger,
+  type Ledger,
+  makeLedger,
+  openLedger,
+} from "../shared/inode-snapshot";
+import { without } from "../shared/tree-mounts";
+
+/**
+ * The labels of a tree: what its entries had at first contact, as the rules say, and back.
+ *
+ * What they had is kept beside the records, root-only, by inode and time of birth: a guest that renames an entry
+ * changes nothing of that, and one that it makes in the place of another has a birth of its own. A line for each,
+ * sorted: `6029396:1763877000.123456789 system_u:object_r:var_t:s0`.
+ */
+export interface Tree {
+  readonly path: string;
+  /** Whether all in it is labelled, or the directory alone. */
+  readonly whole: boolean;
+  /** Whether a running guest can put links into it. */
+  readonly guestLinks: boolean;
+}
+
+const ledgerOf = (path: string): Ledger => ({ of: "labels", path });
+
+/** Of the working directory: `.`, or all below it on the same file system, but what find(1) is told in "$@" to stay out of. */
+function entriesOf({ whole }: Tree): Script {
+  return whole ? sh`find . -xdev "$@" -print0` : sh`printf '.\0'`;
+}
+
+/**
+ * Writes down what every entry has. What lies in a share that was there before takes the label that this one
+ * had found.
+ */
+export function rememberLabels(tree: Tree, sharesInside: readonly string[]): Step {
+  const ledger = ledgerOf(tree.path);
+  const write = withoutLinks(
+    tree.path,
+    tree.guestLinks,
+    sh`set --
+${entriesOf(tree)} | xargs -0 -r stat --printf ${`${identityFormat} %C\\n`} -- > "$ledger.new"
+[ -s "$ledger.new" ]`,
+  );
+  return {
+    does: `write down the labels of ${tree.path}${tree.whole ? " and all in it" : ""}`,
+    run: lines([
+      makeLedger(ledger),
+      write,
+      keepLedger(ledger, lines([earlierLines(ledger), innerLines(ledger, sharesInside)])),
+    ]),
+    undo: forgetLedger(ledger),
+  };
+}
+
+/** As the rules say, types that an administrator may choose freely (customizable_types) too. */
+export function relabel(tree: Tree, undo: boolean): Step {
+  return {
+    does: `label ${tree.path}${tree.whole ? " and all in it" : ""} as the rules say`,
+    run: withoutLinks(tree.path, tree.guestLinks, asRulesSay(tree)),
+    ...(undo
+      ? {
+          undo: lines([
+            openLedger(ledgerOf(tree.path)),
+            withoutLinks(tree.path, tree.guestLinks, asRemembered(tree)),
+          ]),
+        }
+      : {}),
+  };
+}
+
+/**
+ * What was there at first contact gets the label it had; what came later the one that the rules say now.
+ *
+ * Shares that have a record at that moment count, in whatever order they go: in the tree of a larger one all has the label
+ * of the rules, and what it had is the larger one's to give back; what is in a smaller one's tree stays as it is, and what
+ * it had is the smaller one's.
+ */
+export function giveLabelsBack(tree: Tree): Step {
+  const { path } = tree;
+  const back = sh`${asRulesSay(tree)}
+if [ -z "$larger" ]; then
+${asRemembered(tree)}
+fi`;
+  return {
+    does: `give ${path}${tree.whole ? " and all in it" : ""} the labels back that they had`,
+    run: lines([
+      makeLedger(ledgerOf(path)),
+      sh`of=${path} larger='' smaller=''
+hand_over() { # DIRECTORY-OF-SHARE LEDGER-WORD...: the words that come first stand
+  ledger="$records/labels/$(printf %s "$1" | sha256sum | cut -c 1-32)"
+  shift
+  for one; do [ ! -e "$one" ] || cat -- "$one"; done | sort -s -u -t ' ' -k 1,1 > "$ledger.whole"
+  ${putInPlace(sh`"$ledger.whole"`, sh`"$ledger"`, sh`"$records/labels"`)}
+}
+own=$ledger
+${eachIdentity("selinux")} > "$own.shares"
+while IFS= read -r share; do
+  theirs="$records/labels/$(printf %s "$share" | sha256sum | cut -c 1-32)"
+  # One that has labelled its directory alone has not labelled this.
+  case $of in "$share"/*)
+    if [ -e "$theirs" ] && [ "$(head -n 2 -- "$theirs" | wc -l)" -gt 1 ]; then
+      larger=$share
+      hand_over "$share" "$theirs" "$own"
+    fi ;;
+  esac
+  case $share in "$of"/*)
+    smaller="$smaller$${{ text: '{share#"$of"/}' }}
+"
+    hand_over "$share" "$own" "$theirs" ;;
+  esac
+done < "$own.shares"
+rm -f -- "$own.shares"
+ledger=$own
+export ledger larger smaller`,
+      withoutLinks(path, tree.guestLinks, back),
+    ]),
+  };
+}
+
+/** Last of all: what was written down is not needed any more. */
+export function forgetLabels(path: string): Step {
+  return {
+    does: `forget the labels that ${path} had`,
+    run: forgetLedger(ledgerOf(path)),
+  };
+}
+
+/** All cores (-T) since policycoreutils 3.4, one file system (-x) since 3.1. Not in directories of `$smaller`, a line each. */
+function asRulesSay({ whole }: Tree): Script {
+  if (!whole) return sh`restorecon -F -- .`;
+  return sh`known=$(restorecon -h 2>&1 | sed -n 's/.*\[-\([A-Za-z0-9]*\)\].*/\1/p' | head -n 1) || :
+set -- -R -F
+case $known in *x*) set -- "$@" -x;; esac
+case $known in *T*) set -- "$@" -T 0;; esac
+set -f
+IFS='
+'
+for one in $smaller; do set -- "$@" -e "$PWD/$one"; done
+unset IFS
+set +f
+restorecon "$@" -- .`;
+}
+
+/**
+ * Entries are known by inode and birth, names are bytes: within a line, line ends of a name stand as NULs.
+ * Each label that differs is given back by one chcon for many entries.
+ */
+function asRemembered(tree: Tree): Script {
+  return sh`[ -e "$ledger" ] || exit 0
+trap 'rm -f -- "$ledger.now" "$ledger.differ"' EXIT
+${without(sh`printf %s "$smaller" | sed 's/[][*?\\]/\\&/g'`, ".")}
+${entriesOf(tree)} | xargs -0 -r stat --printf ${`${identityFormat} %C %n\\0`} -- | tr '\0\n' '\n\0' | sort > "$ledger.now"
+join -t ' ' -- "$ledger" "$ledger.now" | sed -E '/^[^ ]+ ([^ ]+) \1 /d' > "$ledger.differ"
+cut -d ' ' -f 2 "$ledger.differ" | sort -u | {
+  failed=''
+  while IFS= read -r context; do
+    literal=$(printf '%s' "$context" | sed 's/[.]/[.]/g')
+    grep -a "^[^ ]* $literal " "$ledger.differ" | cut -d ' ' -f 4- | tr '\n\0' '\0\n' |
+      xargs -0 -r chcon -h -- "$context" || failed=1
+  done
+  [ -z "$failed" ]
+}`;
+}

@@ -1,0 +1,168 @@
+import { createHash } from "node:crypto";
+import type { Fact } from "../../engine/layer";
+import { identityInRecord } from "../../engine/baseline";
+import { linesIn } from "../../formats/lines-in";
+import { putInPlace } from "../../remote/shell/atomic-write";
+import { lines, type Script, sh } from "../../remote/shell/sh";
+
+/**
+ * What the entries of a tree had before a share changed it: a file beside the records, root-only, a line for each
+ * entry, by inode and time of birth.
+ *
+ * Not by name: a guest that renames an entry changes nothing of that, and one that it makes in the place of another
+ * has a birth of its own. Not in the tree: a guest could read or forge it. Sorted by its first word, such as
+ * `6029396:1763877000.123456789`.
+ */
+export interface Ledger {
+  /** What it holds, which is the folder that it is in. */
+  readonly of: "labels" | "owners" | "links";
+  /** The directory whose tree it speaks of. */
+  readonly path: string;
+}
+
+function folder({ of }: Ledger): Script {
+  return sh`"$records"/${of}`;
+}
+
+/** Its file: named by a hash, as the records are, for a path has any length. */
+export function nameOf(path: string): string {
+  return createHash("sha256").update(path).digest("hex").slice(0, 32);
+}
+
+function file(ledger: Ledger): Script {
+  return sh`${folder(ledger)}/${nameOf(ledger.path)}`;
+}
+
+/** Where one of that name is, for a person. */
+export function recordsOf(of: Ledger["of"], name: string): string {
+  return `/var/lib/virtio9p/${of}/${name}`;
+}
+
+/** Of directories, those whose owners are written down, and that are on the file system of `path`, in their order. */
+export function rememberedOnSameFileSystem(
+  path: string,
+  directories: readonly string[],
+): Fact<readonly string[]> {
+  return {
+    place: "host",
+    does: `see whether ${path} lies in a tree whose owners are written down`,
+    guard: true,
+    script: lines([
+      // Where it is not there, by where it would be.
+      sh`for at in ${[path, ...directories]}; do [ ! -d "$at" ] || break; done
+# What else lies above is a directory of the system, in which no share has a ledger.
+[ -d "$at" ] || exit 0`,
+      ...directories.map(
+        (one, index) =>
+          sh`if [ -e ${file({ of: "owners", path: one })} ] && [ "$(stat -c %d -- ${one})" = "$(stat -c %d -- "$at")" ]; then echo ${index}; fi`,
+      ),
+    ]),
+    parse: (output) => linesIn(output).flatMap((line) => directories[Number(line)] ?? []),
+  };
+}
+
+/**
+ * Directories in `path` that other shares have, and changed owners of: what was there is written down, or is not what its
+ * record says. Sample: `/srv/a/in`.
+ */
+export function ownersChangedInside(path: string): Fact<readonly string[]> {
+  const identity = `"identity":${JSON.stringify(`${path}/`).slice(0, -1)}`;
+  return {
+    place: "host",
+    does: `see whether shares have changed owners inside ${path}`,
+    guard: true,
+    script: sh`for file in "$records"/host/directory-*.json; do
+  line=''
+  if [ -e "$file" ]; then read -r line < "$file" || :; fi
+  case $line in *${identity}*) ;; *) continue;; esac
+  name=$${{ text: "{file##*/directory-}" }}
+  name=$${{ text: "{name%.json}" }}
+  had=$(printf '%s\n' "$line" | sed -n 's/.*"created":false,"uid":\([0-9]*\),"gid":\([0-9]*\).*/\1:\2/p')
+  inner=$(printf '%s\n' "$line" | ${identityInRecord})
+  ! ${isElsewhere(sh`"$inner"`, path)} || continue
+  if [ -e "$records/owners/$name" ] || [ -e "$records/links/$name" ]; then printf '%s\n' "$inner"
+  elif [ -n "$had" ] && [ "$had" != "$(stat -c %u:%g -- "$inner" 2>/dev/null)" ]; then printf '%s\n' "$inner"; fi
+done`,
+    parse: linesIn,
+  };
+}
+
+/** Sets `$ledger`, for scripts inside other shells too. What they write meanwhile is `$ledger.WORD`. */
+export function openLedger(ledger: Ledger): Script {
+  return sh`ledger=${file(ledger)}
+export ledger`;
+}
+
+/** Whether something is written down of a directory. */
+export function isRemembered(ledger: Ledger): Fact<boolean> {
+  const does = `see whether the ${ledger.of} that ${ledger.path} had are written down`;
+  return whether(does, ledger, sh`[ -e "$ledger" ]`);
+}
+
+/** Whether links in a directory were mapped, or are half. */
+export function linksMapped(path: string): Fact<boolean> {
+  const isThere = sh`[ -e "$ledger" ] || [ -e "$ledger.suffix" ]`;
+  return whether(`see whether links in ${path} were mapped`, { of: "links", path }, isThere);
+}
+
+/** Whether the guest sees of all that was taken over what it had. */
+export function viewKept(path: string): Fact<boolean> {
+  const does = `see whether the guest sees all in ${path} as it was`;
+  return whether(does, { of: "owners", path }, sh`[ -e "$ledger.view" ]`);
+}
+
+function whether(does: string, ledger: Ledger, test: Script): Fact<boolean> {
+  return {
+    place: "host",
+    does,
+    guard: true,
+    script: sh`${openLedger(ledger)}
+if ${test}; then echo yes; fi`,
+    parse: (output) => output !== "",
+  };
+}
+
+/** Before anything is written to it. */
+export function makeLedger(ledger: Ledger): Script {
+  return sh`mkdir -p -m 0700 -- "$records" ${folder(ledger)}
+${openLedger(ledger)}`;
+}
+
+/** Takes `$ledger.new` into it, and has it on the disk. What was written down earlier stands: `earlier` prints it. */
+export function keepLedger(ledger: Ledger, earlier = earlierLines(ledger)): Script {
+  return sh`{ ${earlier}
+} > "$ledger.earlier"
+if [ ! -s "$ledger.earlier" ] && sort -s -u -c -t ' ' -k 1,1 -- "$ledger.new" 2>/dev/null; then
+mv -f -- "$ledger.new" "$ledger.whole"
+else
+sort -s -u -t ' ' -k 1,1 -- "$ledger.earlier" "$ledger.new" > "$ledger.whole"
+fi
+rm -f -- "$ledger.earlier" "$ledger.new"
+${putInPlace(sh`"$ledger.whole"`, sh`"$ledger"`, folder(ledger))}`;
+}
+
+/** Prints what was written down before. */
+export function earlierLines(ledger: Ledger): Script {
+  return sh`[ ! -e ${file(ledger)} ] || cat -- ${file(ledger)}`;
+}
+
+/** Prints what was written down of directories of other shares that lie in it, on the same file system. */
+export function innerLines(ledger: Ledger, inside: readonly string[]): Script {
+  return lines(
+    inside.map((path) => sh`${isElsewhere(path, ledger.path)} || { ${earlierLines({ ...ledger, path })}; }`),
+  );
+}
+
+/**
+ * Succeeds where a directory is on another file system than one that it lies in: a snapshot has the same inodes. To be
+ * asked outside of formats/without-links.ts, where what is mounted in the tree cannot be seen.
+ */
+export function isElsewhere(path: string | Script, outer: string): Script {
+  return sh`{ device=$(stat -c %d -- ${path} 2>/dev/null) && [ "$device" != "$(stat -c %d -- ${outer})" ]; }`;
+}
+
+export function forgetLedger(ledger: Ledger): Script {
+  return sh`${openLedger(ledger)}
+rm -f -- "$ledger" "$ledger".*
+rmdir -- ${folder(ledger)} 2>/dev/null || :`;
+}

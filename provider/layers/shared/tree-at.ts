@@ -1,0 +1,32 @@
+import { type Script, sh } from "../../remote/shell/sh";
+import { type Ledger } from "./inode-snapshot";
+
+/** The directory that a tree begins at. */
+export interface TreeAt {
+  readonly path: string;
+  /** Inode and birth, `6029396:1763877000.123456789`; of a nested one as formats/without-links.ts has it. */
+  readonly identity: string;
+  /**
+   * Of one that another file system begins at, and 0.1.0 took over (taken-with.ts), the directory of the share. It comes
+   * back as its entries do; of the share's own directory only what is in it.
+   */
+  readonly outer?: string;
+}
+
+/** A nested one's goes by what it is, wherever it is. */
+export function ledgerOf(of: Ledger["of"], tree: Pick<TreeAt, "path"> & Partial<TreeAt>): Ledger {
+  return { of, path: tree.outer === undefined ? tree.path : `${tree.outer} ${tree.identity ?? ""}` };
+}
+
+/** In `$depth`: where find(1) begins, for what it is one of the entries. */
+export function begun({ outer }: TreeAt): Script {
+  return sh`depth=${`-mindepth ${outer === undefined ? 1 : 0}`}`;
+}
+
+/** Of a directory that is there. */
+export function treeAt(
+  path: string,
+  { inode, born }: { readonly inode: string; readonly born: string },
+): TreeAt {
+  return { path, identity: `${inode}:${born}` };
+}
