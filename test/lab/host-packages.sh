@@ -7,7 +7,7 @@ LAB_PACKAGES=(
   qemu-system-x86 qemu-utils libvirt-daemon-system libvirt-clients
   mmdebstrap debian-archive-keyring e2fsprogs attr acl busybox-static iproute2 rsync btrfs-progs
   openssh-client openssh-server sudo ca-certificates xz-utils lz4 zstd util-linux tini
-  selinux-utils
+  selinux-utils python3 pyflakes3
 )
 
 # Prints those of LAB_PACKAGES that are not installed, one per line.

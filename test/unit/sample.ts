@@ -65,7 +65,6 @@ export function treeOf(...owners: readonly [uid: number, user: string, count: nu
     privileged: none,
     linkedOut: none,
     otherFileSystems: none,
-    tooDeep: none,
     unreadable: none,
   };
 }

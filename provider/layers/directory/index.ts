@@ -101,7 +101,7 @@ export const hostDirectory: Concern<
       opens: want.mapped && owner.uid !== undefined && (keeps || isClosed),
       strips: want.privileged === "strip",
     };
-    const take = keeps ? takeOver(at, taker) : takeOverForGood(at, taker, seen.tree.executables > 0);
+    const take = keeps ? takeOver(at, taker) : takeOverForGood(at, taker);
     return orUnwritable(want, seen, {
       steps: [
         ...(takes ? [take] : []),

@@ -33,7 +33,10 @@ import { privilegesTaken, treeIn } from "./tree/probe";
 
 /** What a share wants of its host directory, what can be seen of it, and the facts that see it. */
 
-const attr: Tool = { program: "getfattr", packages: ["attr", "attr"] };
+const attr: readonly Tool[] = [
+  { program: "getfattr", packages: ["attr", "attr"] },
+  { program: "setfattr", packages: ["attr", "attr"] },
+];
 
 /** `owner` and `group` are a name, a number in digits, or `qemu`. */
 export type DirectoryWant = ReturnType<typeof directoryWant>;
@@ -182,7 +185,7 @@ function groupRightsOf(path: string): Fact<number | undefined> {
     place: "host",
     does: `read the access list of ${path}`,
     guard: true,
-    tools: [attr],
+    tools: attr,
     script: sh`[ -d ${path} ] || exit 0
 list=$(getfattr -h --absolute-names -e hex -n system.posix_acl_access -- ${path} 2>&1) || case $list in
   (*': No such attribute' | *': Operation not supported') exit 0 ;;
@@ -244,7 +247,7 @@ function parentsOf(path: string): Fact<readonly (Entry & { path: string; acl: bo
     fixed: true,
     place: "host",
     does: `look at the directories above ${path}`,
-    tools: [attr],
+    tools: attr,
     script: sh`set --
 for at in ${selfAndAbove(posix.dirname(path))}; do [ ! -e "$at" ] || set -- "$@" "$at"; done
 stat -c ${`${entryFormat}:%n`} -- "$@"
@@ -276,7 +279,7 @@ function attributesOf(path: string): Fact<VirtfsAttributes | "unsupported"> {
     place: "host",
     does: `read user.virtfs.* of ${path}`,
     guard: true,
-    tools: [attr],
+    tools: attr,
     script: sh`at=${path}; [ -d "$at" ] || at=${posix.dirname(path)}
 [ -d "$at" ] || exit 0
 had=''

@@ -1,19 +1,10 @@
 import type { Step } from "../../engine/layer";
 import { eachIdentity } from "../../engine/baseline";
 import { lines, type Script, sh } from "../../remote/shell/sh";
-import { identityFormat } from "../../remote/shell/inode";
 import { putInPlace } from "../../remote/shell/atomic-write";
 import { withoutLinks } from "../../remote/shell/no-symlinks";
-import {
-  earlierLines,
-  forgetLedger,
-  innerLines,
-  keepLedger,
-  type Ledger,
-  makeLedger,
-  openLedger,
-} from "../shared/inode-snapshot";
-import { without } from "../shared/tree-mounts";
+import { forgetLedger, innerLines, type Ledger, makeLedger, openLedger } from "../shared/inode-snapshot";
+import { inTree } from "../shared/tree-program";
 
 /**
  * The labels of a tree: what its entries had at first contact, as the rules say, and back.
@@ -32,33 +23,28 @@ export interface Tree {
 
 const ledgerOf = (path: string): Ledger => ({ of: "labels", path });
 
-/** Of the working directory: `.`, or all below it on the same file system, but what find(1) is told in "$@" to stay out of. */
-function entriesOf({ whole }: Tree): Script {
-  return whole ? sh`find . -xdev "$@" -print0` : sh`printf '.\0'`;
-}
-
 /**
  * Writes down what every entry has. What lies in a share that was there before takes the label that this one
  * had found.
  */
 export function rememberLabels(tree: Tree, sharesInside: readonly string[]): Step {
   const ledger = ledgerOf(tree.path);
-  const write = withoutLinks(
-    tree.path,
-    tree.guestLinks,
-    sh`set --
-${entriesOf(tree)} | xargs -0 -r stat --printf ${`${identityFormat} %C\\n`} -- > "$ledger.new"
-[ -s "$ledger.new" ]`,
-  );
+  const write = inTree("write_down", sh`"$ledger"`, tree.whole ? "deep" : "");
   return {
     does: `write down the labels of ${tree.path}${tree.whole ? " and all in it" : ""}`,
     run: lines([
       makeLedger(ledger),
-      write,
-      keepLedger(ledger, lines([earlierLines(ledger), innerLines(ledger, sharesInside)])),
+      sh`{ ${innerLines(ledger, sharesInside)}
+} >> "$ledger"`,
+      inOwnMount(tree, write),
     ]),
     undo: forgetLedger(ledger),
   };
+}
+
+/** In the tree, in a mount namespace in which nothing is seen of what is mounted there. */
+function inOwnMount({ path }: Tree, run: Script): Script {
+  return lines([sh`export mark`, withoutLinks(path, false, run)]);
 }
 
 /** As the rules say, types that an administrator may choose freely (customizable_types) too. */
@@ -68,10 +54,7 @@ export function relabel(tree: Tree, undo: boolean): Step {
     run: withoutLinks(tree.path, tree.guestLinks, asRulesSay(tree)),
     ...(undo
       ? {
-          undo: lines([
-            openLedger(ledgerOf(tree.path)),
-            withoutLinks(tree.path, tree.guestLinks, asRemembered(tree)),
-          ]),
+          undo: lines([openLedger(ledgerOf(tree.path)), inOwnMount(tree, asRemembered(tree))]),
         }
       : {}),
   };
@@ -86,10 +69,6 @@ export function relabel(tree: Tree, undo: boolean): Step {
  */
 export function giveLabelsBack(tree: Tree): Step {
   const { path } = tree;
-  const back = sh`${asRulesSay(tree)}
-if [ -z "$larger" ]; then
-${asRemembered(tree)}
-fi`;
   return {
     does: `give ${path}${tree.whole ? " and all in it" : ""} the labels back that they had`,
     run: lines([
@@ -121,7 +100,10 @@ done < "$own.shares"
 rm -f -- "$own.shares"
 ledger=$own
 export ledger larger smaller`,
-      withoutLinks(path, tree.guestLinks, back),
+      withoutLinks(path, tree.guestLinks, asRulesSay(tree)),
+      sh`[ -n "$larger" ] || {`,
+      inOwnMount(tree, asRemembered(tree)),
+      sh`}`,
     ]),
   };
 }
@@ -150,23 +132,14 @@ set +f
 restorecon "$@" -- .`;
 }
 
-/**
- * Entries are known by inode and birth, names are bytes: within a line, line ends of a name stand as NULs.
- * Each label that differs is given back by one chcon for many entries.
- */
-function asRemembered(tree: Tree): Script {
+/** Not in directories of `$smaller`. */
+function asRemembered({ whole }: Tree): Script {
   return sh`[ -e "$ledger" ] || exit 0
-trap 'rm -f -- "$ledger.now" "$ledger.differ"' EXIT
-${without(sh`printf %s "$smaller" | sed 's/[][*?\\]/\\&/g'`, ".")}
-${entriesOf(tree)} | xargs -0 -r stat --printf ${`${identityFormat} %C %n\\0`} -- | tr '\0\n' '\n\0' | sort > "$ledger.now"
-join -t ' ' -- "$ledger" "$ledger.now" | sed -E '/^[^ ]+ ([^ ]+) \1 /d' > "$ledger.differ"
-cut -d ' ' -f 2 "$ledger.differ" | sort -u | {
-  failed=''
-  while IFS= read -r context; do
-    literal=$(printf '%s' "$context" | sed 's/[.]/[.]/g')
-    grep -a "^[^ ]* $literal " "$ledger.differ" | cut -d ' ' -f 4- | tr '\n\0' '\0\n' |
-      xargs -0 -r chcon -h -- "$context" || failed=1
-  done
-  [ -z "$failed" ]
-}`;
+set -f --
+IFS='
+'
+for one in $smaller; do set -- "$@" "$one"; done
+unset IFS
+set +f
+${inTree("give_labels", sh`"$ledger"`, whole ? "deep" : "", sh`"$@"`)}`;
 }

@@ -2,7 +2,6 @@ import { createHash } from "node:crypto";
 import type { Fact } from "../../engine/layer";
 import { identityInRecord } from "../../engine/baseline";
 import { linesIn } from "../../formats/lines-in";
-import { putInPlace } from "../../remote/shell/atomic-write";
 import { lines, type Script, sh } from "../../remote/shell/sh";
 
 /**
@@ -128,21 +127,8 @@ export function makeLedger(ledger: Ledger): Script {
 ${openLedger(ledger)}`;
 }
 
-/** Takes `$ledger.new` into it, and has it on the disk. What was written down earlier stands: `earlier` prints it. */
-export function keepLedger(ledger: Ledger, earlier = earlierLines(ledger)): Script {
-  return sh`{ ${earlier}
-} > "$ledger.earlier"
-if [ ! -s "$ledger.earlier" ] && sort -s -u -c -t ' ' -k 1,1 -- "$ledger.new" 2>/dev/null; then
-mv -f -- "$ledger.new" "$ledger.whole"
-else
-sort -s -u -t ' ' -k 1,1 -- "$ledger.earlier" "$ledger.new" > "$ledger.whole"
-fi
-rm -f -- "$ledger.earlier" "$ledger.new"
-${putInPlace(sh`"$ledger.whole"`, sh`"$ledger"`, folder(ledger))}`;
-}
-
 /** Prints what was written down before. */
-export function earlierLines(ledger: Ledger): Script {
+function earlierLines(ledger: Ledger): Script {
   return sh`[ ! -e ${file(ledger)} ] || cat -- ${file(ledger)}`;
 }
 

@@ -26,7 +26,7 @@ export function withoutLinks(directory: string, ofGuest: boolean, run: Script, i
         : sh`[ "$(stat -c ${identityFormat} .)" = ${identity} ]`;
   const inside = sh`set -e
 mount --bind -- ${directory} ${directory}
-mount -o remount,bind,nosymfollow -- ${directory} || :
+mount -o remount,bind,nodev,nosymfollow -- ${directory} || mount -o remount,bind,nodev -- ${directory}
 cd -P -- ${directory}
 ${ofGuest ? verified : sh`:`}
 ${is} || {

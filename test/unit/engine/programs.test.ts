@@ -50,30 +50,29 @@ const programsOf = (file: string): string[] => {
 
 /** What facts ask for by `tools`, or by lists of their own: each name stands there as a string. */
 const askedByFacts =
-  "chcon getfattr join matchpathcon restorecon semanage semodule setfacl setfattr unshare virsh".split(" ");
+  "getfattr matchpathcon python3 restorecon semanage semodule setfattr unshare virsh".split(" ");
 
 /** What scripts do without where it is missing, or use only where it was seen to be. */
 const doneWithout: Readonly<Record<string, string>> = {
-  dmesg: "concerns/denials.ts: an error gets no hint of what the kernel denied",
-  flock: "reconcile/machines.ts: a guest without it has no lock",
-  getent: "concerns/principals.ts: passwd(5) and group(5) are read",
-  lsattr: "concerns/guest-files.ts: an immutable file is found when it is written",
-  modprobe: "concerns/guest-kernel.ts: only where 9p is a module of the guest's kernel",
-  nproc: "concerns/tree-tools.ts: one process at a time",
-  setsebool: "concerns/guest-booleans.ts: asked for by its fact",
-  "systemd-run": "concerns/domain-power.ts: only where systemd runs",
+  dmesg: "layers/shared/denials.ts: an error gets no hint of what the kernel denied",
+  flock: "share/machines.ts: a guest without it has no lock",
+  getent: "layers/shared/principals.ts: passwd(5) and group(5) are read",
+  lsattr: "layers/shared/guest-files.ts: an immutable file is found when it is written",
+  modprobe: "layers/modules/index.ts: only where 9p is a module of the guest's kernel",
+  setsebool: "layers/booleans/index.ts: asked for by its fact",
+  "systemd-run": "power/plan.ts: only where systemd runs",
   systemctl: "only where systemd runs",
   mount: "on the host with unshare alone, whose package brings it",
 };
 
-const isOfGuest = (file: string): boolean => /^concerns\/(guest-|mount|fstab-)/.test(file);
+const isOfGuest = (file: string): boolean =>
+  /^layers\/(modules|fstab|mount|root-owner|booleans|shared\/(guest|mount|line-edits))/.test(file);
 const runsAnywhere = (file: string): boolean =>
-  /^(engine\/|formats\/(identity|put-in-place)|transport\/guest-identity)/.test(file) ||
-  file === "concerns/principals.ts";
+  /^(engine\/|remote\/(shell\/(inode|atomic-write)|guest-identity)|layers\/shared\/principals)/.test(file);
 
 test("the texts of scripts are found, and what they call", () => {
-  expect(programsOf("formats/put-in-place.ts")).toEqual(["mv", "rm", "sync"]);
-  expect(programsOf("concerns/mount-facts.ts")).toEqual(
+  expect(programsOf("remote/shell/atomic-write.ts")).toEqual(["mv", "rm", "sync"]);
+  expect(programsOf("layers/mount/probes.ts")).toEqual(
     expect.arrayContaining(["awk", "head", "ls", "readlink"]),
   );
   expect(
@@ -94,7 +93,7 @@ describe("every program that a script calls is asked for before anything is run"
       ...(isOfGuest(file) ? [] : askedByFacts),
       ...Object.keys(doneWithout),
       // One of a person who reads an error.
-      ...(file === "way-out.ts" ? ["pulumi"] : []),
+      ...(file === "pulumi/recovery-hints.ts" ? ["pulumi"] : []),
     ]);
     expect(programsOf(file).filter((name) => !asked.has(name))).toEqual([]);
   });

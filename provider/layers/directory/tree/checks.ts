@@ -80,7 +80,6 @@ export function untakeable(want: DirectoryWant, seen: DirectorySeen): Refusal[] 
     mountPoint.startsWith(`${path}/`) ? [mountPoint.slice(path.length + 1)] : [],
   );
   const others = [...new Set([...mounted, ...tree.otherFileSystems.names])];
-  // chown(1) cannot be kept from going on in a subvolume.
   const entersOthers = want.otherFileSystems === "refuse" || (want.mapped && !want.keepOwners);
   return [
     ...(want.session
@@ -117,12 +116,6 @@ export function untakeable(want: DirectoryWant, seen: DirectorySeen): Refusal[] 
       "treeOfFileSystems",
       `other file systems, mounts or subvolumes begin in ${path}`,
       "write directory.otherFileSystems: leave (with keepOwners), and give each that the guest is to use a share of its own; or directory.recursive: false",
-    ),
-    ...ofNamed(
-      tree.tooDeep,
-      "treeTooDeep",
-      `${path} holds paths that are too long for a command`,
-      "move what is there up, or write directory.recursive: false",
     ),
   ];
 }

@@ -6,9 +6,6 @@ export const heldPrivileges = "these have setuid, setgid or capabilities:";
 /** What a tree that others change all the time makes of a way back. */
 export const inMotion = "the tree does not hold still: not all in it could be found";
 
-/** Before the beginnings of paths in which something to be given back may be. */
-export const tooFar = "these paths are too long for a command:";
-
 /** What goes wrong with a tree that has no fault of its own. */
 export const failures: readonly StepFailure[] = [
   {
@@ -24,12 +21,12 @@ export const failures: readonly StepFailure[] = [
     what: "there is no room for what is to be kept of the entries",
     remedy: "make room on that file system, or raise the quota, and run it again",
   })),
-  ...[tooFar, "File name too long"].map((answer) => ({
-    answer,
-    code: "treeTooDeep" as const,
-    what: "there are paths that are too long for a command, and in them may be what is to be taken over or given back",
+  {
+    answer: "Too many open files",
+    code: "treeTooDeep",
+    what: "there are more levels of directories than this machine lets one process open",
     remedy: "move what is there up, or remove it, and run it again",
-  })),
+  },
   {
     answer: inMotion,
     code: "treeInMotion",

@@ -1073,7 +1073,6 @@ describe("a tree of others", () => {
       { ...others, mounts: [{ mountPoint: "/foo/bar/x/y" } as Mount] },
       /\(1: x\/y\)/,
     ],
-    ["treeTooDeep", all, kinds({ tooDeep: two }), /too long/],
     [
       "fileSystemReadOnly",
       all,

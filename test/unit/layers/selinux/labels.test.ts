@@ -231,11 +231,13 @@ test("no link is followed, though it came in the place of a directory", () => {
   mkdirSync(join(folder, "outside"));
   writeFileSync(join(folder, "outside/er"), "");
   execFileSync("setfattr", ["-n", "security.selinux", "-v", context("shadow_t"), join(folder, "outside/er")]);
-  const swap = sh`mv -- deep/er deep.er; rm -rf deep; ln -s ${join(folder, "outside")} deep; `;
   const { run: script } = giveLabelsBack(of());
-  // Between the look at the entries and the change of their labels.
-  const swapped = script.text.replace("cut -d ", () => `${swap.text.replaceAll("'", `'\\''`)} cut -d `);
-  expect(() => run({ text: swapped })).toThrow(/Too many levels of symbolic links/);
+  // Between the look at an entry and the change of its label.
+  const call = "        if label_of(pinned) != words:";
+  expect(script.text).toContain(call);
+  const outside = JSON.stringify(join(folder, "outside"));
+  const swap = `        if not os.path.lexists("gone"): os.rename("deep", "gone"), os.symlink(${outside}, "deep")\n${call}`;
+  run({ text: script.text.replace(call, swap) });
   expect(
     execFileSync("stat", ["-c", "%C", join(folder, "outside/er")])
       .toString()
@@ -252,6 +254,7 @@ test("one that cannot be labelled is an error, and the others are done", () => {
   try {
     const { run: script } = giveLabelsBack(of());
     const only = script.text.replace(/restorecon "\$@" -- \./, ":");
+    expect(only).not.toBe(script.text);
     expect(() => run({ text: only })).toThrow(/Operation not permitted/);
     expect(labels()).toContain(`${context("var_run_t")} ./fifo`);
   } finally {
