@@ -1,4 +1,4 @@
-import { rightsOf } from "../layers/directory/owner";
+import { rightsOf } from "../layers/shared/directory-entry";
 import { DumpReader, type Dumped } from "../formats/attribute-dump";
 import { type Script, sh } from "../remote/shell/sh";
 import { isAtOrBelow } from "../formats/path";

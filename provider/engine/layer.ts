@@ -255,6 +255,8 @@ export interface Concern<
   remember(want: Want, seen: Seen): Before;
   restore(want: Want, before: Before, seen: Needed<Seen, RestoreNeeds>, context?: Context): Plan;
   drift(want: Want, seen: Needed<Seen, DriftNeeds>): Drift;
+  /** What of the resource's outputs it says, by name; of what was not seen, what is known all the same. */
+  outputs?(want: Want, seen: Needed<Seen, DriftNeeds> | undefined): Readonly<Record<string, string>>;
   /** What of it a later operation must find again, in a form of its own; undefined: nothing stands. */
   standing?(seen: Seen): Json | undefined;
 }

@@ -1,13 +1,9 @@
 import { randomBytes } from "node:crypto";
-import { resolveOwner } from "../layers/directory/owner";
-import type { DirectoryWant } from "../layers/directory/probes";
-import { hostDirectory } from "../layers/directory/index";
-import { bind, recordIn, seenBy } from "../engine/binding";
+import { bind, recordIn } from "../engine/binding";
 import { concerns } from "../layers/index";
 import type { LayerState } from "../engine/layer";
 import { hasWork, onlyTheWayThereDiffers } from "./diff";
 import type { ShareError } from "../errors";
-import { formatFstabEntry } from "../formats/fstab";
 import { claimedTwice } from "../share/registry";
 import { Progress } from "./progress";
 import { madeHere } from "../power/coordinator";
@@ -15,8 +11,8 @@ import { machinesOf } from "../share/machines";
 import { isLive, observe, type Observation } from "../share/observe";
 import { type Outcome, powerOf, reconcile } from "../share/reconcile";
 import { staysInGuest, unverifiedKeys, withNextStep } from "../share/warnings";
-import { driftOf, mountOptionsIn, statusOf, unsaid, withValue } from "../share/status";
-import { type Failure, parseSpec, type ShareSpec, withoutUndefined, fstabEntryOf } from "../spec/spec";
+import { driftOf, outputsOf, statusOf, unsaid, withValue } from "../share/status";
+import { type Failure, parseSpec, type ShareSpec, withoutUndefined } from "../spec/spec";
 import {
   argumentsIn,
   declaredIn,
@@ -100,7 +96,7 @@ export async function create(
   const outcome = await reconcile(machinesOf(spec, ""), request, progress.teller(spec.tag));
   // Its length keeps ids of one domain apart; nothing reads it.
   const id = `${outcome.observation.info?.uuid ?? ""}/${randomBytes(6).toString("hex")}`;
-  return { id, outputs: finish(id, inputs, spec, outcome) };
+  return { id, outputs: finish(id, inputs, outcome) };
 }
 
 export async function update(
@@ -119,7 +115,7 @@ export async function update(
   const request = { ...fromState(olds), spec, name: nameOf(inputs), guestGoes };
   const says = progress.teller(spec.tag);
   const outcome = await reconcile(machines, request, says);
-  const outputs = finish(id, inputs, spec, outcome, olds);
+  const outputs = finish(id, inputs, outcome, olds);
   const { observation, bindings, power } = outcome;
   const states = outputs["layers"] as Record<string, LayerState>;
   const still = new Set(warningsOf(observation, driftOf(bindings, observation), power, states));
@@ -193,7 +189,7 @@ export async function read(
     ...statusOf(observation, power, drift),
     layers: states,
     domainName: observation.info?.name ?? outputs["domainName"],
-    mountOptions: mountOptionsIn(observation, spec),
+    ...outputsOf(bindings, observation),
   };
   const inputs = Object.values(drift)
     .flatMap((one) => Object.entries(one.args))
@@ -230,16 +226,9 @@ export async function remove(stored: Properties, progress = new Progress()): Pro
 }
 
 /** Outputs of a create or an update; throws the partial failure if there was one. */
-function finish(
-  id: string,
-  inputs: Properties,
-  spec: ShareSpec,
-  outcome: Outcome,
-  olds: Properties = {},
-): Properties {
+function finish(id: string, inputs: Properties, outcome: Outcome, olds: Properties = {}): Properties {
   const { observation, bindings } = outcome;
   const drift = driftOf(bindings, observation);
-  const entry = fstabEntryOf(spec);
   const outputs: Properties = withoutUndefined({
     ...inputs,
     ...(outcome.failure
@@ -248,9 +237,10 @@ function finish(
     layers: Object.fromEntries(Object.entries(drift).map(([layer, one]) => [layer, one.state])),
     domainUuid: observation.info?.uuid ?? uuidIn(olds),
     domainName: observation.info?.name ?? olds["domainName"] ?? "",
-    directoryOwner: directoryOwner(outcome),
-    fstabEntry: entry ? formatFstabEntry(entry) : "",
-    mountOptions: mountOptionsIn(observation, spec),
+    directoryOwner: "",
+    fstabEntry: "",
+    mountOptions: "",
+    ...outputsOf(bindings, observation),
     before: outcome.before,
     __version: stateVersion,
     __former: outcome.former.map(withoutConnections),
@@ -258,16 +248,6 @@ function finish(
   });
   if (outcome.failure) throw new PartialFailure(id, outputs, outcome.failure);
   return outputs;
-}
-
-/** Owner and group that the directory is to have, as numbers: `64055:64055`; where untouched, what it has. */
-function directoryOwner(outcome: Outcome): string {
-  const binding = outcome.bindings.ensure.find((one) => one.concern.layer === hostDirectory.layer);
-  const seen = binding && seenBy(binding, outcome.observation.host, undefined);
-  if (!seen) return "";
-  const facts = seen as Parameters<typeof resolveOwner>[1] & { entry?: { uid: number; gid: number } };
-  const { owner } = resolveOwner(binding.want as DirectoryWant, facts);
-  return `${owner.uid ?? facts.entry?.uid ?? ""}:${owner.gid ?? facts.entry?.gid ?? ""}`;
 }
 
 /**

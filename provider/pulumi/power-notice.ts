@@ -1,4 +1,4 @@
-import { deviceArguments } from "../layers/device/index";
+import { deviceArguments } from "../drivers/ninep/device";
 import { clears, type Power } from "../power/plan";
 import { canonicalText, formerIn, type Properties } from "./state";
 import { unknownValue } from "../spec/spec";

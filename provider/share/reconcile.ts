@@ -1,6 +1,6 @@
 import { concerns } from "../layers/index";
 import { planPower, type PowerJob, type PowerPlan, powerFacts } from "../power/plan";
-import { wantedDevice } from "../layers/device/index";
+import { wantedDevice } from "../drivers/ninep/device";
 import { otherSpellings, spelledAs } from "../layers/shared/exclusive-access";
 import { type BeforeCopy, bind, type Bindings, factsOf } from "../engine/binding";
 import { type AnyConcern, type Json, refuse, type Step } from "../engine/layer";

@@ -1,7 +1,5 @@
 import { concerns } from "../layers/index";
-import { effectiveOptions } from "../layers/mount/index";
 import { clears, type PowerPlan, powerReasons } from "../power/plan";
-import { guestMounts } from "../layers/shared/mounts";
 import { type Bindings, failuresOf, seenBy } from "../engine/binding";
 import {
   type Drift,
@@ -14,7 +12,6 @@ import {
 } from "../engine/layer";
 import type { ErrorCode } from "../errors";
 import type { ShareSpec } from "../spec/spec";
-import { valueIn } from "../engine/requests";
 import type { Observation } from "./observe";
 import { notLookedAt } from "./warnings";
 
@@ -148,10 +145,16 @@ export function needsUpdate(
   return states.some(([layer, state]) => isOtherwise(state) && !waits(layer, state));
 }
 
-/** What the kernel of the guest really uses for the share's mount; empty when it is not mounted or not known. */
-export function mountOptionsIn(observation: Observation, spec: ShareSpec): string {
-  const seen = valueIn(observation.guest, guestMounts);
-  return seen && spec.guest ? effectiveOptions(seen, spec.tag, spec.guest.mountPoint) : "";
+/** What the layers say of the outputs. */
+export function outputsOf(
+  { ensure }: Bindings,
+  { host, guest }: Observation,
+): Readonly<Record<string, string>> {
+  const said = ensure.map((binding): Readonly<Record<string, string>> => {
+    const seen = seenBy(binding, host, guest);
+    return binding.concern.outputs?.(binding.want, seen) ?? {};
+  });
+  return Object.assign({}, ...said) as Readonly<Record<string, string>>;
 }
 
 /** Sets a value at a dotted path of a plain object, in a copy; null takes the key out. */

@@ -1,3 +1,4 @@
+import { deviceArguments, wantedDevice } from "../../drivers/ninep/device";
 import {
   alone,
   type Concern,
@@ -21,7 +22,6 @@ import {
   sameDevice,
   withoutAddress,
 } from "../../formats/domain-xml";
-import type { ShareSpec } from "../../spec/spec";
 import { apparmorRefusals, apparmorWarnings, libvirtUnderApparmor } from "./apparmor";
 import { hostMounts } from "../shared/mounts";
 import {
@@ -165,24 +165,6 @@ export const domainDevice: Concern<
     return { state: Object.keys(args).length === 0 && other === undefined ? "ok" : "differs", args, notes };
   },
 };
-
-/** The arguments that the device is made of ({@link wantedDevice}): a running QEMU gets another only by a power cycle. */
-export const deviceArguments = [
-  "source",
-  "tag",
-  "accessMode",
-  "readOnly",
-  "multidevs",
-  "fileMode",
-  "directoryMode",
-  "model",
-] as const;
-
-/** The device that a spec asks for. */
-export function wantedDevice(spec: ShareSpec): Device9p {
-  const { source, tag, accessMode, readOnly, multidevs, fileMode, directoryMode, model } = spec;
-  return { source, tag, accessMode, readOnly, multidevs, fileMode, directoryMode, model };
-}
 
 /** What its definition declares under the tag, with the share's own spelling of its directory. */
 function devicesOf(

@@ -3,7 +3,8 @@ import { type Context, type Plan, type Refusal, refuse } from "../../engine/laye
 import { DirectoryTrees } from "../../formats/directory-tree";
 import { type Mount, mountAt, mountHolding, mountsBelow } from "../../formats/mountinfo";
 import { formatOctalMode, parseOctalMode } from "../../formats/octal-mode";
-import type { DirectoryBefore, DirectorySeen, DirectoryWant, Entry, Stood } from "./probes";
+import type { DirectoryBefore, DirectorySeen, DirectoryWant, Stood } from "./probes";
+import { type Entry, rightsOf } from "../shared/directory-entry";
 import { isSame, type KnownBy, knownBy, type Mounted } from "./identity";
 import {
   becoming,
@@ -13,7 +14,6 @@ import {
   type OwnerSeen,
   qemuUser,
   resolveOwner,
-  rightsOf,
 } from "./owner";
 
 /** Everything for which a share's directory is refused. Pure. */

@@ -162,6 +162,13 @@ export const hostDirectory: Concern<
     return { state: "differs", args: Object.fromEntries(args), notes };
   },
 
+  /** As numbers, `64055:64055`; where untouched, what the directory has. */
+  outputs(want, seen) {
+    if (!seen) return {};
+    const { owner } = resolveOwner(want, seen);
+    return { directoryOwner: `${owner.uid ?? seen.entry?.uid ?? ""}:${owner.gid ?? seen.entry?.gid ?? ""}` };
+  },
+
   standing: (seen) => {
     const { entry, realPath: path } = seen;
     if (!entry) return undefined;

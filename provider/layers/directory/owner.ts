@@ -1,5 +1,6 @@
 import { type Refusal, refuse } from "../../engine/layer";
 import { formatOctalMode } from "../../formats/octal-mode";
+import type { Owned } from "../shared/directory-entry";
 import type { DirectorySeen, DirectoryWant } from "./probes";
 
 /** Whose a share's directory is, and is to be. Pure. */
@@ -13,9 +14,6 @@ export interface Owner {
   readonly gid: number | undefined;
 }
 
-/** Owner, group and permission bits (0 to 0o7777) of something that is there. */
-export type Owned = { readonly uid: number; readonly gid: number; readonly mode: number };
-
 /** Sample: `64055:108 0755`. */
 export function ownedText({ uid, gid, mode }: Owned): string {
   return `${uid}:${gid} ${formatOctalMode(mode)}`;
@@ -26,12 +24,6 @@ export function becoming(want: DirectoryWant, { uid, gid, mode }: Owned, owner: 
   const to = { uid: owner.uid ?? uid, gid: owner.gid ?? gid };
   const opens = want.keepOwners && (to.uid !== uid || to.gid !== gid);
   return { ...to, mode: want.mode ?? (opens ? mode | 0o700 : mode) };
-}
-
-/** What the mode gives a user, 0 to 7; `groups`: those that the user is in, as numbers. */
-export function rightsOf({ uid, gid, mode }: Owned, user: number, groups: readonly string[]): number {
-  const shift = uid === user ? 6 : groups.includes(String(gid)) ? 3 : 0;
-  return (mode >> shift) & 7;
 }
 
 /** By what an owner is resolved; what could not be looked at is undefined, and whom it names is then not known. */

@@ -11,12 +11,11 @@ import {
 import { parseOctalMode } from "../../formats/octal-mode";
 import { selfAndAbove } from "../../formats/path";
 import { sh } from "../../remote/shell/sh";
-import { identityFormat } from "../../remote/shell/inode";
 import type { ShareSpec } from "../../spec/spec";
 import { recordsIn } from "../../engine/baseline";
 import { dacBaselabels, domainInfo, liveDomain, persistentDomain } from "../shared/domain";
 import type { KnownBy } from "./identity";
-import type { Owned } from "./owner";
+import { type Entry, entryFormat, entryOf, type Owned, parseEntry } from "../shared/directory-entry";
 import { hostMounts } from "../shared/mounts";
 import { directoriesAbove } from "../../formats/system-path";
 import {
@@ -56,16 +55,6 @@ export function directoryWant({ source, accessMode, multidevs, readOnly, host, d
     // QEMU is the connecting user then, too.
     session: host.libvirtUri === "qemu:///session",
   };
-}
-
-/** One directory entry as stat(1) of coreutils 9.1 tells it. */
-export interface Entry extends Owned {
-  readonly kind: "directory" | "link" | "other";
-  readonly user: string;
-  readonly group: string;
-  readonly inode: string;
-  /** Seconds since 1970 at which it was made, to the nanosecond: `1763877000.123456789`; 0 where the file system does not tell. */
-  readonly born: string;
 }
 
 /** `user.virtfs.*` of the directory itself, values as getfattr prints them: `{"user.virtfs.uid": "0x00000000"}`. */
@@ -147,17 +136,6 @@ export function directoryFacts(want: DirectoryWant, purpose: Purpose = "plan") {
   };
 }
 
-/** The directory itself, as it stands. */
-export function entryOf(path: string): Fact<Entry | undefined> {
-  return {
-    place: "host",
-    does: `look at ${path}`,
-    guard: true,
-    script: sh`if [ -e ${path} ] || [ -L ${path} ]; then stat -c ${entryFormat} -- ${path}; fi`,
-    parse: (output) => (output === "" ? undefined : parseEntry(output)),
-  };
-}
-
 /**
  * Absent is a fact, and is not told here. Sample: `stat: cannot statx '/srv/a': Permission denied` of a FUSE mount that
  * lets its owner in alone, and of a directory above that a user may not search.
@@ -215,17 +193,6 @@ printf '%s %s %s' "$user" "$group" "$(id -G)"`,
     return { user, group, groups };
   },
 } satisfies Fact<object>;
-
-/** Sample: `64055:64055:755:6029396:1763877000.123456789:directory:libvirt-qemu:libvirt-qemu`; no name of a user or group holds a colon. */
-const entryFormat = `%u:%g:%a:${identityFormat}:%F:%U:%G`;
-
-function parseEntry(line: string): Entry {
-  const [uid, gid, mode = "", inode = "", born = "", type = "", user = "", group = ""] = line
-    .trim()
-    .split(":");
-  const kind = type === "directory" ? type : type === "symbolic link" ? "link" : "other";
-  return { kind, uid: Number(uid), gid: Number(gid), user, group, mode: parseInt(mode, 8), inode, born };
-}
 
 function realPathOf(path: string): Fact<string> {
   return {

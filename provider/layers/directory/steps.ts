@@ -5,8 +5,9 @@ import { exactMode, formatOctalMode } from "../../formats/octal-mode";
 import { inDirectory } from "../../remote/shell/in-directory";
 import { lines, type Script, sh } from "../../remote/shell/sh";
 import { directoryType, formatU32, ownerAttributes } from "../../drivers/ninep/attributes";
-import { becoming, createdMode, type Owned, ownedText, type Owner } from "./owner";
-import type { DirectorySeen, DirectorySeenBack, DirectoryWant, Entry, VirtfsAttributes } from "./probes";
+import { becoming, createdMode, ownedText, type Owner } from "./owner";
+import type { Owned, Entry } from "../shared/directory-entry";
+import type { DirectorySeen, DirectorySeenBack, DirectoryWant, VirtfsAttributes } from "./probes";
 import { type DirectoryAt, directoryAt } from "./identity";
 
 /** The changes that are made to a share's directory, and their undo. */

@@ -165,6 +165,8 @@ export const guestFstab: Concern<FstabEntry, FstabSeen, FstabBefore, typeof rest
       return unwritable(seen) ?? { steps: [step] };
     },
 
+    outputs: (want) => ({ fstabEntry: formatFstabEntry(want) }),
+
     drift(want, seen) {
       const lines = linesAt(seen, want.mountPoint);
       const mine = ours(lines, want);

@@ -224,6 +224,10 @@ export const guestMount: Concern<
     return { steps };
   },
 
+  outputs: ({ tag, mountPoint }, seen) => ({
+    mountOptions: seen ? effectiveOptions(seen.mounts, tag, mountPoint) : "",
+  }),
+
   drift(want, seen) {
     if (want.mount !== "now") return found("unmanaged");
     const { mountPoint } = want;
@@ -255,7 +259,7 @@ export const guestMount: Concern<
 };
 
 /** What the kernel really uses, sample: `rw,relatime,access=client,msize=512000,trans=virtio`. Empty: not mounted. */
-export function effectiveOptions(seen: readonly Mount[], tag: string, mountPoint: string): string {
+function effectiveOptions(seen: readonly Mount[], tag: string, mountPoint: string): string {
   const at = mountAt(seen, mountPoint);
   if (!at || at.type !== "9p" || at.source !== tag) return "";
   return [...new Set([...at.mountOptions, ...at.superOptions])].join(",");

@@ -12,7 +12,7 @@ import {
 import { type Script, sh } from "../../remote/shell/sh";
 import { exactMode, formatOctalMode, parseOctalMode } from "../../formats/octal-mode";
 import { mountAt } from "../../formats/mountinfo";
-import type { Entry } from "../directory/probes";
+import type { Entry } from "../shared/directory-entry";
 import { enterShare, isShareMountedAt, mountinfo } from "../shared/guest";
 import {
   inGuest,

@@ -8,7 +8,7 @@ import {
   parseFileContexts,
 } from "../../formats/file-contexts";
 import { type Script, sh } from "../../remote/shell/sh";
-import { entryOf } from "../directory/probes";
+import { entryOf } from "../shared/directory-entry";
 import { liveDomain, persistentDomain } from "../shared/domain";
 import { isRemembered } from "../shared/inode-snapshot";
 import { hostMounts } from "../shared/mounts";

@@ -1,4 +1,4 @@
-import { deviceArguments, wantedDevice } from "../../../provider/layers/device/index";
+import { deviceArguments, wantedDevice } from "../../../provider/drivers/ninep/device";
 import { createNotice, replaceNotice, updateNotice } from "../../../provider/pulumi/power-notice";
 import { unknownValue } from "../../../provider/spec/spec";
 import type { Properties } from "../../../provider/pulumi/state";

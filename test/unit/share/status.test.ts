@@ -1,6 +1,5 @@
 import type { PowerPlan } from "../../../provider/power/plan";
 import { concerns } from "../../../provider/layers/index";
-import { guestMounts } from "../../../provider/layers/shared/mounts";
 import { bind } from "../../../provider/engine/binding";
 import {
   asWanted,
@@ -10,16 +9,8 @@ import {
   type LayerState,
   type PendingReason,
 } from "../../../provider/engine/layer";
-import { parseMountinfo } from "../../../provider/formats/mountinfo";
 import type { GuestState, Observation } from "../../../provider/share/observe";
-import {
-  driftOf,
-  mountOptionsIn,
-  needsUpdate,
-  statusOf,
-  unsaid,
-  withValue,
-} from "../../../provider/share/status";
+import { driftOf, needsUpdate, statusOf, unsaid, withValue } from "../../../provider/share/status";
 import { info, specOf } from "../sample";
 
 const nothing = { values: new Map<string, unknown>(), raw: new Map<string, Buffer>() };
@@ -128,17 +119,6 @@ test.each([
   [{ status: "active", layers: { fstab: "missing" } }, "never", true],
 ])("needsUpdate of %j with power %s", (outputs, power, expected) => {
   expect(needsUpdate(outputs, power as "never")).toBe(expected);
-});
-
-test.each([
-  ["a share's mount", "/mnt/a", "foobar", "rw,relatime,trans=virtio,msize=512000"],
-  ["another's", "/mnt/a", "other", ""],
-  ["none", "/mnt/b", "foobar", ""],
-])("mountOptionsIn: %s", (_, mountPoint, tag, expected) => {
-  const line = "36 27 0:45 / /mnt/a rw,relatime - 9p foobar rw,trans=virtio,msize=512000\n";
-  const guest = { ...nothing, values: new Map([[guestMounts.does, parseMountinfo(line)]]) };
-  const observation = { ...observed("running", seen), guest };
-  expect(mountOptionsIn(observation, specOf({ tag, guest: { mountPoint } }))).toBe(expected);
 });
 
 test.each([

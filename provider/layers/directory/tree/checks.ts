@@ -1,7 +1,7 @@
+import { isLasting } from "../../shared/lasting-inodes";
 import { type Refusal, refuse } from "../../../engine/layer";
 import { countOf } from "../../../formats/count";
 import { mountHolding } from "../../../formats/mountinfo";
-import { isLasting } from "../identity";
 import type { DirectorySeen, DirectoryWant } from "../probes";
 import { named, type Owner } from "../owner";
 import { hasLinks, type Named } from "./probe";

@@ -1,4 +1,5 @@
-import { deviceArguments, domainDevice, wantedDevice } from "../../../../provider/layers/device/index";
+import { deviceArguments, wantedDevice } from "../../../../provider/drivers/ninep/device";
+import { domainDevice } from "../../../../provider/layers/device/index";
 import { type Device9p, formatDevice9p, plainPath } from "../../../../provider/formats/domain-xml";
 import { escapeAttribute } from "../../../../provider/formats/xml-element";
 import { device, domainOf, info, specOf } from "../../sample";

@@ -1,6 +1,7 @@
+import { entryOf } from "../../../../provider/layers/shared/directory-entry";
 import type { DirectoryBefore, DirectorySeen } from "../../../../provider/layers/directory/probes";
-import { isLasting, isSame } from "../../../../provider/layers/directory/identity";
-import { entryOf } from "../../../../provider/layers/directory/probes";
+import { isSame } from "../../../../provider/layers/directory/identity";
+import { isLasting } from "../../../../provider/layers/shared/lasting-inodes";
 import { adjust } from "../../../../provider/layers/directory/steps";
 import { hostDirectory } from "../../../../provider/layers/directory/index";
 import { type Mount, parseMountinfo } from "../../../../provider/formats/mountinfo";

@@ -1,8 +1,8 @@
 import { execFileSync } from "node:child_process";
 import { join } from "node:path";
 import { adjust, chmodStep, create, restoreAttributes } from "../../../../provider/layers/directory/steps";
-import type { DirectorySeen, DirectoryWant, Entry } from "../../../../provider/layers/directory/probes";
-import { entryOf } from "../../../../provider/layers/directory/probes";
+import type { DirectorySeen, DirectoryWant } from "../../../../provider/layers/directory/probes";
+import { type Entry, entryOf } from "../../../../provider/layers/shared/directory-entry";
 import { treeAt } from "../../../../provider/layers/shared/tree-at";
 import type { Mount } from "../../../../provider/formats/mountinfo";
 import type { Step } from "../../../../provider/engine/layer";

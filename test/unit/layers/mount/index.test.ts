@@ -9,7 +9,7 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { effectiveOptions, guestMount } from "../../../../provider/layers/mount/index";
+import { guestMount } from "../../../../provider/layers/mount/index";
 import { isMountedAt } from "../../../../provider/layers/shared/guest";
 import { alone } from "../../../../provider/engine/layer";
 import { parseMountinfo } from "../../../../provider/formats/mountinfo";
@@ -474,11 +474,11 @@ test("busy: read-only waits for who writes, and for nobody else", () => {
   expect([pending([sleeper]), pending([writer])]).toEqual(["mountDiffers", "mountBusy"]);
 });
 
-test("effectiveOptions", () => {
-  expect(effectiveOptions(mountsOf(shown), "foobar", "/mnt/a")).toBe(
-    "rw,nodev,relatime,access=client,msize=131072,trans=virtio",
-  );
-  expect(effectiveOptions(mountsOf(shown), "other", "/mnt/a")).toBe("");
+test("the output mountOptions: what the kernel uses, and nothing of another's mount or where it is not known", () => {
+  const ofTag = (tag: string, seen?: ReturnType<typeof seenOf>) =>
+    guestMount.outputs?.(want({}, { tag }), seen)["mountOptions"];
+  expect(ofTag("foobar", seenOf([shown]))).toBe("rw,nodev,relatime,access=client,msize=131072,trans=virtio");
+  expect([ofTag("other", seenOf([shown])), ofTag("foobar")]).toEqual(["", ""]);
 });
 
 describe("on a real directory", () => {

@@ -1,9 +1,9 @@
+import { entryOf } from "../../../../provider/layers/shared/directory-entry";
 import { execFileSync } from "node:child_process";
 import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { hostSelinux } from "../../../../provider/layers/selinux/index";
-import { entryOf } from "../../../../provider/layers/directory/probes";
 import { isInPlace, placeOf } from "../../../../provider/layers/selinux/checks";
 import {
   equivalences,

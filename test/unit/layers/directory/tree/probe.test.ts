@@ -87,7 +87,8 @@ test("what cannot be looked into is told of, and the rest is counted", () => {
   );
   const { entries, unreadable } = runFact(
     treeIn(join(folder, "tree")),
-    (text) => `mark=m\n${text.replaceAll("python3 ", "setpriv --reuid 65534 --clear-groups /usr/bin/python3 ")}`,
+    (text) =>
+      `mark=m\n${text.replaceAll("python3 ", "setpriv --reuid 65534 --clear-groups /usr/bin/python3 ")}`,
   );
   expect(unreadable).toEqual({ count: 1, names: ["'./shut': Permission denied"] });
   expect(entries.map(({ kind, count }) => `${kind} ${count}`).sort()).toEqual([
