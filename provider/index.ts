@@ -10,5 +10,5 @@ export {
   Virtio9pShare,
   type Virtio9pShareArgs,
 } from "./pulumi/resource";
-export type { Layer, LayerState } from "./engine/layer";
+export type { LayerName as Layer, LayerState } from "./engine/layer";
 export type { Status } from "./share/status";

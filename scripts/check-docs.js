@@ -15,7 +15,7 @@ require.extensions[".ts"] = (module, file) => {
   };
   module._compile(ts.transpileModule(readFileSync(file, "utf8"), { compilerOptions }).outputText, file);
 };
-const { layers, layerStates } = require("../provider/engine/layer.ts");
+const { layerNames, layerStates } = require("../provider/engine/layer.ts");
 const { errorCodes } = require("../provider/errors.ts");
 const { statuses, statusReasons } = require("../provider/share/status.ts");
 const schema = require("../provider/spec/schema.ts");
@@ -84,7 +84,7 @@ function check(directory) {
   };
   const names = (file, title) => rowsOf(read(file), title).flatMap(({ cells }) => quoted(cells[0]));
   for (const file of ["README.md", "docs/outputs.md"]) {
-    compare("layer", file, names(file, "layer"), layers);
+    compare("layer", file, names(file, "layer"), layerNames);
     compare("status", file, names(file, "status"), statuses);
   }
   compare("layer state", "docs/outputs.md", names("docs/outputs.md", "state"), layerStates);

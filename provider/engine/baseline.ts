@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { ShareError } from "../errors";
-import type { Fact, Json, Layer, Step } from "./layer";
+import type { Fact, Json, LayerName, Step } from "./layer";
 import { later, type Migration, migrated } from "./migration";
 import { lines, type Script, sh } from "../remote/shell/sh";
 
@@ -15,16 +15,16 @@ import { lines, type Script, sh } from "../remote/shell/sh";
  * ```
  * A holder is a domain's UUID and a tag. In what 0.1.0 wrote one with `inside ` before it has something that lies in this.
  */
-export interface RecordEntry {
-  readonly layer: Layer;
+export interface Baseline {
+  readonly layer: LayerName;
   readonly identity: string;
   readonly before: Json;
-  readonly holders: readonly string[];
+  readonly references: readonly string[];
 }
 
 /** Where an entry is kept: by directory for what belongs to the host, by domain for the rest. */
-export interface RecordPlace {
-  readonly layer: Layer;
+export interface BaselineKey {
+  readonly layer: LayerName;
   /** The layer's, where that has one thing only. */
   readonly name: string;
   readonly identity: string;
@@ -40,7 +40,7 @@ const migrations: readonly Migration<StoredRecord>[] = [];
 /** The form of the records that this release writes. */
 const version = firstVersion + migrations.length;
 
-type StoredRecord = Omit<RecordEntry, "holders">;
+type StoredRecord = Omit<Baseline, "references">;
 
 /**
  * Shell variables of the host's prelude: `$records`, root-only, outlives a boot; and of a domain's scope:
@@ -55,10 +55,10 @@ export function recordsDirectory(libvirtUri: string): Script {
 }
 
 /** The entries of a share, by {@link placeKey}. */
-export type Records = ReadonlyMap<string, RecordEntry>;
+export type Records = ReadonlyMap<string, Baseline>;
 
 /** By which an entry of a place is found among others. */
-export function placeKey(at: RecordPlace): string {
+export function placeKey(at: BaselineKey): string {
   return `${at.scope} ${nameOf(at)}`;
 }
 
@@ -73,13 +73,13 @@ export function placeKey(at: RecordPlace): string {
  * host/directory-0f3c....json:"5a0c2f9e-6f0b-4f0e-9a53-0d5d5f6f3b11/foobar"
  * ```
  */
-export function recordsOf(places: readonly RecordPlace[]): Fact<Records> {
+export function recordsOf(places: readonly BaselineKey[]): Fact<Records> {
   const known = new Map(places.map((at) => [placeKey(at), at]));
   return {
     place: "host",
     perDomain: true,
     does: `read the records of ${[...known.values()].map(named).join(", ")}`,
-    guard: true,
+    precondition: true,
     script: sh`cd -- "$records" 2>/dev/null || exit 0
 for turn in 1 2 3; do
   set --
@@ -111,7 +111,7 @@ exit 1`,
   };
 }
 
-function entryIn(text: string, at: RecordPlace): RecordEntry {
+function entryIn(text: string, at: BaselineKey): Baseline {
   const entry = parse(text);
   const record = `the record of ${named(at)} in /var/lib/virtio9p`;
   const where = { layer: at.layer, machine: "the KVM host" };
@@ -129,7 +129,7 @@ function entryIn(text: string, at: RecordPlace): RecordEntry {
 }
 
 /** Of a layer, all that the host or the domain has a record of, and what was found; one that cannot be read is left out. */
-export function recordsIn(scope: RecordPlace["scope"], layer: Layer): Fact<readonly Recorded[]> {
+export function recordsIn(scope: BaselineKey["scope"], layer: LayerName): Fact<readonly Recorded[]> {
   return {
     place: "host",
     perDomain: scope === "domain",
@@ -144,10 +144,10 @@ export function recordsIn(scope: RecordPlace["scope"], layer: Layer): Fact<reado
 }
 
 /** What a record says of its thing. */
-type Recorded = Pick<RecordEntry, "identity" | "before">;
+type Recorded = Pick<Baseline, "identity" | "before">;
 
 /** Prints the line for the thing of each record. Another process may remove one at any moment, under its own lock. */
-function firstLines(scope: RecordPlace["scope"], layer: Layer): Script {
+function firstLines(scope: BaselineKey["scope"], layer: LayerName): Script {
   return sh`for file in "$records"/${folderOf(scope)}/${layer}-*.json; do
   if [ -e "$file" ]; then head -n 1 -- "$file" || { [ ! -e "$file" ] || exit 1; }; fi
 done`;
@@ -157,14 +157,14 @@ done`;
 export const identityInRecord = sh`sed -n 's/.*"identity":"\(\([^"\\]\|\\.\)*\)".*/\1/p' | sed 's/\\\(.\)/\1/g'`;
 
 /** Prints the identity of everything of a layer that the host has a record of, a line each. */
-export function eachIdentity(layer: Layer): Script {
+export function eachIdentity(layer: LayerName): Script {
   return sh`{ ${firstLines("host", layer)}
 } | ${identityInRecord}`;
 }
 
 /** Of an entry, the names of the share that lets go of it. */
 export interface Release {
-  readonly at: RecordPlace;
+  readonly at: BaselineKey;
   readonly leaving: readonly string[];
 }
 
@@ -281,7 +281,7 @@ export function forgetRecords(releases: readonly Release[]): Step {
 }
 
 /** Does what gives a thing back whose record on the host has at most `own` holders, and else nothing. */
-export function unlessHeld(at: RecordPlace, giveBack: Script, own = 0): Script {
+export function unlessHeld(at: BaselineKey, giveBack: Script, own = 0): Script {
   return sh`if [ -e "$records"/${fileOf(at)} ]; then
   holds=$(grep -c '^"' -- "$records"/${fileOf(at)}) || [ $? -eq 1 ] || exit 1
   [ "$holds" -le ${own} ] || exit 0
@@ -307,7 +307,7 @@ const sweepDomain = sh`if [ -d "domains/$recorded" ] && ! ls "domains/$recorded"
   rmdir -- "domains/$recorded/power" "domains/$recorded" 2>/dev/null || :
 fi`;
 
-function named(at: RecordPlace): string {
+function named(at: BaselineKey): string {
   return `${at.name} ${at.identity}`.trim();
 }
 
@@ -320,22 +320,22 @@ function quoted(holder: string): string {
 }
 
 /** As seen from `$records`. */
-function folderOf(scope: RecordPlace["scope"]): Script {
+function folderOf(scope: BaselineKey["scope"]): Script {
   return { text: scope === "host" ? "host" : '"domains/$recorded"' };
 }
 
 /** Named by a hash, for an identity is a path of any length; 128 bits of SHA-256. */
-function nameOf(at: RecordPlace): string {
+function nameOf(at: BaselineKey): string {
   const of = at.name === at.layer ? at.identity : `${at.name} ${at.identity}`;
   return `${at.layer}-${createHash("sha256").update(of).digest("hex").slice(0, 32)}.json`;
 }
 
-function fileOf(at: RecordPlace): Script {
+function fileOf(at: BaselineKey): Script {
   return sh`${folderOf(at.scope)}/${nameOf(at)}`;
 }
 
 /** Undefined: it is no record; `later`: one of a later release. */
-export function parse(text: string, chain = migrations): RecordEntry | typeof later | undefined {
+export function parse(text: string, chain = migrations): Baseline | typeof later | undefined {
   const [first = "", ...rest] = text.split("\n");
   try {
     const entry = JSON.parse(first) as Partial<StoredRecord & { readonly version: number }> | null;
@@ -346,7 +346,7 @@ export function parse(text: string, chain = migrations): RecordEntry | typeof la
     if (found === later) return later;
     return {
       ...found,
-      holders: rest.filter((line) => line !== "").map((line) => JSON.parse(line) as string),
+      references: rest.filter((line) => line !== "").map((line) => JSON.parse(line) as string),
     };
   } catch (error) {
     if (error instanceof SyntaxError) return undefined;

@@ -1,7 +1,7 @@
 import { Mutex } from "async-mutex";
 import { ShareError } from "../errors";
-import type { Answer } from "./results";
-import type { Look, LookAsk, WriteAsk } from "./requests";
+import type { Result } from "./results";
+import type { Snapshot, ReadRequest, WriteRequest } from "./requests";
 import { look as lookTogether, write as writeTogether, type Written } from "./executor";
 
 /**
@@ -28,20 +28,20 @@ export async function inCall<T>(work: () => Promise<T>): Promise<T> {
 }
 
 /** Looks at a machine, in one script with all shares that ask meanwhile. */
-export function look(ask: LookAsk): Promise<Look> {
+export function look(ask: ReadRequest): Promise<Snapshot> {
   const wave = waveOf(ask);
   return wave.gathered(wave.looking, ask);
 }
 
 /** Writes to a machine, in one script with all shares that ask meanwhile. */
-export function write(ask: WriteAsk): Promise<Written> {
+export function write(ask: WriteRequest): Promise<Written> {
   const wave = waveOf(ask);
   return wave.gathered(wave.writing, ask);
 }
 
 const waves = new Map<string, Wave>();
 
-function waveOf({ machine }: LookAsk): Wave {
+function waveOf({ machine }: ReadRequest): Wave {
   const wave = waves.get(machine.key) ?? new Wave();
   waves.set(machine.key, wave);
   return wave;
@@ -58,8 +58,8 @@ interface Waiting<Ask, Result> {
  * its lock. Writes go first, so that who looks afterwards sees them.
  */
 class Wave {
-  readonly looking: Waiting<LookAsk, Look>[] = [];
-  readonly writing: Waiting<WriteAsk, Written>[] = [];
+  readonly looking: Waiting<ReadRequest, Snapshot>[] = [];
+  readonly writing: Waiting<WriteRequest, Written>[] = [];
   readonly #turns = new Mutex();
   #gathering: NodeJS.Timeout | undefined;
 
@@ -85,14 +85,14 @@ function allWait(): boolean {
 }
 
 /** As many as one script may serve, taken out. */
-function take<Ask extends LookAsk, Result>(waiting: Waiting<Ask, Result>[]): Waiting<Ask, Result>[] {
+function take<Ask extends ReadRequest, Found>(waiting: Waiting<Ask, Found>[]): Waiting<Ask, Found>[] {
   return waiting.splice(0, waiting[0]?.ask.machine.most);
 }
 
 /** Never rejects: each that waits gets its own answer, or the error that all have in common. */
-async function serve<Ask, Result>(
-  waiting: readonly Waiting<Ask, Result>[],
-  work: (asks: readonly [Ask, ...Ask[]]) => Promise<Answer<Result>[]>,
+async function serve<Ask, Found>(
+  waiting: readonly Waiting<Ask, Found>[],
+  work: (asks: readonly [Ask, ...Ask[]]) => Promise<Result<Found>[]>,
 ): Promise<void> {
   const [first, ...others] = waiting;
   if (!first) return;

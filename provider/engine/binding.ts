@@ -1,20 +1,20 @@
 import type { Problem } from "../errors";
 import type { ShareSpec } from "../spec/spec";
-import type { AnyConcern, Fact, Json, Needs, Purpose } from "./layer";
-import type { FactSet, Look } from "./requests";
-import { placeKey, type RecordEntry, type RecordPlace, type Records, recordsOf } from "./baseline";
+import type { AnyLayer, Fact, Json, Needs, Purpose } from "./layer";
+import type { FactSet, Snapshot } from "./requests";
+import { placeKey, type Baseline, type BaselineKey, type Records, recordsOf } from "./baseline";
 
-/** One concern bound to what one spec wants of it: to be ensured, or to be given back. */
+/** One layer bound to what one spec wants of it: to be ensured, or to be given back. */
 export interface Binding {
-  readonly concern: AnyConcern;
+  readonly layer: AnyLayer;
   /** Under which its record and the copies in the state go: the layer's name, where that has one thing only. */
   readonly name: string;
   readonly want: unknown;
   readonly spec: ShareSpec;
-  readonly record: RecordPlace;
+  readonly record: BaselineKey;
   /** Reads it, with others. */
   readonly records: Fact<Records>;
-  /** What the concern asks of the machines, by its own names. */
+  /** What the layer asks of the machines, by its own names. */
   readonly facts: Readonly<Record<string, Fact<unknown>>>;
   /** Those of them that it can do without. */
   readonly spared: ReadonlySet<string>;
@@ -32,26 +32,26 @@ export interface Bindings {
  * `purpose`: what is wanted is to be made, or only to be compared with what is there.
  */
 export function bind(
-  concerns: readonly AnyConcern[],
+  layers: readonly AnyLayer[],
   spec: ShareSpec | undefined,
   olds: readonly ShareSpec[],
   purpose: Exclude<Purpose, "restore"> = "plan",
 ): Bindings {
-  const ensure = spec ? bindAll(concerns, spec, purpose) : [];
+  const ensure = spec ? bindAll(layers, spec, purpose) : [];
   const taken = new Set(ensure.map(({ record }) => placeKey(record)));
   const release = olds
-    .flatMap((old) => bindAll(concerns, old, "restore"))
+    .flatMap((old) => bindAll(layers, old, "restore"))
     .filter(({ record }) => {
       const key = placeKey(record);
       return !taken.has(key) && taken.add(key);
     });
   const all = [...ensure, ...release];
   const recordsWhere = (shared: boolean): Fact<Records> =>
-    recordsOf(all.flatMap(({ concern, record }) => ((concern.shared ?? false) === shared ? record : [])));
+    recordsOf(all.flatMap(({ layer, record }) => ((layer.shared ?? false) === shared ? record : [])));
   const own = recordsWhere(false);
   // Plans rest on nobody else's part in these.
-  const shared = { ...recordsWhere(true), guard: false };
-  const read = (binding: Unread): Binding => ({ ...binding, records: binding.concern.shared ? shared : own });
+  const shared = { ...recordsWhere(true), precondition: false };
+  const read = (binding: Unread): Binding => ({ ...binding, records: binding.layer.shared ? shared : own });
   return { ensure: ensure.map(read), release: release.map(read) };
 }
 
@@ -72,8 +72,8 @@ export function factsOf(
   );
 }
 
-/** What a concern sees; undefined when a place that it asks was not looked at, or the look at what it needs failed. */
-export function seenBy(binding: Binding, host: Look, guest: Look | undefined): object | undefined {
+/** What a layer sees; undefined when a place that it asks was not looked at, or the look at what it needs failed. */
+export function seenBy(binding: Binding, host: Snapshot, guest: Snapshot | undefined): object | undefined {
   const entries = Object.entries(binding.facts).map(([name, fact]) => {
     const look = fact.place === "host" ? host : guest;
     const found =
@@ -88,8 +88,8 @@ export function seenBy(binding: Binding, host: Look, guest: Look | undefined): o
 /** What a binding asked for and could not be looked at: what it needs, and what it can do without. */
 export function failuresOf(
   binding: Binding,
-  host: Look,
-  guest: Look | undefined,
+  host: Snapshot,
+  guest: Snapshot | undefined,
 ): { readonly needed: readonly Problem[]; readonly spared: readonly Problem[] } {
   const failed = Object.entries(binding.facts).flatMap(([name, fact]) => {
     const error = (fact.place === "host" ? host : guest)?.failures?.get(fact.does);
@@ -100,7 +100,7 @@ export function failuresOf(
 }
 
 /** The record of a binding, as the look found it. */
-export function recordIn(binding: Binding, host: Look): RecordEntry | undefined {
+export function recordIn(binding: Binding, host: Snapshot): Baseline | undefined {
   const records = host.values.get(binding.records.does) as Records | undefined;
   return records?.get(placeKey(binding.record));
 }
@@ -108,32 +108,31 @@ export function recordIn(binding: Binding, host: Look): RecordEntry | undefined 
 /** What first contact found, by name: the copy that the outputs carry. */
 export type BeforeCopy = Readonly<Record<string, Json>>;
 
-/** What a spec wants of a concern; empty: nothing. */
-export function wantsOf(concern: AnyConcern, spec: ShareSpec): readonly unknown[] {
-  if ("wants" in concern) return concern.wants(spec);
-  const want: unknown = concern.want(spec);
+/** What a spec wants of a layer; empty: nothing. */
+export function wantsOf(layer: AnyLayer, spec: ShareSpec): readonly unknown[] {
+  if ("wants" in layer) return layer.wants(spec);
+  const want: unknown = layer.want(spec);
   return want === undefined ? [] : [want];
 }
 
 /** A binding before all of them are known. */
 type Unread = Omit<Binding, "records">;
 
-function bindAll(concerns: readonly AnyConcern[], spec: ShareSpec, purpose: Purpose): Unread[] {
-  return concerns.flatMap((concern) =>
-    wantsOf(concern, spec).map((want) => {
-      const { layer, scope } = concern;
-      const name = concern.name?.(want) ?? layer;
-      const record = { layer, name, identity: concern.identity(want), scope };
-      return { concern, name, want, spec, record, ...asked(concern, want, purpose) };
+function bindAll(layers: readonly AnyLayer[], spec: ShareSpec, purpose: Purpose): Unread[] {
+  return layers.flatMap((layer) =>
+    wantsOf(layer, spec).map((want) => {
+      const name = layer.name?.(want) ?? layer.layer;
+      const record = { layer: layer.layer, name, identity: layer.identity(want), scope: layer.scope };
+      return { layer, name, want, spec, record, ...asked(layer, want, purpose) };
     }),
   );
 }
 
-/** The facts that a concern asks for: to make something all of them, else those that it says it needs for that. */
-function asked(concern: AnyConcern, want: unknown, purpose: Purpose): Pick<Binding, "facts" | "spared"> {
-  const facts = concern.facts(want, purpose) as Record<string, Fact<unknown>>;
-  if (purpose === "plan" || !concern.needs) return { facts, spared: new Set() };
-  const needs = concern.needs[purpose] as Needs<Record<string, unknown>>;
+/** The facts that a layer asks for: to make something all of them, else those that it says it needs for that. */
+function asked(layer: AnyLayer, want: unknown, purpose: Purpose): Pick<Binding, "facts" | "spared"> {
+  const facts = layer.facts(want, purpose) as Record<string, Fact<unknown>>;
+  if (purpose === "plan" || !layer.needs) return { facts, spared: new Set() };
+  const needs = layer.needs[purpose] as Needs<Record<string, unknown>>;
   return {
     facts: Object.fromEntries(Object.entries(facts).filter(([name]) => name in needs)),
     spared: new Set(Object.keys(needs).filter((name) => needs[name] === "may")),

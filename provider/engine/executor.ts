@@ -4,21 +4,21 @@ import { comment, lines, type Script, sh } from "../remote/shell/sh";
 import {
   type FactSet,
   factsIn,
-  guardsOf,
+  preconditionsOf,
   gather,
   idleOf,
-  type Look,
-  type LookAsk,
+  type Snapshot,
+  type ReadRequest,
   lookUp,
-  lookUpGuards,
+  readPreconditions,
   type Machine,
   problemOn,
   serving,
   standsAsSeen,
-  type WriteAsk,
+  type WriteRequest,
 } from "./requests";
 import {
-  type Answer,
+  type Result,
   lateIn,
   lockHeld,
   lostReport,
@@ -41,7 +41,7 @@ export interface Written {
   readonly failed: Problem | undefined;
   /** Steps that were carried out and not undone. */
   readonly kept: number;
-  readonly look: Look;
+  readonly look: Snapshot;
 }
 
 /**
@@ -49,7 +49,7 @@ export interface Written {
  *
  * Rejects with what the transport says; an answer may be `toolMissing` or `lookFailed`.
  */
-export async function look(asks: readonly [LookAsk, ...LookAsk[]]): Promise<Answer<Look>[]> {
+export async function look(asks: readonly [ReadRequest, ...ReadRequest[]]): Promise<Result<Snapshot>[]> {
   const { reports, ending } = await run(asks, [lookUp(asks)], { hastens: true, first: toolCheck(asks) });
   return asks.map((ask) => orOwnError(() => readFacts(ask, asks, reports, ending)));
 }
@@ -60,17 +60,17 @@ export async function look(asks: readonly [LookAsk, ...LookAsk[]]): Promise<Answ
  * First the guards among the facts are looked up anew: where they do not say what a share's look says,
  * nothing is written for it.
  */
-export async function write(asks: readonly [WriteAsk, ...WriteAsk[]]): Promise<Answer<Written>[]> {
+export async function write(asks: readonly [WriteRequest, ...WriteRequest[]]): Promise<Result<Written>[]> {
   const [{ machine }] = asks;
   const after = asks.map((ask) => ({ ...ask, facts: notFixed(ask) }));
-  const guards = factsIn(asks.map((ask) => ({ ...ask, facts: guardsOf(ask) })));
+  const guards = factsIn(asks.map((ask) => ({ ...ask, facts: preconditionsOf(ask) })));
   const scoped = [...guards.values()];
   const keys = [...guards.keys()];
   const guardSection = (key: string): string => `guard-${keys.indexOf(key)}`;
   const body = [
     machine.lock,
     gather(scoped, asks),
-    lookUpGuards(scoped, asks),
+    readPreconditions(scoped, asks),
     sections(asks, (ask, index) => standsAsSeen(ask, index, keys)),
     ...(machine.closing ? [comment(machine.closing.does), section("closing", machine.closing.run)] : []),
     letGo,
@@ -83,7 +83,7 @@ export async function write(asks: readonly [WriteAsk, ...WriteAsk[]]): Promise<A
     orOwnError(() => {
       const prefix = `${index}-`;
       const nothing = { stale: false, failed: undefined, kept: 0, look: ask.seen };
-      const unseen = lateIn({ ...ask, facts: guardsOf(ask) }, guardSection, reports);
+      const unseen = lateIn({ ...ask, facts: preconditionsOf(ask) }, guardSection, reports);
       if (unseen) return { ...nothing, failed: unseen };
       if (reports.has(`${prefix}stale`)) return { ...nothing, stale: true };
       const { failed, kept, late } = outcome(ask, prefix, reports, ending);
@@ -113,9 +113,9 @@ function closingFailure(machine: Machine, report: Report | undefined): Problem |
 }
 
 /** Tells each share of its steps as they begin and go on, and that it waits for another process. */
-function teller(asks: readonly WriteAsk[]): (line: string, mark: string) => void {
+function teller(asks: readonly WriteRequest[]): (line: string, mark: string) => void {
   const told = new Set<string>();
-  let last: readonly [WriteAsk, string] | undefined;
+  let last: readonly [WriteRequest, string] | undefined;
   return (line, mark) => {
     const [first, verb, name = ""] = line.split(" ");
     if (first !== mark) return;
@@ -136,16 +136,16 @@ function teller(asks: readonly WriteAsk[]): (line: string, mark: string) => void
 }
 
 /** Whether it was looked up before a write, and is as it was then. */
-function isKept({ does, fixed }: Fact<unknown>, { values, failures }: Look): boolean {
+function isKept({ does, fixed }: Fact<unknown>, { values, failures }: Snapshot): boolean {
   return fixed === true && (values.has(does) || failures?.has(does) === true);
 }
 
 /** What is looked up again behind a write. */
-function notFixed({ facts, seen }: WriteAsk): FactSet {
+function notFixed({ facts, seen }: WriteRequest): FactSet {
   return new Map([...facts].filter(([, fact]) => !isKept(fact, seen)));
 }
 
-function withFixed(look: Look, { facts, seen }: WriteAsk): Look {
+function withFixed(look: Snapshot, { facts, seen }: WriteRequest): Snapshot {
   const kept = <T>(all: ReadonlyMap<string, T> = new Map()) =>
     [...all].filter(([key]) => facts.get(key)?.fixed === true);
   return {
@@ -157,11 +157,11 @@ function withFixed(look: Look, { facts, seen }: WriteAsk): Look {
 
 /** Runs one script that is neither a look nor a list of steps, and looks up facts after it. */
 export async function perform(
-  ask: LookAsk,
+  ask: ReadRequest,
   does: string,
   script: Script,
   onLine: (line: string) => void,
-): Promise<{ readonly report: Report; readonly look: Look }> {
+): Promise<{ readonly report: Report; readonly look: Snapshot }> {
   // It says itself how long each of its parts may take.
   const job = sh`${comment(does)}
 mark begin job
@@ -180,7 +180,7 @@ mark end job $?`;
 
 /** Runs one script for all that ask. `heard` gets each line of its standard error, and the script's mark. */
 async function run(
-  asks: readonly [LookAsk, ...LookAsk[]],
+  asks: readonly [ReadRequest, ...ReadRequest[]],
   body: readonly Script[],
   options: {
     readonly hastens?: boolean;

@@ -9,7 +9,7 @@ export type Json = string | number | boolean | null | readonly Json[] | { readon
 export type Place = "host" | "guest";
 
 /** The layers of one share, in the order in which they are made; names are part of the contract (outputs `layers`). */
-export const layers = [
+export const layerNames = [
   "directory",
   "selinux",
   "device",
@@ -20,8 +20,8 @@ export const layers = [
   "guestBooleans",
 ] as const;
 
-/** One of {@link layers}. */
-export type Layer = (typeof layers)[number];
+/** One of {@link layerNames}. */
+export type LayerName = (typeof layerNames)[number];
 
 /** What a look found of a layer; `unknown` where its place could not be looked at. */
 export const layerStates = ["ok", "missing", "differs", "unknown", "unmanaged"] as const;
@@ -44,7 +44,7 @@ export interface Fact<T> {
   /** `output` is decoded as UTF-8; `bytes` is what was really printed. */
   readonly parse: (output: string, bytes: Buffer) => T;
   /** Plans rest on it: it is looked up again, under the lock, just before a write. */
-  readonly guard?: boolean;
+  readonly precondition?: boolean;
   /** Nothing that a share does changes it: it is not asked for again behind a write, nor compared before the next one. */
   readonly fixed?: true;
   /** Its script uses a shell variable that several facts are read out of. */
@@ -74,7 +74,7 @@ export interface Tool {
   readonly packages: readonly [debian: string, fedora: string];
 }
 
-/** The facts of a concern, by name. */
+/** The facts of a layer, by name. */
 export type Facts<Seen> = { readonly [K in keyof Seen]: Fact<Seen[K]> };
 
 /** What such facts find, where all were looked up; of those that are asked for at times it may be undefined. */
@@ -109,7 +109,7 @@ export type Needed<Seen, N extends Needs<Seen>> = {
 
 type Asked<K, N, How> = K extends keyof N ? (N[K] extends How ? K : never) : never;
 
-/** A concern that needs all its facts for everything. */
+/** A layer that needs all its facts for everything. */
 export type NeedsAll<Seen> = { readonly [K in keyof Seen]-?: "must" };
 
 /** What facts are looked up for: to make something, to compare what there is, or to give it back. */
@@ -133,7 +133,7 @@ export interface Step {
    */
   readonly queued?: string;
   /** Whose step it is; the engine fills it in. */
-  readonly layer?: Layer;
+  readonly layer?: LayerName;
 }
 
 /** A way in which a step fails. */
@@ -180,7 +180,7 @@ export const pendingReasons = ["notMounted", "mountDiffers", "mountBusy"] as con
 export type PendingReason = (typeof pendingReasons)[number];
 
 /**
- * When the steps of a concern run. Up: `host`, `guestBoot` (what the next boot of the guest needs), the
+ * When the steps of a layer run. Up: `host`, `guestBoot` (what the next boot of the guest needs), the
  * power cycle, `guestLive`. Down: `guest`, `hostDetach`, the power cycle, `hostLast`.
  */
 export type UpPhase = "host" | "guestBoot" | "guestLive";
@@ -194,14 +194,14 @@ export interface Context {
   readonly mountPoints: ReadonlySet<string>;
   /** Shares that this process makes at the same time on the same host, each with its resource's name. */
   readonly others: readonly { readonly name: string | undefined; readonly spec: ShareSpec }[];
-  /** By layer, what the last operation saw standing, in the concern's own form. */
-  readonly stood: Readonly<Record<string, Json>>;
+  /** By layer, what the last operation saw standing, in the layer's own form. */
+  readonly lastSeen: Readonly<Record<string, Json>>;
   /** What first contact of another share found of the same thing, where that one holds it alone so far. */
-  readonly foreign?: { readonly before: Json; readonly holders: readonly string[] } | undefined;
+  readonly foreign?: { readonly before: Json; readonly references: readonly string[] } | undefined;
 }
 
 /** The context of a share that is alone, at first contact. */
-export const alone: Context = { tags: new Set(), mountPoints: new Set(), others: [], stood: {} };
+export const alone: Context = { tags: new Set(), mountPoints: new Set(), others: [], lastSeen: {} };
 
 /**
  * One layer of a share: what is wanted, what is there, how to get from one to the other, and back.
@@ -209,14 +209,14 @@ export const alone: Context = { tags: new Set(), mountPoints: new Set(), others:
  * All functions are pure. `before` is what the record on the host says of first contact, undefined
  * when there is no record yet.
  */
-export interface Concern<
+export interface Layer<
   Want,
   Seen extends object,
   Before extends Json,
   RestoreNeeds extends Needs<Seen> = NeedsAll<Seen>,
   DriftNeeds extends Needs<Seen> = NeedsAll<Seen>,
 > {
-  readonly layer: Layer;
+  readonly layer: LayerName;
   /**
    * Where a layer has several things, that each have a record: under which name this one goes. Default: the
    * layer's.
@@ -258,23 +258,23 @@ export interface Concern<
   /** What of the resource's outputs it says, by name; of what was not seen, what is known all the same. */
   outputs?(want: Want, seen: Needed<Seen, DriftNeeds> | undefined): Readonly<Record<string, string>>;
   /** What of it a later operation must find again, in a form of its own; undefined: nothing stands. */
-  standing?(seen: Seen): Json | undefined;
+  fingerprint?(seen: Seen): Json | undefined;
 }
 
-/** A concern that a share may have several of: each is looked at, made, given back and recorded for itself. */
-export interface ConcernOfMany<
+/** A layer that a share may have several of: each is looked at, made, given back and recorded for itself. */
+export interface LayerOfMany<
   Want,
   Seen extends object,
   Before extends Json,
   RestoreNeeds extends Needs<Seen> = NeedsAll<Seen>,
   DriftNeeds extends Needs<Seen> = NeedsAll<Seen>,
-> extends Omit<Concern<Want, Seen, Before, RestoreNeeds, DriftNeeds>, "want"> {
+> extends Omit<Layer<Want, Seen, Before, RestoreNeeds, DriftNeeds>, "want"> {
   wants(spec: ShareSpec): readonly Want[];
 }
 
-/** A concern whose types are known to itself alone: how the engine holds them all in one list. */
+/** A layer whose types are known to itself alone: how the engine holds them all in one list. */
 // eslint-disable-next-line @typescript-eslint/no-explicit-any -- the existential type that TypeScript lacks
-export type AnyConcern = Concern<any, any, any, any, any> | ConcernOfMany<any, any, any, any, any>;
+export type AnyLayer = Layer<any, any, any, any, any> | LayerOfMany<any, any, any, any, any>;
 
 /** A layer in which no argument is contradicted. */
 export function found(state: LayerState, ...notes: readonly string[]): Drift {

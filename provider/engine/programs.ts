@@ -1,6 +1,6 @@
 /**
  * The programs that every script may use, asked for before anything else is run. What only some need is asked for by the
- * fact that needs it (`tools` of engine/concern.ts).
+ * fact that needs it (`tools` of engine/layer.ts).
  */
 
 const both = [

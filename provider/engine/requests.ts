@@ -44,7 +44,7 @@ export function problemOn({ place, transport }: Machine, refusal: Refusal, layer
 export type FactSet = ReadonlyMap<string, Fact<unknown>>;
 
 /** What one look found. */
-export interface Look {
+export interface Snapshot {
   readonly values: ReadonlyMap<string, unknown>;
   readonly raw: ReadonlyMap<string, Buffer>;
   /** By what it does, why a fact that may fail has no value. */
@@ -52,19 +52,19 @@ export interface Look {
 }
 
 /** What a look found by a fact; undefined, too, where that was not asked for or failed. */
-export function valueIn<T>(look: Look | undefined, { does }: Fact<T>): T | undefined {
+export function valueIn<T>(look: Snapshot | undefined, { does }: Fact<T>): T | undefined {
   return look?.values.get(does) as T | undefined;
 }
 
 /** What one share wants to know of a machine. */
-export interface LookAsk {
+export interface ReadRequest {
   readonly machine: Machine;
   readonly facts: FactSet;
 }
 
 /** What one share wants to be written on a machine, and the look that its plan rests on. */
-export interface WriteAsk extends LookAsk {
-  readonly seen: Look;
+export interface WriteRequest extends ReadRequest {
+  readonly seen: Snapshot;
   readonly steps: readonly Step[];
   readonly onStep?: ((does: string) => void) | undefined;
 }
@@ -78,7 +78,7 @@ interface Scoped {
 }
 
 /** Every fact that is asked for, once, by a key that tells those of different domains apart. */
-export function factsIn(asks: readonly LookAsk[]): ReadonlyMap<string, Scoped> {
+export function factsIn(asks: readonly ReadRequest[]): ReadonlyMap<string, Scoped> {
   const all = new Map<string, Scoped & { readonly askers: number[]; readonly needers: number[] }>();
   asks.forEach(({ machine, facts }, index) => {
     for (const fact of facts.values()) {
@@ -118,7 +118,7 @@ function scriptOf({ fact, machine }: Scoped): Script {
 }
 
 /** Every fact that is asked for, under a name that says its place among them. */
-export function lookUp(asks: readonly LookAsk[]): Script {
+export function lookUp(asks: readonly ReadRequest[]): Script {
   const all = [...factsIn(asks).values()];
   const looks = all.map((scoped, index) =>
     whereAskedFor(
@@ -132,7 +132,7 @@ ${section(`fact-${index}`, scriptOf(scoped), numbered(scoped.needers, asks))}`,
 }
 
 /** Runs a look if somebody asks for its fact still, and what it is read out of is there. */
-function whereAskedFor({ fact, askers }: Scoped, asks: readonly LookAsk[], look: Script): Script {
+function whereAskedFor({ fact, askers }: Scoped, asks: readonly ReadRequest[], look: Script): Script {
   const asked = sh`sound ${numbered(askers, asks)}`;
   return sh`if ${fact.gathers ? sh`${asked} && [ -z "$${lateOf(fact.gathers.variable)}" ]` : asked}; then
 ${look}
@@ -145,7 +145,7 @@ function lateOf(variable: string): Script {
 }
 
 /** Sets the variables that facts are read out of; empty where nobody needs what is in them. */
-export function gather(scoped: readonly Scoped[], asks: readonly LookAsk[]): Script {
+export function gather(scoped: readonly Scoped[], asks: readonly ReadRequest[]): Script {
   const gatherings = new Map(
     scoped.flatMap(({ fact: { gathers } }) => (gathers ? [[gathers.variable, gathers]] : [])),
   );
@@ -175,19 +175,19 @@ function isWanted(scoped: readonly Scoped[]): Script {
 }
 
 /** Milliseconds: the longest that one of them waits for a sign of progress. */
-export function idleOf(asks: readonly LookAsk[]): number {
+export function idleOf(asks: readonly ReadRequest[]): number {
   return Math.max(...asks.map(({ machine }) => machine.idleMs));
 }
 
 /** What a plan rests on, and has to be as it was seen. */
-export function guardsOf({ facts, seen }: Pick<WriteAsk, "facts" | "seen">): FactSet {
-  const isCompared = ({ guard, fixed, does }: Fact<unknown>): boolean =>
-    guard === true && (fixed !== true || seen.raw.has(does));
+export function preconditionsOf({ facts, seen }: Pick<WriteRequest, "facts" | "seen">): FactSet {
+  const isCompared = ({ precondition, fixed, does }: Fact<unknown>): boolean =>
+    precondition === true && (fixed !== true || seen.raw.has(does));
   return new Map([...facts].filter(([, fact]) => isCompared(fact)));
 }
 
 /** The guards of several plans, each looked up anew: `$guard_N` is the hash of what it printed. */
-export function lookUpGuards(guards: readonly Scoped[], asks: readonly LookAsk[]): Script {
+export function readPreconditions(guards: readonly Scoped[], asks: readonly ReadRequest[]): Script {
   if (guards.length === 0) return { text: ":" };
   const looks = guards.map((scoped, index) => {
     const look = lines([sh`exec >"$work/guard_${index}" 2>/dev/null`, scriptOf(scoped)]);
@@ -201,11 +201,11 @@ SUMS`;
 
 /** A test: the guards of one share's plan say what its look said, and none of them passed its limit. */
 export function standsAsSeen(
-  { machine, facts, seen }: WriteAsk,
+  { machine, facts, seen }: WriteRequest,
   index: number,
   guards: readonly string[],
 ): Script {
-  const tests = [...guardsOf({ facts, seen }).values()]
+  const tests = [...preconditionsOf({ facts, seen }).values()]
     .filter(({ does }) => seen.failures?.has(does) !== true)
     .map(
       (fact) => `[ "$guard_${guards.indexOf(keyOf(fact, machine))}" = ${digest(seen.raw.get(fact.does))} ]`,

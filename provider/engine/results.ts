@@ -4,12 +4,12 @@ import type { Fact, Tool } from "./layer";
 import {
   factsIn,
   keyOf,
-  type Look,
-  type LookAsk,
+  type Snapshot,
+  type ReadRequest,
   type Machine,
   numbered,
   problemOn,
-  type WriteAsk,
+  type WriteRequest,
 } from "./requests";
 import { packagesOf } from "./programs";
 import type { Report } from "./script";
@@ -17,13 +17,13 @@ import type { Report } from "./script";
 /** Reads out of the reports of one script what each share asked for. */
 
 /** What came of one ask of several; an error is that ask's own. */
-export type Answer<T> = T | ShareError;
+export type Result<T> = T | ShareError;
 
 /** How to see more than an error says. */
 const seeScripts = "VIRTIO9P_LOG=scripts shows every script as it is run";
 
 /** An error of one ask must not be that of all. */
-export function orOwnError<T>(work: () => T): Answer<T> {
+export function orOwnError<T>(work: () => T): Result<T> {
   try {
     return work();
   } catch (error) {
@@ -38,7 +38,7 @@ function toolsOf(facts: readonly Fact<unknown>[]): readonly Tool[] {
 }
 
 /** The programs without which nothing is looked up for a share. */
-function neededBy({ machine, facts }: LookAsk): readonly string[] {
+function neededBy({ machine, facts }: ReadRequest): readonly string[] {
   const needed = [...facts.values()].filter(({ mayFail }) => mayFail !== true);
   return [...machine.programs, ...toolsOf(needed).map((tool) => tool.program)];
 }
@@ -47,7 +47,7 @@ function neededBy({ machine, facts }: LookAsk): readonly string[] {
  * The part of a script, named `tools`, that prints the programs that are not there. Nothing else is done for a share
  * that needs one of them: a script without its programs does what nobody wrote. A fact that may fail fails alone.
  */
-export function toolCheck(asks: readonly LookAsk[]): Script {
+export function toolCheck(asks: readonly ReadRequest[]): Script {
   const sets = Map.groupBy(asks.entries(), ([, ask]) => neededBy(ask).join(" "));
   const checks = [...sets].map(([programs, own]) => {
     const askers = own.map(([index]) => index);
@@ -66,7 +66,7 @@ mark end tools 0`;
 }
 
 /** What is not installed of what one share needs, with the packages that bring it; undefined: nothing. */
-function missingTools({ machine, facts }: LookAsk, report: Report | undefined) {
+function missingTools({ machine, facts }: ReadRequest, report: Report | undefined) {
   const known = new Map(toolsOf([...facts.values()]).map((tool) => [tool.program, tool.packages]));
   const printed = report?.stdout.toString("utf8").split("\n") ?? [];
   const missing = [...new Set(printed)].filter(
@@ -90,11 +90,11 @@ function missingTools({ machine, facts }: LookAsk, report: Report | undefined) {
  * `toolMissing` where the machine itself lacks a program.
  */
 export function readFacts(
-  ask: LookAsk,
-  asks: readonly LookAsk[],
+  ask: ReadRequest,
+  asks: readonly ReadRequest[],
   reports: ReadonlyMap<string, Report>,
   last: string,
-): Look {
+): Snapshot {
   const { machine, facts } = ask;
   const values = new Map<string, unknown>();
   const raw = new Map<string, Buffer>();
@@ -152,7 +152,7 @@ function valueOf(fact: Fact<unknown>, machine: Machine, report: Report): unknown
  * section of each, by its key.
  */
 export function lateIn(
-  { machine, facts }: LookAsk,
+  { machine, facts }: ReadRequest,
   sections: (key: string) => string,
   reports: ReadonlyMap<string, Report>,
 ): Problem | undefined {
@@ -215,7 +215,7 @@ export function lostReport(machine: Machine, does: string, last: string): ShareE
 
 /** How the steps of one share ended: the one that failed, and how many stay done. */
 export function outcome(
-  { machine, steps }: WriteAsk,
+  { machine, steps }: WriteRequest,
   prefix: string,
   reports: ReadonlyMap<string, Report>,
   last: string,

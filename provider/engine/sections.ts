@@ -1,5 +1,5 @@
 import { comment, lines, type Script, sh } from "../remote/shell/sh";
-import type { WriteAsk } from "./requests";
+import type { WriteRequest } from "./requests";
 import type { Step } from "./layer";
 import { lockHeldStatus } from "./lock";
 import { attempt, own, undoing } from "./script";
@@ -9,7 +9,7 @@ import { gathered } from "./section";
 
 /** One share's part of a script; by the number its reports are told from others'. */
 interface Part {
-  readonly ask: WriteAsk;
+  readonly ask: WriteRequest;
   readonly index: number;
   /** Its first queued steps that follow each other: from here to before there. */
   readonly queued: readonly [from: number, to: number];
@@ -22,8 +22,8 @@ interface Part {
  * the rest. What a share queues a second time is carried out where it stands.
  */
 export function sections(
-  asks: readonly WriteAsk[],
-  stands: (ask: WriteAsk, index: number) => Script,
+  asks: readonly WriteRequest[],
+  stands: (ask: WriteRequest, index: number) => Script,
 ): Script {
   const parts = asks.map(partOf);
   return lines([
@@ -34,7 +34,7 @@ export function sections(
   ]);
 }
 
-function partOf(ask: WriteAsk, index: number): Part {
+function partOf(ask: WriteRequest, index: number): Part {
   const { steps } = ask;
   const from = steps.findIndex(({ queued }) => queued !== undefined);
   const end = steps.findIndex(({ queued }, at) => at > from && queued === undefined);

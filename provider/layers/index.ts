@@ -1,4 +1,4 @@
-import type { AnyConcern } from "../engine/layer";
+import type { AnyLayer } from "../engine/layer";
 import { domainDevice } from "./device/index";
 import { guestBooleans } from "./booleans/index";
 import { guestFstab } from "./fstab/index";
@@ -10,11 +10,11 @@ import { hostSelinux } from "./selinux/index";
 import { hostSelinuxPolicy } from "./selinux/policy-module";
 
 /**
- * All concerns, in the order in which their steps run on the way up; on the way down backwards.
+ * All layers, in the order in which their steps run on the way up; on the way down backwards.
  *
- * The power cycle stands between them and is no concern: it belongs to the domain, not to a share.
+ * The power cycle stands between them and is no layer: it belongs to the domain, not to a share.
  */
-export const concerns: readonly AnyConcern[] = [
+export const layers: readonly AnyLayer[] = [
   hostDirectory,
   hostSelinuxPolicy,
   hostSelinux,

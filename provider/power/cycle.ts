@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { parsePowerLog, type PowerJob, powerScript } from "./plan";
-import { type FactSet, type Look, type Machine, problemOn } from "../engine/requests";
+import { type FactSet, type Snapshot, type Machine, problemOn } from "../engine/requests";
 import { perform } from "../engine/executor";
 import { type Problem, ShareError } from "../errors";
 import { type Script, sh } from "../remote/shell/sh";
@@ -26,7 +26,7 @@ export interface PowerAsk {
 /** How it ended, and what the host looks like now. */
 export interface PowerAnswer {
   readonly log: string;
-  readonly look: Look;
+  readonly look: Snapshot;
   /** Which cycle of the domain it was in this process, from 1. */
   readonly count: number;
 }

@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { bind, recordIn } from "../engine/binding";
-import { concerns } from "../layers/index";
+import { layers } from "../layers/index";
 import type { LayerState } from "../engine/layer";
 import { hasWork, onlyTheWayThereDiffers } from "./diff";
 import type { ShareError } from "../errors";
@@ -16,7 +16,7 @@ import { type Failure, parseSpec, type ShareSpec, withoutUndefined } from "../sp
 import {
   argumentsIn,
   declaredIn,
-  formerIn,
+  pendingCleanupIn,
   fromState,
   keptIn,
   nameOf,
@@ -92,7 +92,7 @@ export async function create(
   progress = new Progress(),
 ): Promise<{ readonly id: string; readonly outputs: Properties }> {
   const spec = specOf(inputs);
-  const request = { spec, olds: [], before: {}, name: nameOf(inputs) };
+  const request = { spec, olds: [], baseline: {}, name: nameOf(inputs) };
   const outcome = await reconcile(machinesOf(spec, ""), request, progress.teller(spec.tag));
   // Its length keeps ids of one domain apart; nothing reads it.
   const id = `${outcome.observation.info?.uuid ?? ""}/${randomBytes(6).toString("hex")}`;
@@ -165,7 +165,7 @@ export async function read(
   const outputs = current(stored);
   const declared = argumentsIn(outputs);
   const spec = declaredIn(outputs);
-  const bindings = bind(concerns, spec, [], "drift");
+  const bindings = bind(layers, spec, [], "drift");
   const machines = machinesOf(spec, uuidIn(outputs));
   const says = progress.teller(spec.tag);
   for (const text of unverifiedKeys(machines)) says.warn(text);
@@ -174,7 +174,7 @@ export async function read(
   });
   const drift = driftOf(bindings, observation);
   const holder = `${uuidIn(outputs)}/${spec.tag}`;
-  const held = bindings.ensure.some((one) => recordIn(one, observation.host)?.holders.includes(holder));
+  const held = bindings.ensure.some((one) => recordIn(one, observation.host)?.references.includes(holder));
   if (!observation.info && !held) return undefined;
   const power = powerOf(observation.host, spec, spec);
   const states: Record<string, LayerState> = {
@@ -216,9 +216,9 @@ export async function remove(stored: Properties, progress = new Progress()): Pro
   }
   const request = { ...former, spec: renamed?.spec, name: renamed?.name };
   const { failure, bindings, observation } = await reconcile(machines, request, says).catch(wayOut);
-  const left = bindings.release.flatMap(({ concern, name, want, spec: old }) => {
-    const found = old === former.olds[0] ? (former.before[name] ?? null) : null;
-    return found === null ? [] : (concern.left?.(want, found) ?? []);
+  const left = bindings.release.flatMap(({ layer, name, want, spec: old }) => {
+    const found = old === former.olds[0] ? (former.baseline[name] ?? null) : null;
+    return found === null ? [] : (layer.left?.(want, found) ?? []);
   });
   if (!renamed && observation.guestState.kind === "off" && left.length > 0)
     says.warn(staysInGuest(spec.domain, left));
@@ -243,8 +243,8 @@ function finish(id: string, inputs: Properties, outcome: Outcome, olds: Properti
     ...outputsOf(bindings, observation),
     before: outcome.before,
     __version: stateVersion,
-    __former: outcome.former.map(withoutConnections),
-    __stood: { ...(olds["__stood"] as Properties | undefined), ...outcome.standing },
+    __former: outcome.pendingCleanup.map(withoutConnections),
+    __stood: { ...(olds["__stood"] as Properties | undefined), ...outcome.lastSeen },
   });
   if (outcome.failure) throw new PartialFailure(id, outputs, outcome.failure);
   return outputs;
@@ -256,7 +256,7 @@ function finish(id: string, inputs: Properties, outcome: Outcome, olds: Properti
  */
 function freed(outputs: Properties, { info, host }: Observation): Record<string, LayerState> {
   const present = (outputs["guest"] as { mountPoint?: string } | undefined)?.mountPoint;
-  const former = formerIn(outputs);
+  const former = pendingCleanupIn(outputs);
   const directory = former.some(({ source }) => source !== outputs["source"] && !isLive(host, source));
   const fstab =
     info?.state === "running" && former.some(({ guest }) => guest && guest.mountPoint !== present);

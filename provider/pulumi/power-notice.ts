@@ -1,6 +1,6 @@
 import { deviceArguments } from "../drivers/ninep/device";
 import { clears, type Power } from "../power/plan";
-import { canonicalText, formerIn, type Properties } from "./state";
+import { canonicalText, pendingCleanupIn, type Properties } from "./state";
 import { unknownValue } from "../spec/spec";
 
 /**
@@ -31,7 +31,7 @@ export function updateNotice(outputs: Properties, args: Properties): string | un
   const reasons: readonly [boolean, string][] = [
     [changed.length > 0, `device changed: ${changed.join(", ")}`],
     [maybeWithout, "the running QEMU may not have the device"],
-    [formerIn(outputs).length > 0, "the running QEMU may have a former device"],
+    [pendingCleanupIn(outputs).length > 0, "the running QEMU may have a former device"],
   ];
   const why = reasons.find(([applies]) => applies)?.[1];
   const off = ["off", "domainMissing", "incomplete", "undefined"].includes(status)

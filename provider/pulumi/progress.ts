@@ -1,6 +1,6 @@
 import { printable } from "../errors";
 import { parseLogLevel } from "../formats/log-level";
-import type { Teller } from "../share/reconcile";
+import type { Reporter } from "../share/reconcile";
 
 /** What a line is. */
 export type Kind = "step" | "warning" | "note";
@@ -44,7 +44,7 @@ export class Progress {
   }
 
   /** Tells of the share that has this tag. */
-  teller(tag: string): Teller & { readonly note: (text: string) => void } {
+  teller(tag: string): Reporter & { readonly note: (text: string) => void } {
     return {
       step: (does) => {
         if (this.#verbose) say(`${tag}: ${does}`);

@@ -1,7 +1,7 @@
 import { createRequire } from "node:module";
 import type { types } from "@pulumi/command";
 import * as pulumi from "@pulumi/pulumi";
-import type { Layer, LayerState } from "../engine/layer";
+import type { LayerName, LayerState } from "../engine/layer";
 import type { Status } from "../share/status";
 
 /** How to reach a machine over SSH: `@pulumi/command`'s own type, so that objects you have go in as they are. */
@@ -205,7 +205,7 @@ export class Virtio9pShare extends pulumi.CustomResource {
   /** Why, as a code: `asDeclared`, `deviceNotLive`, `domainOff`, `guestUnreachable`, or that of an error. */
   declare public readonly statusReason: pulumi.Output<string>;
   /** Each layer: `ok`, `missing`, `differs`, `unknown`, `unmanaged`. */
-  declare public readonly layers: pulumi.Output<Readonly<Record<Layer, LayerState>>>;
+  declare public readonly layers: pulumi.Output<Readonly<Record<LayerName, LayerState>>>;
   declare public readonly domainUuid: pulumi.Output<string>;
   declare public readonly domainName: pulumi.Output<string>;
   /** Owner and group of the directory as numbers, sample: `64055:64055`. */

@@ -12,11 +12,11 @@ export type Properties = Readonly<Record<string, unknown>>;
 export function fromState(outputs: Properties): Omit<Request, "spec"> {
   const before = Object.entries(objectIn(outputs, "before") as Record<string, Json>);
   return {
-    olds: [declaredIn(outputs), ...formerIn(outputs)],
-    before: Object.fromEntries(
+    olds: [declaredIn(outputs), ...pendingCleanupIn(outputs)],
+    baseline: Object.fromEntries(
       before.filter(([, value]) => typeof value === "object" && !Array.isArray(value)),
     ),
-    stood: objectIn(outputs, "__stood") as Record<string, Json>,
+    lastSeen: objectIn(outputs, "__stood") as Record<string, Json>,
   };
 }
 
@@ -84,7 +84,7 @@ export function strangeIn(news: Properties): Properties {
 }
 
 /** What is still to be given back: specs that the share had before, without their connections. */
-export function formerIn(outputs: Properties): readonly ShareSpec[] {
+export function pendingCleanupIn(outputs: Properties): readonly ShareSpec[] {
   const found = outputs["__former"];
   return (Array.isArray(found) ? (found as readonly Properties[]) : []).map((one) =>
     storedSpec(one, urnIn(outputs)),

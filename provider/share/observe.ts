@@ -2,7 +2,7 @@ import { domainInfo, libvirt, type DomainInfo, liveDomain } from "../layers/shar
 import { powerFacts } from "../power/plan";
 import { type ErrorCode, type Problem, ShareError } from "../errors";
 import { type Bindings, factsOf } from "../engine/binding";
-import { type Look, type Machine, problemOn, valueIn } from "../engine/requests";
+import { type Snapshot, type Machine, problemOn, valueIn } from "../engine/requests";
 import { refuse } from "../engine/layer";
 import { look } from "../engine/batcher";
 
@@ -24,8 +24,8 @@ export interface Machines {
 
 /** What was found on both, or why the guest could not be looked at. */
 export interface Observation {
-  readonly host: Look;
-  readonly guest: Look | undefined;
+  readonly host: Snapshot;
+  readonly guest: Snapshot | undefined;
   readonly guestState: GuestState;
   readonly info: DomainInfo | undefined;
 }
@@ -41,7 +41,11 @@ export async function observe(machines: Machines, bindings: Bindings): Promise<O
 }
 
 /** The guest's half, over a host that has been looked at already. */
-export async function observeGuest(machines: Machines, bindings: Bindings, host: Look): Promise<Observation> {
+export async function observeGuest(
+  machines: Machines,
+  bindings: Bindings,
+  host: Snapshot,
+): Promise<Observation> {
   const info = infoIn(host);
   const facts = factsOf(bindings, "guest");
   const unseen = (guestState: GuestState): Observation => ({ host, info, guest: undefined, guestState });
@@ -69,13 +73,13 @@ const outOfReach: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   "guestUnidentified",
 ]);
 
-function infoIn(host: Look): DomainInfo | undefined {
+function infoIn(host: Snapshot): DomainInfo | undefined {
   const [info, live] = [valueIn(host, domainInfo), valueIn(host, liveDomain)];
   return info && live ? { ...info, systemUuid: live.systemUuid } : info;
 }
 
 /** Whether the running QEMU has a directory. */
-export function isLive(host: Look, source: string): boolean {
+export function isLive(host: Snapshot, source: string): boolean {
   return valueIn(host, liveDomain)?.devices9p.some((device) => device.source === source) === true;
 }
 
@@ -90,7 +94,11 @@ export function hostFacts(bindings: Bindings) {
 }
 
 /** The guest; why it cannot be reached; undefined: it is off. */
-function reach(machines: Machines, host: Look, info: DomainInfo | undefined): Machine | Problem | undefined {
+function reach(
+  machines: Machines,
+  host: Snapshot,
+  info: DomainInfo | undefined,
+): Machine | Problem | undefined {
   const live = valueIn(host, liveDomain);
   if (!info || !live) return undefined;
   const machine = machines.guest(info);

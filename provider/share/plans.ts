@@ -22,7 +22,7 @@ import {
   type Hold,
   holdRecords,
   leaveRecords,
-  type RecordEntry,
+  type Baseline,
   type Release,
   unlessHeld,
 } from "../engine/baseline";
@@ -38,9 +38,9 @@ export interface Request {
   /** What was wanted before; what `spec` wants no more is given back. */
   readonly olds: readonly ShareSpec[];
   /** What first contact found, as the state has it: used where the host has no record. */
-  readonly before: BeforeCopy;
+  readonly baseline: BeforeCopy;
   /** By layer, what the last operation saw standing, as the state has it. */
-  readonly stood?: Readonly<Record<string, Json>>;
+  readonly lastSeen?: Readonly<Record<string, Json>>;
   /** The guest is declared no more, and its connection was the way to what is left in it. */
   readonly guestGoes?: boolean;
   /** The resource's name in the program, for errors that name two; undefined where the state does not tell. */
@@ -78,7 +78,7 @@ export class Plans {
   problems(): Problem[] {
     const { ensure, release } = this.bindings;
     const of = (binding: Binding, plan: Plan | undefined): Problem[] =>
-      (plan?.refuse ?? []).map((one) => problemOn(this.#machine(binding), one, binding.concern.layer));
+      (plan?.refuse ?? []).map((one) => problemOn(this.#machine(binding), one, binding.layer.layer));
     return [
       ...ensure.flatMap((binding) => of(binding, this.#plan(binding))),
       ...release.flatMap((binding) => of(binding, this.#restore(binding))),
@@ -129,7 +129,7 @@ export class Plans {
    * Of which old specs something is still to be given back; all of them, after a failure. One with another tag
    * too, as long as the guest was not seen: its fstab may have the line of that.
    */
-  former(failed: boolean): readonly ShareSpec[] {
+  pendingCleanup(failed: boolean): readonly ShareSpec[] {
     const { spec, olds } = this.request;
     if (!spec) return [];
     const { release } = this.bindings;
@@ -140,10 +140,10 @@ export class Plans {
   }
 
   /** By layer, what stands now, in the form in which a later operation is told of it. */
-  standing(): Readonly<Record<string, Json>> {
+  fingerprints(): Readonly<Record<string, Json>> {
     const found = this.bindings.ensure.flatMap((binding) => {
       const seen = this.#seen(binding);
-      const stands: unknown = seen && binding.concern.standing?.(seen);
+      const stands: unknown = seen && binding.layer.fingerprint?.(seen);
       return stands === undefined ? [] : [[binding.name, stands as Json] as const];
     });
     return Object.fromEntries(found);
@@ -156,7 +156,7 @@ export class Plans {
     const known = this.#sameIdentity(binding) !== undefined;
     const before = this.#knownBefore(binding);
     const foreign = before === undefined ? this.#record(binding) : undefined;
-    return seen && binding.concern.plan(binding.want, seen, before, known, this.#context(foreign));
+    return seen && binding.layer.plan(binding.want, seen, before, known, this.#context(foreign));
   }
 
   #context(foreign?: Context["foreign"]): Context {
@@ -165,7 +165,7 @@ export class Plans {
       tags: new Set(specs.map(({ tag }) => tag)),
       mountPoints: new Set(specs.flatMap(({ guest }) => guest?.mountPoint ?? [])),
       others: this.others,
-      stood: this.request.stood ?? {},
+      lastSeen: this.request.lastSeen ?? {},
       foreign,
     };
   }
@@ -176,7 +176,7 @@ export class Plans {
     return spec ? [spec, ...olds] : olds;
   }
 
-  #record(binding: Binding): RecordEntry | undefined {
+  #record(binding: Binding): Baseline | undefined {
     return recordIn(binding, this.observation.host);
   }
 
@@ -188,19 +188,19 @@ export class Plans {
     // Null: nothing to give back.
     if (!seen || (before ?? null) === null || this.#mustWait(binding)) return undefined;
     if (others.length > 0) {
-      const isHeldByUs = this.#record(binding)?.holders.length !== others.length;
+      const isHeldByUs = this.#record(binding)?.references.length !== others.length;
       if (!isHeldByUs) return undefined;
       if (others.every((holder) => holder.startsWith("inside "))) return heldInside(binding, others);
       return { steps: [], warnings: leftFor(binding, others) };
     }
-    const plan = binding.concern.restore(binding.want, before, seen, this.#context());
+    const plan = binding.layer.restore(binding.want, before, seen, this.#context());
     const unseen = this.#failures(binding).spared.map(notLookedAt);
     return unseen.length === 0 ? plan : { ...plan, warnings: [...unseen, ...(plan.warnings ?? [])] };
   }
 
   #recorded(binding: Binding): Json | undefined {
     // The state's copy speaks of the newest old spec alone, and of its own things.
-    const copy = binding.spec === this.request.olds[0] ? this.request.before[binding.name] : undefined;
+    const copy = binding.spec === this.request.olds[0] ? this.request.baseline[binding.name] : undefined;
     return this.#record(binding)?.before ?? copy;
   }
 
@@ -214,25 +214,25 @@ export class Plans {
 
   #knownBefore(binding: Binding): Json | undefined {
     const entry = this.#record(binding);
-    const isOurs = entry && entry.holders.length > this.#otherHolders(binding).length;
+    const isOurs = entry && entry.references.length > this.#otherHolders(binding).length;
     return isOurs ? entry.before : this.#sameIdentity(binding);
   }
 
   /** The state's copy, where it speaks of the same thing as the new spec. */
   #sameIdentity(binding: Binding): Json | undefined {
-    const { concern, record, name } = binding;
+    const { layer, record, name } = binding;
     const [old] = this.request.olds;
-    const wants = old ? wantsOf(concern, old) : [];
-    const isSame = wants.some((want) => concern.identity(want) === record.identity);
-    return isSame ? this.request.before[name] : undefined;
+    const wants = old ? wantsOf(layer, old) : [];
+    const isSame = wants.some((want) => layer.identity(want) === record.identity);
+    return isSame ? this.request.baseline[name] : undefined;
   }
 
   #found(): BeforeCopy {
     const found = this.bindings.ensure.flatMap((binding) => {
-      const { concern, name, want } = binding;
+      const { layer, name, want } = binding;
       const seen = this.#seen(binding);
       const known = this.#record(binding)?.before ?? this.#sameIdentity(binding);
-      const before: unknown = known === undefined && seen ? concern.remember(want, seen) : known;
+      const before: unknown = known === undefined && seen ? layer.remember(want, seen) : known;
       return before === undefined ? [] : [[name, before as Json] as const];
     });
     return Object.fromEntries(found);
@@ -245,7 +245,7 @@ export class Plans {
     // A domain that was defined anew has another UUID than the one that the state and the records know.
     const uuids = [this.observation.info?.uuid, this.machines.knownUuid].filter((uuid) => uuid);
     const own = new Set(this.#specs().flatMap(({ tag }) => uuids.map((uuid) => `${uuid}/${tag}`)));
-    return (this.#record(binding)?.holders ?? []).filter((holder) => !own.has(holder));
+    return (this.#record(binding)?.references ?? []).filter((holder) => !own.has(holder));
   }
 
   /**
@@ -254,26 +254,26 @@ export class Plans {
    */
   #mustWait(binding: Binding): boolean {
     if (!this.request.spec) return false;
-    if (binding.concern.place === "guest") return this.#seen(binding) === undefined;
+    if (binding.layer.place === "guest") return this.#seen(binding) === undefined;
     const { source } = binding.spec;
     const moved = source !== this.request.spec.source;
-    return binding.concern.usedByQemu === true && moved && isLive(this.observation.host, source);
+    return binding.layer.usedByQemu === true && moved && isLive(this.observation.host, source);
   }
 
   // Steps.
 
-  /** A list of steps for each binding, in the order of the concerns. */
+  /** A list of steps for each binding, in the order of the layers. */
   #steps(
     bindings: readonly Binding[],
     way: "up" | "down",
     phases: readonly (UpPhase | DownPhase)[],
   ): Step[][] {
     return bindings
-      .filter((binding) => phases.includes(binding.concern[way]))
+      .filter((binding) => phases.includes(binding.layer[way]))
       .map((binding) => {
         const plan = way === "up" ? this.#plan(binding) : this.#restore(binding);
         for (const text of plan?.warnings ?? []) this.#warnings.add(text);
-        const { layer, shared, place } = binding.concern;
+        const { layer, shared, place } = binding.layer;
         return (plan?.steps ?? []).map((step) => {
           if (!shared || place !== "host") return { ...step, layer };
           if (way === "down") return { ...step, run: unlessHeld(binding.record, step.run), layer };
@@ -294,7 +294,7 @@ export class Plans {
       const before = entry?.before ?? this.before[binding.name] ?? null;
       if (!this.#seen(binding) || (!entry && (!changing || before === null))) return [];
       const holder = `${this.observation.info?.uuid ?? this.machines.knownUuid}/${binding.spec.tag}`;
-      const holders = entry?.holders ?? [];
+      const holders = entry?.references ?? [];
       const others = this.#otherHolders(binding);
       const leaving = holders.filter((one) => one !== holder && !others.includes(one));
       const joining = holders.includes(holder) ? [] : [holder];
@@ -309,8 +309,8 @@ export class Plans {
    */
   #leaveShared(): Step[] {
     const releases = this.bindings.release
-      .filter(({ concern }) => concern.shared === true)
-      .filter((binding) => binding.concern.place === "host" || this.#otherHolders(binding).length > 0)
+      .filter(({ layer }) => layer.shared === true)
+      .filter((binding) => binding.layer.place === "host" || this.#otherHolders(binding).length > 0)
       .flatMap((binding) => this.#releaseOf(binding));
     return releases.length === 0 ? [] : [leaveRecords(releases)];
   }
@@ -326,14 +326,14 @@ export class Plans {
     const entry = this.#record(binding);
     if (!entry || this.#mustWait(binding) || (this.#restore(binding)?.refuse ?? []).length > 0) return [];
     const others = this.#otherHolders(binding);
-    const leaving = entry.holders.filter((holder) => !others.includes(holder));
+    const leaving = entry.references.filter((holder) => !others.includes(holder));
     if (others.length > 0 && leaving.length === 0) return [];
     return [{ at: binding.record, leaving }];
   }
 
   #machine(binding: Binding): Machine {
     const { info } = this.observation;
-    if (binding.concern.place === "guest" && info) return this.machines.guest(info);
+    if (binding.layer.place === "guest" && info) return this.machines.guest(info);
     return this.machines.host;
   }
 }

@@ -1,10 +1,10 @@
-import { concerns } from "../layers/index";
+import { layers } from "../layers/index";
 import { planPower, type PowerJob, type PowerPlan, powerFacts } from "../power/plan";
 import { wantedDevice } from "../drivers/ninep/device";
 import { otherSpellings, spelledAs } from "../layers/shared/exclusive-access";
 import { type BeforeCopy, bind, type Bindings, factsOf } from "../engine/binding";
-import { type AnyConcern, type Json, refuse, type Step } from "../engine/layer";
-import { type Look, problemOn, valueIn } from "../engine/requests";
+import { type AnyLayer, type Json, refuse, type Step } from "../engine/layer";
+import { type Snapshot, problemOn, valueIn } from "../engine/requests";
 import { write } from "../engine/batcher";
 import { type Problem, ShareError } from "../errors";
 import type { Domain } from "../formats/domain-xml";
@@ -22,7 +22,7 @@ import { leftInGuest, secondCycle, unverifiedKeys, withNextStep } from "./warnin
  * What the domain needs for a share: its device live, or, where `spec` wants none, nothing live under
  * the tag but what the definition still declares (it stood there before us).
  */
-export function powerOf(host: Look, share: ShareSpec, spec: ShareSpec | undefined): PowerPlan {
+export function powerOf(host: Snapshot, share: ShareSpec, spec: ShareSpec | undefined): PowerPlan {
   const spellings = valueIn(host, otherSpellings(share.source));
   const spelled = (domain: Domain | undefined) => domain && spelledAs(share.source, spellings, domain);
   const seen = {
@@ -37,7 +37,7 @@ export function powerOf(host: Look, share: ShareSpec, spec: ShareSpec | undefine
 }
 
 /** What a person is told while it works. */
-export interface Teller {
+export interface Reporter {
   readonly step: (does: string) => void;
   readonly warn: (text: string) => void;
 }
@@ -49,9 +49,9 @@ export interface Outcome {
   readonly power: PowerPlan;
   readonly before: BeforeCopy;
   /** By layer, what stands now. */
-  readonly standing: Readonly<Record<string, Json>>;
+  readonly lastSeen: Readonly<Record<string, Json>>;
   /** Old specs of which something is still to be given back, when a running QEMU lets go of it. */
-  readonly former: readonly ShareSpec[];
+  readonly pendingCleanup: readonly ShareSpec[];
   /** Whether a machine was changed. */
   readonly changed: boolean;
   /** After the first change no failure is thrown: it comes with what was seen. */
@@ -72,8 +72,8 @@ const attempts = 6;
 export async function reconcile(
   machines: Machines,
   request: Request,
-  teller: Teller,
-  all = concerns,
+  teller: Reporter,
+  all = layers,
 ): Promise<Outcome> {
   const call = new Call(workOf(machines.key, request));
   let made = false;
@@ -117,12 +117,12 @@ class Run {
   constructor(
     private readonly machines: Machines,
     private readonly request: Request,
-    private readonly teller: Teller,
+    private readonly teller: Reporter,
     private readonly call: Call,
-    all: readonly AnyConcern[],
+    all: readonly AnyLayer[],
   ) {
     this.#bindings = bind(all, request.spec, request.olds);
-    this.#before = request.before;
+    this.#before = request.baseline;
   }
 
   async all(): Promise<Outcome> {
@@ -150,7 +150,7 @@ class Run {
     if (this.#failure) this.#failure = await withDenials(this.machines, this.request.spec, this.#failure);
     if (this.#failure && !this.#changed) throw this.#failure;
     const plans = this.#plans();
-    const former = plans.former(this.#failed());
+    const former = plans.pendingCleanup(this.#failed());
     if (this.#observation.guestState.kind === "off" && former.some(({ guest }) => guest))
       this.#warn(leftInGuest(former));
     return {
@@ -158,8 +158,8 @@ class Run {
       observation: this.#observation,
       power: this.#power(),
       before: this.#before,
-      standing: plans.standing(),
-      former,
+      lastSeen: plans.fingerprints(),
+      pendingCleanup: former,
       changed: this.#changed,
       failure: this.#failure,
     };

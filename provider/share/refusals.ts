@@ -39,18 +39,18 @@ export function refusals(
 ): { readonly problems: readonly Problem[]; readonly warnings: readonly string[] } {
   if (guestState.kind === "unreachable") {
     const { problem } = guestState;
-    const mustUnmount = bindings.release.some(({ concern }) => concern.beforeHost);
+    const mustUnmount = bindings.release.some(({ layer }) => layer.beforeHost);
     return neverReached.has(problem.code) || mustUnmount
       ? { problems: [forFormer(problem, request, machines)], warnings: [] }
       : { problems: [], warnings: [`${problem.what}: the guest is left as it is until the next up`] };
   }
   const isLeft = (one: Binding): boolean =>
-    recordIn(one, host) !== undefined || (request.before[one.name] ?? null) !== null;
+    recordIn(one, host) !== undefined || (request.baseline[one.name] ?? null) !== null;
   const stranded =
     guestState.kind === "off" &&
     request.guestGoes === true &&
     power.kind !== "start" &&
-    bindings.release.some((one) => one.concern.place === "guest" && isLeft(one));
+    bindings.release.some((one) => one.layer.place === "guest" && isLeft(one));
   return { problems: stranded && info ? [noWayBack(machines, info)] : [], warnings: [] };
 }
 

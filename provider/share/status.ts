@@ -1,12 +1,12 @@
-import { concerns } from "../layers/index";
+import { layers } from "../layers/index";
 import { clears, type PowerPlan, powerReasons } from "../power/plan";
 import { type Bindings, failuresOf, seenBy } from "../engine/binding";
 import {
   type Drift,
   found,
   type Json,
-  type Layer,
-  layers,
+  type LayerName,
+  layerNames,
   type LayerState,
   pendingReasons,
 } from "../engine/layer";
@@ -37,7 +37,7 @@ export const statusReasons = [
   ...pendingReasons,
   "domainMissing",
   // Of `drifted` the first layer that is not as declared.
-  ...layers,
+  ...layerNames,
 ] as const;
 
 /** A status and the code of its reason. */
@@ -53,15 +53,15 @@ const states: readonly LayerState[] = ["unknown", "missing", "differs", "ok"];
 export function driftOf(
   bindings: Bindings,
   { host, guest }: Observation,
-  all = concerns,
-): Readonly<Record<Layer, Drift>> {
-  const of = (layer: Layer): Drift => {
+  all = layers,
+): Readonly<Record<LayerName, Drift>> {
+  const of = (layer: LayerName): Drift => {
     const drifts = bindings.ensure
-      .filter((one) => one.concern.layer === layer)
+      .filter((one) => one.layer.layer === layer)
       .map((binding): Drift => {
         const seen = seenBy(binding, host, guest);
         const { needed, spared } = failuresOf(binding, host, guest);
-        const drift = seen ? binding.concern.drift(binding.want, seen) : found("unknown");
+        const drift = seen ? binding.layer.drift(binding.want, seen) : found("unknown");
         return { ...drift, notes: [...[...needed, ...spared].map(notLookedAt), ...drift.notes] };
       });
     const state = states.find((one) => drifts.some((drift) => drift.state === one)) ?? "unmanaged";
@@ -73,14 +73,14 @@ export function driftOf(
       ...(pending ? { pending } : {}),
     };
   };
-  return Object.fromEntries(all.map(({ layer }) => [layer, of(layer)])) as Record<Layer, Drift>;
+  return Object.fromEntries(all.map(({ layer }) => [layer, of(layer)])) as Record<LayerName, Drift>;
 }
 
 /** The status of a share that did not fail. */
 export function statusOf(
   observation: Observation,
   power: PowerPlan,
-  drift: Readonly<Record<Layer, Drift>>,
+  drift: Readonly<Record<LayerName, Drift>>,
 ): StatusAndReason {
   if (!observation.info) return { status: "domainMissing", statusReason: "domainMissing" };
   if (observation.guestState.kind === "off" || observation.info.state === "shut off") {
@@ -90,7 +90,7 @@ export function statusOf(
   if (observation.guestState.kind === "unreachable") {
     return { status: "pendingGuest", statusReason: observation.guestState.problem.code };
   }
-  const all = Object.entries(drift) as [Layer, Drift][];
+  const all = Object.entries(drift) as [LayerName, Drift][];
   const pending = all.find(([, one]) => one.pending)?.[1].pending;
   if (pending) return { status: "pendingRemount", statusReason: pending };
   const drifted = all.find(([, one]) => isOtherwise(one.state));
@@ -105,12 +105,12 @@ function isOtherwise(state: LayerState): boolean {
 /** What a refresh found otherwise and neither a note nor an argument of the layer says, in words. */
 export function unsaid(
   states: Readonly<Record<string, LayerState>>,
-  drift: Readonly<Record<Layer, Drift>>,
+  drift: Readonly<Record<LayerName, Drift>>,
   info: Observation["info"],
   power: PowerPlan,
 ): string[] {
   const layersOtherwise = Object.entries(states).flatMap(([layer, state]) => {
-    const { notes = [], args = {} } = drift[layer as Layer] as Partial<Drift>;
+    const { notes = [], args = {} } = drift[layer as LayerName] as Partial<Drift>;
     const said = notes.length + Object.keys(args).length > 0;
     return !isOtherwise(state) || said ? [] : [`${layer} is ${state === "unknown" ? "not known" : state}`];
   });
@@ -126,13 +126,13 @@ export function unsaid(
 export function needsUpdate(
   outputs: { readonly status?: unknown; readonly statusReason?: unknown; readonly layers?: unknown },
   power: ShareSpec["power"],
-  all = concerns,
+  all = layers,
 ): boolean {
   const { status, statusReason } = outputs;
   if (status === "incomplete" || status === "pendingGuest") return true;
   if (clears(power, String(statusReason))) return true;
   const waits = (layer: string, state: LayerState): boolean => {
-    const own = all.filter((concern) => concern.layer === layer);
+    const own = all.filter((one) => one.layer === layer);
     const isInGuest = own.some(({ place }) => place === "guest");
     if (status === "off") return isInGuest;
     const waitsForCycle = status === "pendingPowerCycle";
@@ -152,7 +152,7 @@ export function outputsOf(
 ): Readonly<Record<string, string>> {
   const said = ensure.map((binding): Readonly<Record<string, string>> => {
     const seen = seenBy(binding, host, guest);
-    return binding.concern.outputs?.(binding.want, seen) ?? {};
+    return binding.layer.outputs?.(binding.want, seen) ?? {};
   });
   return Object.assign({}, ...said) as Readonly<Record<string, string>>;
 }

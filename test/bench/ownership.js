@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 // Measures what it takes to take a tree over, beside what it takes by hand, in one run on one tree. Prints markdown; the
-// decision that rests on it is docs/decisions/0013-ownership.md.
+// decision that rests on it is docs/decisions/0015-tree-program.md.
 //
 //   npm run build && sudo node test/bench/ownership.js [ENTRIES [ROUNDS]]     200000 entries, 3 rounds: some 5 minutes
 //
@@ -47,7 +47,7 @@ seq 0 ${entries - 1} | awk '{ print "d" int($1 / 100) "/f" $1 }' | xargs touch
 { seq 0 ${Math.ceil(entries / 100) - 1} | awk '{ print "# file: d" $1 "\\n# owner: 1000\\n# group: 7\\nuser::rwx\\ngroup::r-x\\nother::r-x\\n" }'
 seq 0 ${entries - 1} | awk '{ print "# file: d" int($1 / 100) "/f" $1 "\\n# owner: " 1000 + $1 % 50 "\\n# group: 7\\nuser::rw-\\ngroup::r--\\nother::---\\n" }'; } > ${home}/owners
 setfacl --restore=${home}/owners`);
-sh(takeOver(at(), taker, []).run.text);
+sh(takeOver(at(), taker).run.text);
 sh(
   `cd ${tree}; find . -mindepth 1 -print0 | xargs -0 getfattr -h -d -m '^user.virtfs' -e hex -- > ${home}/dump 2>/dev/null`,
 );
@@ -65,18 +65,18 @@ const hasAnsible = spawnSync("ansible-playbook", ["--version"]).status === 0;
 for (let round = 0; round < rounds; round++) {
   time("`chown -hR`", `chown -hR 64055:64055 ${tree}`);
   sh(owners);
-  time("taken over without `keepOwners`", takeOverForGood(at(), { ...taker, opens: false }, false).run.text);
+  time("taken over without `keepOwners`", takeOverForGood(at(), { ...taker, opens: false }).run.text);
   sh(owners);
   time(
     "`setfattr --restore`, `chown -hR`",
     `cd ${tree}; setfattr -h --restore=${home}/dump; chown -hR 64055:64055 .`,
   );
   sh(`${wipe}\n${owners}`);
-  time("taken over with `keepOwners`", takeOver(at(), taker, []).run.text);
+  time("taken over with `keepOwners`", takeOver(at(), taker).run.text);
   // So short that one of each says little.
   for (let look = 0; look < 5; look++) {
     time("`find -printf`", `find ${tree} -printf '%U %G %m\\n' > /dev/null`);
-    time("a look with nothing to do", treeIn(tree, true).script.text);
+    time("a look with nothing to do", treeIn(tree).script.text);
   }
   time("given back", giveTreeBack(at()).run.text);
   sh(forgetTree(tree).run.text);
@@ -94,7 +94,7 @@ const row = (name, against, most = "") =>
     `| ${name} | ${median(name).toFixed(2)} | ${against ? `${against}: ${median(against).toFixed(2)}` : ""} | ${against ? (median(name) / median(against)).toFixed(2) : ""} | ${most} |`,
   );
 row("taken over without `keepOwners`", "`chown -hR`", "1.2");
-row("taken over with `keepOwners`", "`setfattr --restore`, `chown -hR`", "1.3");
+row("taken over with `keepOwners`", "`setfattr --restore`, `chown -hR`", "1.1");
 row("a look with nothing to do", "`find -printf`", "1.3");
-row("given back");
+row("given back", "taken over with `keepOwners`", "1.3");
 if (hasAnsible) row("Ansible's `file: recurse`", "taken over with `keepOwners`");

@@ -58,8 +58,8 @@ describe("a tree of others", () => {
     await stack.must("preview", ["--refresh", "--expect-no-changes"]);
     await stack.must("destroy");
     expect(await host()).toBe(before);
-    const ledger = createHash("sha256").update(source).digest("hex").slice(0, 32);
-    expect(await output("sh", ["-c", `find /var/lib/virtio9p -name '${ledger}*'`])).toBe("");
+    const snapshot = createHash("sha256").update(source).digest("hex").slice(0, 32);
+    expect(await output("sh", ["-c", `find /var/lib/virtio9p -name '${snapshot}*'`])).toBe("");
   });
 
   it("links of the host are read by the guest when that is asked for, and are links again after destroy", async () => {

@@ -34,8 +34,8 @@ export const codes = (work: Promise<Outcome>): Promise<unknown> =>
 /** The same share again, with what the state has of it. */
 export const again = (outcome: Outcome, spec: ShareSpec, next: ShareSpec | undefined = spec) => ({
   spec: next,
-  olds: [spec, ...outcome.former],
-  before: outcome.before,
+  olds: [spec, ...outcome.pendingCleanup],
+  baseline: outcome.before,
 });
 
 export const undone = (outcome: Outcome, spec: ShareSpec) => ({ ...again(outcome, spec), spec: undefined });

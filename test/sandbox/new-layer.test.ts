@@ -1,8 +1,8 @@
 import { mkdirSync, rmSync } from "node:fs";
-import { concerns } from "../../provider/layers/index";
+import { layers } from "../../provider/layers/index";
 import { liveDomain } from "../../provider/layers/shared/domain";
 import { bind } from "../../provider/engine/binding";
-import { type AnyConcern, asWanted, type Concern, type Fact, type Layer } from "../../provider/engine/layer";
+import { type AnyLayer, asWanted, type Layer, type Fact, type LayerName } from "../../provider/engine/layer";
 import type { Domain } from "../../provider/formats/domain-xml";
 import { sh } from "../../provider/remote/shell/sh";
 import { observe } from "../../provider/share/observe";
@@ -21,10 +21,10 @@ interface NoteSeen {
   readonly text: string;
   readonly live: Domain | undefined;
 }
-type Note = Concern<NoteWant, NoteSeen, { text: string }>;
+type Note = Layer<NoteWant, NoteSeen, { text: string }>;
 
 /** A file with the share's tag in it; of `guestLive` one that is written when the device is live. */
-function note(more: Partial<Note> = {}): AnyConcern {
+function note(more: Partial<Note> = {}): AnyLayer {
   const textOf = (file: string): Fact<string> => ({
     place: more.place ?? "guest",
     does: `read the note ${file}`,
@@ -36,7 +36,7 @@ function note(more: Partial<Note> = {}): AnyConcern {
     run: text === "" ? sh`rm -f -- ${file}` : sh`echo ${text} > ${file}`,
   });
   const concern: Note = {
-    layer: "note" as Layer,
+    layer: "note" as LayerName,
     place: "guest",
     up: "guestBoot",
     down: "guest",
@@ -59,13 +59,13 @@ function note(more: Partial<Note> = {}): AnyConcern {
         : { state: text === "" ? "missing" : "differs", args: {}, notes: ["the note is not as it was"] },
     ...more,
   };
-  return concern as AnyConcern;
+  return concern as AnyLayer;
 }
 
-const withNote = (more: Partial<Note> = {}): readonly AnyConcern[] => [...concerns, note(more)];
+const withNote = (more: Partial<Note> = {}): readonly AnyLayer[] => [...layers, note(more)];
 const noteNow = (): string => (box.has("guest/note") ? box.read("guest/note").trim() : "");
 
-async function refreshed(spec: ShareSpec, all: readonly AnyConcern[]) {
+async function refreshed(spec: ShareSpec, all: readonly AnyLayer[]) {
   const bindings = bind(all, spec, [], "drift");
   const observation = await observe(box.machines(), bindings);
   const drift = driftOf(bindings, observation, all);
@@ -147,9 +147,9 @@ describe.each([["guestBoot"], ["guestLive"]] as const)("a new layer of the guest
     const work = box.run(again(created, spec, next), without);
     expect(await codes(work)).toEqual(expected);
     if (first) return;
-    const { former } = await work;
+    const { pendingCleanup: former } = await work;
     box.silence([]);
-    await box.run({ spec: next, olds: [next, ...former], before: created.before }, without);
+    await box.run({ spec: next, olds: [next, ...former], baseline: created.before }, without);
     expect(noteNow()).toBe("");
   });
 
@@ -184,7 +184,7 @@ test.each([[true], [false]])(
     const updated = await box.run(again(created, old, next), all);
     expect([box.has("srv/a.note"), box.has("srv/b.note")]).toEqual([used, true]);
     box.powerCycle();
-    await box.run({ spec: next, olds: [next, ...updated.former], before: updated.before }, all);
+    await box.run({ spec: next, olds: [next, ...updated.pendingCleanup], baseline: updated.before }, all);
     expect([box.has("srv/a.note"), box.has("srv/b.note")]).toEqual([false, true]);
   },
 );

@@ -16,7 +16,7 @@ import { ShareError } from "../../provider/errors";
 import { type Device9p, formatDevice9p } from "../../provider/formats/domain-xml";
 import { domainReader, readDomainsAnew } from "../../provider/layers/shared/domain";
 import { guestClosing, guestPrelude } from "../../provider/layers/shared/guest";
-import type { AnyConcern } from "../../provider/engine/layer";
+import type { AnyLayer } from "../../provider/engine/layer";
 import { lines, type Script, sh } from "../../provider/remote/shell/sh";
 import type { Machines } from "../../provider/share/observe";
 import type { Request } from "../../provider/share/plans";
@@ -141,8 +141,8 @@ export class Sandbox {
     return specOf({ source: this.path("srv", name), selinux: { manage: "never" }, ...args });
   }
 
-  run(request: Partial<Request>, all?: readonly AnyConcern[]): Promise<Outcome> {
-    const full: Request = { spec: undefined, olds: [], before: {}, ...request };
+  run(request: Partial<Request>, all?: readonly AnyLayer[]): Promise<Outcome> {
+    const full: Request = { spec: undefined, olds: [], baseline: {}, ...request };
     const teller = {
       step: (does: string) => this.steps.push(does),
       warn: (text: string) => this.warnings.push(text),

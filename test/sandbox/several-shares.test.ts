@@ -45,7 +45,7 @@ test("two shares of one guest, destroyed at the same time: what both had in it g
   expect(created.map(status)).toEqual(["active", "active"]);
   await Promise.all(
     specs.map((spec, index) =>
-      box.run({ spec: undefined, olds: [spec], before: created[index]?.before ?? {} }),
+      box.run({ spec: undefined, olds: [spec], baseline: created[index]?.before ?? {} }),
     ),
   );
   expect(box.snapshot()).toEqual(before);

@@ -73,7 +73,7 @@ chown 64055 sub`);
       const destroyed = await box.run(undone(created, spec));
       expect(destroyed.failure?.code).toBe("sourceVanished");
       sh("mount -o loop ../image sub");
-      const again = await box.run({ ...undone(created, spec), olds: [spec, ...destroyed.former] });
+      const again = await box.run({ ...undone(created, spec), olds: [spec, ...destroyed.pendingCleanup] });
       expect([again.failure, statSync(box.path("srv/a/sub")).uid]).toEqual([undefined, 5]);
     } finally {
       sh("umount sub 2>/dev/null || :");

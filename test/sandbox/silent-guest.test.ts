@@ -14,7 +14,7 @@ describe("a guest that falls silent while two shares are destroyed: nothing is l
     const destroy = (): Promise<boolean[]> =>
       Promise.all(
         specs.map((spec, index) =>
-          box.run({ spec: undefined, olds: [spec], before: created[index]?.before ?? {} }).then(
+          box.run({ spec: undefined, olds: [spec], baseline: created[index]?.before ?? {} }).then(
             ({ failure }) => failure === undefined,
             () => false,
           ),

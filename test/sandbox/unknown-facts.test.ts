@@ -1,5 +1,5 @@
 import { mkdirSync, rmdirSync } from "node:fs";
-import { concerns } from "../../provider/layers/index";
+import { layers } from "../../provider/layers/index";
 import { bind, type Bindings } from "../../provider/engine/binding";
 import { hostFacts } from "../../provider/share/observe";
 import { Life } from "./life";
@@ -49,13 +49,13 @@ const doesOf = (bindings: Bindings): string[] => [
   ),
 ];
 const always = [...hostFacts({ ensure: [], release: [] }).values()].map(({ does }) => does);
-const up = doesOf(bind(concerns, sample, [])).filter((does) => !always.includes(does));
+const up = doesOf(bind(layers, sample, [])).filter((does) => !always.includes(does));
 
-const needed = bind(concerns, undefined, [sample]).release.flatMap(({ facts, spared }) =>
+const needed = bind(layers, undefined, [sample]).release.flatMap(({ facts, spared }) =>
   Object.entries(facts).flatMap(([name, { does }]) => (spared.has(name) ? [] : [does])),
 );
 const down = [...new Set(needed)];
-const compared = doesOf(bind(concerns, sample, [], "drift"));
+const compared = doesOf(bind(layers, sample, [], "drift"));
 const isIn = (list: readonly string[], does: string): boolean => list.some((one) => exactly(one).test(does));
 
 test("create is refused before the first change, whatever cannot be looked at", async () => {
@@ -106,13 +106,13 @@ test("what only the way up has to know keeps neither a refresh nor a destroy fro
   await life.create({ ...args(), ...more });
   const { outputs } = life;
   const all = specOf({ ...more, source: "/tmp/a/b", guest: { mountPoint: "/tmp/c/d", owner: "0" } });
-  const asked = doesOf(bind(concerns, all, [])).filter((does) => !always.includes(does));
-  const seen = doesOf(bind(concerns, all, [], "drift"));
+  const asked = doesOf(bind(layers, all, [])).filter((does) => !always.includes(does));
+  const seen = doesOf(bind(layers, all, [], "drift"));
   life.box.failing = exactly(...asked.filter((does) => !isIn(seen, does)));
   expect((await life.read())?.outputs["layers"]).toEqual(outputs["layers"]);
   expect(life.warnings).toEqual([]);
 
-  const musts = bind(concerns, undefined, [all]).release.flatMap(({ facts, spared }) =>
+  const musts = bind(layers, undefined, [all]).release.flatMap(({ facts, spared }) =>
     Object.entries(facts).flatMap(([name, { does }]) => (spared.has(name) ? [] : [does])),
   );
   const spared = asked.filter((does) => !isIn(musts, does));

@@ -10,11 +10,15 @@ describe("updates", () => {
     const created = await box.run({ spec: old });
     box.powerCycle();
     const updated = await box.run(again(created, old, next));
-    expect(updated.former.map(({ source }) => source)).toEqual([old.source]);
+    expect(updated.pendingCleanup.map(({ source }) => source)).toEqual([old.source]);
     expect(statSync(old.source).uid).toBe(64055);
     box.powerCycle();
-    const settled = await box.run({ spec: next, olds: [next, ...updated.former], before: updated.before });
-    expect(settled.former).toEqual([]);
+    const settled = await box.run({
+      spec: next,
+      olds: [next, ...updated.pendingCleanup],
+      baseline: updated.before,
+    });
+    expect(settled.pendingCleanup).toEqual([]);
     expect(statSync(old.source).uid).toBe(0);
     await box.run(undone(settled, next));
     box.powerCycle();
@@ -28,7 +32,7 @@ describe("updates", () => {
     box.powerCycle();
     const second = await box.run(again(first, one, two));
     const third = await box.run(again(second, two, one));
-    expect([third.former, third.power.kind]).toEqual([[], "none"]);
+    expect([third.pendingCleanup, third.power.kind]).toEqual([[], "none"]);
     await box.run(undone(third, one));
     expect(box.snapshot()).toEqual(before);
   });

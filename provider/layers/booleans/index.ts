@@ -1,6 +1,6 @@
 import {
   asWanted,
-  type ConcernOfMany,
+  type LayerOfMany,
   type Fact,
   found,
   type Json,
@@ -28,7 +28,7 @@ type BooleanBefore = { readonly [key: string]: Json; readonly on: boolean } | nu
 const booleans: Fact<GuestPolicy | undefined> = {
   place: "guest",
   does: "read the guest's SELinux booleans",
-  guard: true,
+  precondition: true,
   script: sh`[ -e /sys/fs/selinux/enforce ] || exit 0
 echo enabled
 if command -v setsebool >/dev/null; then echo settable; fi
@@ -56,7 +56,7 @@ const facts = { policy: booleans };
  * Source: setsebool(8) of policycoreutils 3.4; refpolicy filesystem.te (9p is nfs_t; Debian
  * 12's policy, 2.20221101, does not know it: unlabeled_t).
  */
-export const guestBooleans: ConcernOfMany<string, Seen<typeof facts>, BooleanBefore> = {
+export const guestBooleans: LayerOfMany<string, Seen<typeof facts>, BooleanBefore> = {
   layer: "guestBooleans",
   name: (want) => `guestBooleans ${want}`,
   place: "guest",

@@ -1,7 +1,7 @@
 import { deviceArguments, wantedDevice } from "../../drivers/ninep/device";
 import {
   alone,
-  type Concern,
+  type Layer,
   type Context,
   type Json,
   type Needed,
@@ -78,7 +78,7 @@ type DeviceBefore = {
  * `tagTaken`, `secondWriter`, `readOnlyRefused`.
  * Source: libvirt 9.0 formatdomain.html#filesystems, virsh(1).
  */
-export const domainDevice: Concern<
+export const domainDevice: Layer<
   DeviceWant,
   DeviceSeen,
   DeviceBefore,

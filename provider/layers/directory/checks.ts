@@ -31,7 +31,7 @@ export function standing(
   const foreign = theirs?.created === false ? others : undefined;
   const recorded = before ?? (foreign && theirs);
   const found = recorded?.created === false ? recorded : undefined;
-  const holders = foreign ? ` of ${foreign.holders.join(", ")}` : "";
+  const holders = foreign ? ` of ${foreign.references.join(", ")}` : "";
   if (realPath !== want.path) {
     return refuse(
       "sourceIsLink",

@@ -1,4 +1,4 @@
-import { asWanted, type Concern } from "../../engine/layer";
+import { asWanted, type Layer } from "../../engine/layer";
 import { formatOctalMode } from "../../formats/octal-mode";
 import { linksBack, restoreDirectory } from "./restore";
 import {
@@ -32,10 +32,10 @@ import {
   isToBeMapped,
   isToBeTaken,
   notTaken,
-  strangers,
-  undecided,
+  foreignOwners,
+  needsDecision,
   unreadableLinks,
-  untakeable,
+  takeoverBlockers,
 } from "./tree/checks";
 import { mapLinks } from "./tree/symlinks";
 import { takeOver, takeOverForGood } from "./tree/takeover";
@@ -50,7 +50,7 @@ import { takeOver, takeOverForGood } from "./tree/takeover";
  * `parentNotSearchable`, `noUserAttributes`, `treeOfOthers`, `treePrivileged`, `treeLinkedOut`, `treeOfFileSystems`,
  * `treeTooDeep`, `treeWithoutBirth`, `fileSystemReadOnly`, `unknownUser`.
  */
-export const hostDirectory: Concern<
+export const hostDirectory: Layer<
   DirectoryWant,
   DirectorySeen,
   DirectoryBefore,
@@ -74,7 +74,7 @@ export const hostDirectory: Concern<
 
   plan(want, seen, before, known, context) {
     const { owner, refuse: unknown } = resolveOwner(want, seen);
-    const stood = context?.stood["directory"] as Stood | undefined;
+    const stood = context?.lastSeen["directory"] as Stood | undefined;
     const takes = isToBeTaken(want, seen, owner);
     const maps = isToBeMapped(want, seen);
     const refuse = [
@@ -84,8 +84,8 @@ export const hostDirectory: Concern<
       ...(before || known ? [] : aliases(want, seen, context?.others.map(({ spec }) => spec.source) ?? [])),
       ...reachable(want, seen),
       ...(seen.unreadable === undefined ? notOwned(want, seen, owner) : []),
-      ...(before ? [] : undecided(want, seen, owner)),
-      ...(takes || maps ? [...untakeable(want, seen), ...sharesInside(want, seen)] : []),
+      ...(before ? [] : needsDecision(want, seen, owner)),
+      ...(takes || maps ? [...takeoverBlockers(want, seen), ...sharesInside(want, seen)] : []),
     ];
     if (refuse.length > 0) return { refuse, steps: [] };
     if (!seen.entry) {
@@ -154,7 +154,7 @@ export const hostDirectory: Concern<
       .map(([name, , , now]) => [name, now] as const);
     const notes = told(
       isToBeTaken(want, seen, owner)
-        ? `${want.path} holds entries that are not taken over: ${strangers(want, seen, owner.uid) ?? "their group or mode differs"}`
+        ? `${want.path} holds entries that are not taken over: ${foreignOwners(want, seen, owner.uid) ?? "their group or mode differs"}`
         : undefined,
       isToBeMapped(want, seen) ? `${want.path} holds links that are not mapped` : undefined,
     );
@@ -169,7 +169,7 @@ export const hostDirectory: Concern<
     return { directoryOwner: `${owner.uid ?? seen.entry?.uid ?? ""}:${owner.gid ?? seen.entry?.gid ?? ""}` };
   },
 
-  standing: (seen) => {
+  fingerprint: (seen) => {
     const { entry, realPath: path } = seen;
     if (!entry) return undefined;
     const { uid, gid, mode } = entry;

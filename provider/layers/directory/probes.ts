@@ -162,7 +162,7 @@ function groupRightsOf(path: string): Fact<number | undefined> {
   return {
     place: "host",
     does: `read the access list of ${path}`,
-    guard: true,
+    precondition: true,
     tools: attr,
     script: sh`[ -d ${path} ] || exit 0
 list=$(getfattr -h --absolute-names -e hex -n system.posix_acl_access -- ${path} 2>&1) || case $list in
@@ -245,7 +245,7 @@ function attributesOf(path: string): Fact<VirtfsAttributes | "unsupported"> {
   return {
     place: "host",
     does: `read user.virtfs.* of ${path}`,
-    guard: true,
+    precondition: true,
     tools: attr,
     script: sh`at=${path}; [ -d "$at" ] || at=${posix.dirname(path)}
 [ -d "$at" ] || exit 0

@@ -1,4 +1,4 @@
-import type { Concern, Step } from "../../engine/layer";
+import type { Layer, Step } from "../../engine/layer";
 import { mountHolding } from "../../formats/mountinfo";
 import { formatOctalMode, parseOctalMode } from "../../formats/octal-mode";
 import { changesOwners, orUnwritable, takenAround, unmanagedChanges } from "./checks";
@@ -20,7 +20,7 @@ import { forgetLinks, giveLinksBack } from "./tree/symlinks";
 import { forgetTree, giveTreeBack } from "./tree/takeover";
 
 /** A share's directory and its tree as they were before, when the share is destroyed. */
-export const restoreDirectory: Concern<
+export const restoreDirectory: Layer<
   DirectoryWant,
   DirectorySeen,
   DirectoryBefore,
@@ -75,7 +75,7 @@ export const restoreDirectory: Concern<
             `${path} has another inode or time of birth than at first contact, as its file system (${mountHolding(seen.mounts, path)?.type ?? ""}) gives it: it is taken for the same directory by its path`,
           ]
         : []),
-      ...unmanagedChanges(old, before, seen, entry, context?.stood["directory"] as Stood | undefined),
+      ...unmanagedChanges(old, before, seen, entry, context?.lastSeen["directory"] as Stood | undefined),
     ],
   });
 };
@@ -88,14 +88,14 @@ function isAway(old: DirectoryWant, seen: DirectorySeenBack): string[] {
       : seen.entry
         ? "is not the directory that was shared: its owner was left as it is"
         : "is not there";
-  const ledgers = [
+  const snapshots = [
     ...(seen.treeRemembered ? [recordsOf("owners", nameOf(old.path))] : []),
     ...(seen.linksMapped ? [recordsOf("links", nameOf(old.path))] : []),
     ...seen.takenWith.map(({ name }) => recordsOf("owners", name)),
   ];
-  if (what === "is not there" && ledgers.length === 0) return [];
+  if (what === "is not there" && snapshots.length === 0) return [];
   const kept =
-    ledgers.length > 0 ? `; what was in its tree is kept on the host, in ${ledgers.join(", ")}` : "";
+    snapshots.length > 0 ? `; what was in its tree is kept on the host, in ${snapshots.join(", ")}` : "";
   return [`${old.path} ${what}${kept}`];
 }
 

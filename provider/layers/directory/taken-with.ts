@@ -8,11 +8,11 @@ import type { TreeAt } from "../shared/tree-at";
 
 /**
  * Other file systems and subvolumes in a share's directory that release 0.1.0 took over with it
- * (`directory.otherFileSystems: take`). Each has a ledger of its own, and comes back with the tree. Nothing takes one
+ * (`directory.otherFileSystems: take`). Each has a snapshot of its own, and comes back with the tree. Nothing takes one
  * over any more.
  */
 export interface TakenWith {
-  /** Its ledger. */
+  /** Its snapshot. */
   readonly name: string;
   /** Where it was when it was taken over. */
   readonly path: string;
@@ -25,7 +25,7 @@ export interface TakenWith {
 }
 
 /**
- * What was taken over with a directory. Samples: ledger, path, what there is of it, how many had privileges, and by what
+ * What was taken over with a directory. Samples: snapshot, path, what there is of it, how many had privileges, and by what
  * it is known; `-` where it is not there.
  *
  * ```
@@ -36,7 +36,7 @@ export function takenWith(directory: string): Fact<readonly TakenWith[]> {
   return {
     place: "host",
     does: `see which file systems were taken over with ${directory}`,
-    guard: true,
+    precondition: true,
     script: sh`[ -e ${listOf(directory)} ] || exit 0
 while read -r name field; do
   owners="$records/owners/$name" links="$records/links/$name" has='' count=0 is=-
@@ -94,7 +94,7 @@ rmdir -- "$records"/owners "$records"/links 2>/dev/null || :`,
   ];
 }
 
-/** The list of what was taken over with a directory, named as its ledger is. */
+/** The list of what was taken over with a directory, named as its snapshot is. */
 function listOf(path: string): Script {
   return sh`"$records"/owners/nested.${nameOf(path)}`;
 }

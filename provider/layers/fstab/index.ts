@@ -1,6 +1,6 @@
 import { posix } from "node:path";
 import {
-  type Concern,
+  type Layer,
   type Fact,
   found,
   type Json,
@@ -111,79 +111,78 @@ type FstabSeen = SeenBy<ReturnType<typeof facts>, "fstab">;
  *
  * Refuses with `mountPointTaken`. Source: fstab(5) of util-linux 2.38.
  */
-export const guestFstab: Concern<FstabEntry, FstabSeen, FstabBefore, typeof restoreNeeds, typeof driftNeeds> =
-  {
-    layer: "fstab",
-    place: "guest",
-    up: "guestBoot",
-    down: "guest",
-    scope: "domain",
-    left: (want) =>
-      `the line "${formatFstabEntry(want)}" of its fstab${want.options.split(",").includes("nofail") ? ", which is nofail, and harmless" : ""}`,
-    want: fstabEntryOf,
-    identity: (want) => want.mountPoint,
-    facts,
-    needs: { restore: restoreNeeds, drift: driftNeeds },
+export const guestFstab: Layer<FstabEntry, FstabSeen, FstabBefore, typeof restoreNeeds, typeof driftNeeds> = {
+  layer: "fstab",
+  place: "guest",
+  up: "guestBoot",
+  down: "guest",
+  scope: "domain",
+  left: (want) =>
+    `the line "${formatFstabEntry(want)}" of its fstab${want.options.split(",").includes("nofail") ? ", which is nofail, and harmless" : ""}`,
+  want: fstabEntryOf,
+  identity: (want) => want.mountPoint,
+  facts,
+  needs: { restore: restoreNeeds, drift: driftNeeds },
 
-    plan(want, seen, _before, known) {
-      const lines = linesAt(seen, want.mountPoint);
-      const [first] = lines;
-      // Ours under a former tag is a 9p line; what is not 9p was put there by somebody else, whatever stood there before.
-      const isFormer = known && lines.length === 1 && first?.entry.type === "9p";
-      const mine = isFormer ? first : ours(lines, want);
-      const unit = overridden(want, seen)[0];
-      const refusal = conflicts(want, lines, mine)[0] ?? (mine ? undefined : unit);
-      if (refusal) return { refuse: [refusal], steps: [] };
-      const notes = [...(unit ? [unit.what] : []), ...unmounted(want, seen)];
-      const warnings = notes.length > 0 && { warnings: notes };
-      if (mine && sameEntry(mine.entry, want)) return { steps: [], ...warnings };
-      const line = bytesOf(formatFstabEntry(want));
-      const does = `${mine ? "set" : "add"} the line of ${want.mountPoint} in fstab`;
-      const step = editLine(does, mine?.bytes ?? "", line, seen.fstab !== undefined);
-      return unwritable(seen) ?? { steps: [step], ...warnings };
-    },
+  plan(want, seen, _before, known) {
+    const lines = linesAt(seen, want.mountPoint);
+    const [first] = lines;
+    // Ours under a former tag is a 9p line; what is not 9p was put there by somebody else, whatever stood there before.
+    const isFormer = known && lines.length === 1 && first?.entry.type === "9p";
+    const mine = isFormer ? first : ours(lines, want);
+    const unit = overridden(want, seen)[0];
+    const refusal = conflicts(want, lines, mine)[0] ?? (mine ? undefined : unit);
+    if (refusal) return { refuse: [refusal], steps: [] };
+    const notes = [...(unit ? [unit.what] : []), ...unmounted(want, seen)];
+    const warnings = notes.length > 0 && { warnings: notes };
+    if (mine && sameEntry(mine.entry, want)) return { steps: [], ...warnings };
+    const line = bytesOf(formatFstabEntry(want));
+    const does = `${mine ? "set" : "add"} the line of ${want.mountPoint} in fstab`;
+    const step = editLine(does, mine?.bytes ?? "", line, seen.fstab !== undefined);
+    return unwritable(seen) ?? { steps: [step], ...warnings };
+  },
 
-    remember(want, seen) {
-      const [line] = linesAt(seen, want.mountPoint);
-      const isText = line === undefined || bytesOf(line.text) === line.bytes;
-      return {
-        line: line?.text ?? null,
-        fstab: seen.fstab !== undefined,
-        ...(isText ? {} : { base64: Buffer.from(line.bytes, "latin1").toString("base64") }),
-      };
-    },
+  remember(want, seen) {
+    const [line] = linesAt(seen, want.mountPoint);
+    const isText = line === undefined || bytesOf(line.text) === line.bytes;
+    return {
+      line: line?.text ?? null,
+      fstab: seen.fstab !== undefined,
+      ...(isText ? {} : { base64: Buffer.from(line.bytes, "latin1").toString("base64") }),
+    };
+  },
 
-    restore(old, before, seen, context) {
-      const tags = context?.tags ?? new Set();
-      const line = linesAt(seen, old.mountPoint).find(
-        ({ entry }) => isOurs(entry, old) || (entry.type === "9p" && tags.has(entry.source)),
-      );
-      const former = formerBytes(before);
-      if (!line || line.bytes === former) return { steps: [] };
-      const does = `${former === undefined ? "take" : "give back"} the line of ${old.mountPoint} in fstab`;
-      const step = editLine(does, line.bytes, former ?? "", before.fstab);
-      return unwritable(seen) ?? { steps: [step] };
-    },
+  restore(old, before, seen, context) {
+    const tags = context?.tags ?? new Set();
+    const line = linesAt(seen, old.mountPoint).find(
+      ({ entry }) => isOurs(entry, old) || (entry.type === "9p" && tags.has(entry.source)),
+    );
+    const former = formerBytes(before);
+    if (!line || line.bytes === former) return { steps: [] };
+    const does = `${former === undefined ? "take" : "give back"} the line of ${old.mountPoint} in fstab`;
+    const step = editLine(does, line.bytes, former ?? "", before.fstab);
+    return unwritable(seen) ?? { steps: [step] };
+  },
 
-    outputs: (want) => ({ fstabEntry: formatFstabEntry(want) }),
+  outputs: (want) => ({ fstabEntry: formatFstabEntry(want) }),
 
-    drift(want, seen) {
-      const lines = linesAt(seen, want.mountPoint);
-      const mine = ours(lines, want);
-      if (!mine) return found("missing", `the guest's fstab has no line for ${want.mountPoint}`);
-      const differing = [
-        ...(sameEntry(mine.entry, want)
-          ? []
-          : [`the guest's fstab has "${mine.text}", wanted is "${formatFstabEntry(want)}"`]),
-        ...[...conflicts(want, lines, mine), ...overridden(want, seen)].map(({ what }) => what),
-      ];
-      return {
-        state: differing.length === 0 ? "ok" : "differs",
-        args: argumentsThatDiffer(mine.entry, want),
-        notes: [...differing, ...unmounted(want, seen)],
-      };
-    },
-  };
+  drift(want, seen) {
+    const lines = linesAt(seen, want.mountPoint);
+    const mine = ours(lines, want);
+    if (!mine) return found("missing", `the guest's fstab has no line for ${want.mountPoint}`);
+    const differing = [
+      ...(sameEntry(mine.entry, want)
+        ? []
+        : [`the guest's fstab has "${mine.text}", wanted is "${formatFstabEntry(want)}"`]),
+      ...[...conflicts(want, lines, mine), ...overridden(want, seen)].map(({ what }) => what),
+    ];
+    return {
+      state: differing.length === 0 ? "ok" : "differs",
+      args: argumentsThatDiffer(mine.entry, want),
+      notes: [...differing, ...unmounted(want, seen)],
+    };
+  },
+};
 
 /** What else stands at the mount point, and how the boot takes our own line for another one. */
 function conflicts(want: FstabEntry, lines: readonly FstabLine[], mine: FstabLine | undefined): Refusal[] {

@@ -1,6 +1,6 @@
 import {
   asWanted,
-  type Concern,
+  type Layer,
   type Fact,
   found,
   type Json,
@@ -76,7 +76,7 @@ fi`,
 
 const loadedAtBoot: Fact<string | undefined> = {
   ...contentOf(bootFile),
-  guard: true,
+  precondition: true,
   parse: (output) => (output === "" ? undefined : output.slice(0, -1)),
 };
 
@@ -90,7 +90,7 @@ const loadedAtBoot: Fact<string | undefined> = {
 const moduleList: Fact<string | null | undefined> = {
   place: "guest",
   does: `read ${listFile}, if the boot reads it`,
-  guard: true,
+  precondition: true,
   script: sh`if ${isOpenrc} && { ! [ -e /etc/init.d/modules ] || grep -Eq '/etc/modules([^-[:alnum:]]|$)' /etc/init.d/modules; }; then
   echo list
   if [ -e ${listFile} ]; then cat -- ${listFile} && printf .; fi
@@ -124,7 +124,7 @@ type KernelSeen = SeenBy<ReturnType<typeof facts>, "nineP" | "release" | "distri
  * Refuses with `guestKernelLacks9p`, `fileProtected`, `fileSystemReadOnly`.
  * Source: systemd 252 modules-load.d(5); Linux 6.1 fs/9p/Kconfig.
  */
-export const guestKernel: Concern<
+export const guestKernel: Layer<
   Record<string, never>,
   KernelSeen,
   KernelBefore,

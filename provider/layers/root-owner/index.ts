@@ -1,6 +1,6 @@
 import {
   asWanted,
-  type Concern,
+  type Layer,
   type Fact,
   found,
   type Json,
@@ -48,7 +48,7 @@ const driftNeeds = needs(["root", "ids", "mounts"]);
  *
  * Refuses with `unknownUser`.
  */
-export const guestOwnership: Concern<
+export const guestOwnership: Layer<
   ShareInGuest,
   OwnershipSeen,
   Json,

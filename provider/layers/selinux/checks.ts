@@ -379,7 +379,7 @@ function typeOfOthers(
   if (!coming && !(foreign && isHeld)) return [];
   const other = coming
     ? `the share ${coming.name ?? coming.spec.tag} of this program (${String(coming.spec.selinux.type)})`
-    : `${foreign?.holders.join(", ") ?? ""} (${has ?? ""})`;
+    : `${foreign?.references.join(", ") ?? ""} (${has ?? ""})`;
   return refuse(
     "seLinuxTypeTaken",
     `${want.path} would be labelled ${type} for this share, and otherwise for ${other}`,

@@ -1,12 +1,4 @@
-import {
-  alone,
-  asWanted,
-  type Concern,
-  type Context,
-  type Json,
-  type Plan,
-  refuse,
-} from "../../engine/layer";
+import { alone, asWanted, type Layer, type Context, type Json, type Plan, refuse } from "../../engine/layer";
 import { DirectoryTrees } from "../../formats/directory-tree";
 import {
   contextOf,
@@ -48,7 +40,7 @@ export interface SelinuxBefore {
  * `notRelabelable`, `treeOfOthers`, `newFilesUnusable`.
  * Source: file_contexts(5), semanage-import(8), restorecon(8) of SELinux userspace 3.4.
  */
-export const hostSelinux: Concern<
+export const hostSelinux: Layer<
   SelinuxWant,
   SelinuxSeen,
   SelinuxBefore | null,

@@ -3,7 +3,13 @@ import { eachIdentity } from "../../engine/baseline";
 import { lines, type Script, sh } from "../../remote/shell/sh";
 import { putInPlace } from "../../remote/shell/atomic-write";
 import { withoutLinks } from "../../remote/shell/no-symlinks";
-import { forgetLedger, innerLines, type Ledger, makeLedger, openLedger } from "../shared/inode-snapshot";
+import {
+  forgetSnapshot,
+  innerLines,
+  type InodeSnapshot,
+  makeSnapshot,
+  openSnapshot,
+} from "../shared/inode-snapshot";
 import { inTree } from "../shared/tree-program";
 
 /**
@@ -21,24 +27,24 @@ export interface Tree {
   readonly guestLinks: boolean;
 }
 
-const ledgerOf = (path: string): Ledger => ({ of: "labels", path });
+const snapshotOf = (path: string): InodeSnapshot => ({ of: "labels", path });
 
 /**
  * Writes down what every entry has. What lies in a share that was there before takes the label that this one
  * had found.
  */
 export function rememberLabels(tree: Tree, sharesInside: readonly string[]): Step {
-  const ledger = ledgerOf(tree.path);
-  const write = inTree("write_down", sh`"$ledger"`, tree.whole ? "deep" : "");
+  const snapshot = snapshotOf(tree.path);
+  const write = inTree("write_down", sh`"$snapshot"`, tree.whole ? "deep" : "");
   return {
     does: `write down the labels of ${tree.path}${tree.whole ? " and all in it" : ""}`,
     run: lines([
-      makeLedger(ledger),
-      sh`{ ${innerLines(ledger, sharesInside)}
-} >> "$ledger"`,
+      makeSnapshot(snapshot),
+      sh`{ ${innerLines(snapshot, sharesInside)}
+} >> "$snapshot"`,
       inOwnMount(tree, write),
     ]),
-    undo: forgetLedger(ledger),
+    undo: forgetSnapshot(snapshot),
   };
 }
 
@@ -54,7 +60,7 @@ export function relabel(tree: Tree, undo: boolean): Step {
     run: withoutLinks(tree.path, tree.guestLinks, asRulesSay(tree)),
     ...(undo
       ? {
-          undo: lines([openLedger(ledgerOf(tree.path)), inOwnMount(tree, asRemembered(tree))]),
+          undo: lines([openSnapshot(snapshotOf(tree.path)), inOwnMount(tree, asRemembered(tree))]),
         }
       : {}),
   };
@@ -72,15 +78,15 @@ export function giveLabelsBack(tree: Tree): Step {
   return {
     does: `give ${path}${tree.whole ? " and all in it" : ""} the labels back that they had`,
     run: lines([
-      makeLedger(ledgerOf(path)),
+      makeSnapshot(snapshotOf(path)),
       sh`of=${path} larger='' smaller=''
 hand_over() { # DIRECTORY-OF-SHARE LEDGER-WORD...: the words that come first stand
-  ledger="$records/labels/$(printf %s "$1" | sha256sum | cut -c 1-32)"
+  snapshot="$records/labels/$(printf %s "$1" | sha256sum | cut -c 1-32)"
   shift
-  for one; do [ ! -e "$one" ] || cat -- "$one"; done | sort -s -u -t ' ' -k 1,1 > "$ledger.whole"
-  ${putInPlace(sh`"$ledger.whole"`, sh`"$ledger"`, sh`"$records/labels"`)}
+  for one; do [ ! -e "$one" ] || cat -- "$one"; done | sort -s -u -t ' ' -k 1,1 > "$snapshot.whole"
+  ${putInPlace(sh`"$snapshot.whole"`, sh`"$snapshot"`, sh`"$records/labels"`)}
 }
-own=$ledger
+own=$snapshot
 ${eachIdentity("selinux")} > "$own.shares"
 while IFS= read -r share; do
   theirs="$records/labels/$(printf %s "$share" | sha256sum | cut -c 1-32)"
@@ -98,8 +104,8 @@ while IFS= read -r share; do
   esac
 done < "$own.shares"
 rm -f -- "$own.shares"
-ledger=$own
-export ledger larger smaller`,
+snapshot=$own
+export snapshot larger smaller`,
       withoutLinks(path, tree.guestLinks, asRulesSay(tree)),
       sh`[ -n "$larger" ] || {`,
       inOwnMount(tree, asRemembered(tree)),
@@ -112,7 +118,7 @@ export ledger larger smaller`,
 export function forgetLabels(path: string): Step {
   return {
     does: `forget the labels that ${path} had`,
-    run: forgetLedger(ledgerOf(path)),
+    run: forgetSnapshot(snapshotOf(path)),
   };
 }
 
@@ -134,12 +140,12 @@ restorecon "$@" -- .`;
 
 /** Not in directories of `$smaller`. */
 function asRemembered({ whole }: Tree): Script {
-  return sh`[ -e "$ledger" ] || exit 0
+  return sh`[ -e "$snapshot" ] || exit 0
 set -f --
 IFS='
 '
 for one in $smaller; do set -- "$@" "$one"; done
 unset IFS
 set +f
-${inTree("give_labels", sh`"$ledger"`, whole ? "deep" : "", sh`"$@"`)}`;
+${inTree("give_labels", sh`"$snapshot"`, whole ? "deep" : "", sh`"$@"`)}`;
 }

@@ -1,4 +1,4 @@
-import { asWanted, type ConcernOfMany, type Seen, type Json, type Step, needs } from "../../engine/layer";
+import { asWanted, type LayerOfMany, type Seen, type Json, type Step, needs } from "../../engine/layer";
 import { sh } from "../../remote/shell/sh";
 import { whenStoreIsFree } from "../shared/policy-store";
 import { onSelinux, rangeOfNewFiles, selinuxPolicy, selinuxState } from "./probes";
@@ -23,7 +23,7 @@ done`;
 
 const moduleLoaded = onSelinux<boolean>({
   does: `see whether the policy module ${moduleName} is loaded`,
-  guard: true,
+  precondition: true,
   script: loaded,
   parse: (output) => output !== "",
 });
@@ -36,7 +36,7 @@ type PolicySeen = Seen<typeof facts>;
  * `selinux.newFiles: inherit`: the policy module by which a guest can use the files it made after the next start
  * of its QEMU. It holds for the whole host, and goes with the last share that wants it.
  */
-export const hostSelinuxPolicy: ConcernOfMany<
+export const hostSelinuxPolicy: LayerOfMany<
   Record<string, never>,
   PolicySeen,
   PolicyBefore,

@@ -85,7 +85,7 @@ export function packageOf(program: string, distribution: readonly string[]): str
 /** The rules that were made on this host, in their order. Reading the file takes 0.05 s, `semanage fcontext -l -C` 5 s. */
 export const localRules = onSelinux<readonly FileContextRule[]>({
   does: "read the host's own file-context rules",
-  guard: true,
+  precondition: true,
   script: sh`${selinuxPolicy}
 cat ${contextFiles}/file_contexts.local 2>/dev/null || :`,
   parse: parseFileContexts,

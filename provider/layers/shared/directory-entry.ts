@@ -22,7 +22,7 @@ export function entryOf(path: string): Fact<Entry | undefined> {
   return {
     place: "host",
     does: `look at ${path}`,
-    guard: true,
+    precondition: true,
     script: sh`if [ -e ${path} ] || [ -L ${path} ]; then stat -c ${entryFormat} -- ${path}; fi`,
     parse: (output) => (output === "" ? undefined : parseEntry(output)),
   };

@@ -2,7 +2,7 @@ import type { Fact, Tool } from "../../engine/layer";
 import { type Script, sh } from "../../remote/shell/sh";
 import { type Domain, parseDacBaselabel, parseDomain } from "../../formats/domain-xml";
 
-/** What several concerns ask about the share's domain and its libvirt; each is looked up once per look. */
+/** What several layers ask about the share's domain and its libvirt; each is looked up once per look. */
 
 export const virsh: Tool = { program: "virsh", packages: ["libvirt-clients", "libvirt-client"] };
 
@@ -63,7 +63,7 @@ export interface DomainInfo {
 export const domainInfo: Fact<DomainInfo | undefined> = {
   ...ofDomain,
   does: "look at the domain's state",
-  guard: true,
+  precondition: true,
   script: sh`[ -n "$domain" ] || exit 0
 said=$(of_domain info) || exit 1
 printf '%s\n' "$said" | grep -E '^(UUID|Name|State|Persistent|Managed save):'

@@ -155,7 +155,7 @@ export function exportsNear(path: string): Fact<string> {
   return {
     ...ofExports,
     does: `see what other domains export of ${path}`,
-    guard: true,
+    precondition: true,
     script: sh`printf '%s\n' "$exports" | own=${path} awk -v mark="$mark" -F '\t' '
   index($0, mark " ") == 1 { exit }
   $1 != "" && (index($1 "/", ENVIRON["own"] "/") == 1 || index(ENVIRON["own"] "/", $1 "/") == 1 || $1 == "/")'`,

@@ -3,7 +3,7 @@ import { mountPointInMountinfo, sourcesInMountinfo } from "../../formats/mountin
 import { editLines } from "./line-edits";
 import { type Script, sh } from "../../remote/shell/sh";
 
-/** What several concerns ask about the guest; each is looked up once per look. */
+/** What several layers ask about the guest; each is looked up once per look. */
 
 /**
  * Shell functions of every script in a guest.

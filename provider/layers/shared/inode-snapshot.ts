@@ -12,14 +12,14 @@ import { lines, type Script, sh } from "../../remote/shell/sh";
  * has a birth of its own. Not in the tree: a guest could read or forge it. Sorted by its first word, such as
  * `6029396:1763877000.123456789`.
  */
-export interface Ledger {
+export interface InodeSnapshot {
   /** What it holds, which is the folder that it is in. */
   readonly of: "labels" | "owners" | "links";
   /** The directory whose tree it speaks of. */
   readonly path: string;
 }
 
-function folder({ of }: Ledger): Script {
+function folder({ of }: InodeSnapshot): Script {
   return sh`"$records"/${of}`;
 }
 
@@ -28,12 +28,12 @@ export function nameOf(path: string): string {
   return createHash("sha256").update(path).digest("hex").slice(0, 32);
 }
 
-function file(ledger: Ledger): Script {
-  return sh`${folder(ledger)}/${nameOf(ledger.path)}`;
+function file(snapshot: InodeSnapshot): Script {
+  return sh`${folder(snapshot)}/${nameOf(snapshot.path)}`;
 }
 
 /** Where one of that name is, for a person. */
-export function recordsOf(of: Ledger["of"], name: string): string {
+export function recordsOf(of: InodeSnapshot["of"], name: string): string {
   return `/var/lib/virtio9p/${of}/${name}`;
 }
 
@@ -45,11 +45,11 @@ export function rememberedOnSameFileSystem(
   return {
     place: "host",
     does: `see whether ${path} lies in a tree whose owners are written down`,
-    guard: true,
+    precondition: true,
     script: lines([
       // Where it is not there, by where it would be.
       sh`for at in ${[path, ...directories]}; do [ ! -d "$at" ] || break; done
-# What else lies above is a directory of the system, in which no share has a ledger.
+# What else lies above is a directory of the system, in which no share has a snapshot.
 [ -d "$at" ] || exit 0`,
       ...directories.map(
         (one, index) =>
@@ -69,7 +69,7 @@ export function ownersChangedInside(path: string): Fact<readonly string[]> {
   return {
     place: "host",
     does: `see whether shares have changed owners inside ${path}`,
-    guard: true,
+    precondition: true,
     script: sh`for file in "$records"/host/directory-*.json; do
   line=''
   if [ -e "$file" ]; then read -r line < "$file" || :; fi
@@ -86,56 +86,58 @@ done`,
   };
 }
 
-/** Sets `$ledger`, for scripts inside other shells too. What they write meanwhile is `$ledger.WORD`. */
-export function openLedger(ledger: Ledger): Script {
-  return sh`ledger=${file(ledger)}
-export ledger`;
+/** Sets `$snapshot`, for scripts inside other shells too. What they write meanwhile is `$snapshot.WORD`. */
+export function openSnapshot(snapshot: InodeSnapshot): Script {
+  return sh`snapshot=${file(snapshot)}
+export snapshot`;
 }
 
 /** Whether something is written down of a directory. */
-export function isRemembered(ledger: Ledger): Fact<boolean> {
-  const does = `see whether the ${ledger.of} that ${ledger.path} had are written down`;
-  return whether(does, ledger, sh`[ -e "$ledger" ]`);
+export function isRemembered(snapshot: InodeSnapshot): Fact<boolean> {
+  const does = `see whether the ${snapshot.of} that ${snapshot.path} had are written down`;
+  return whether(does, snapshot, sh`[ -e "$snapshot" ]`);
 }
 
 /** Whether links in a directory were mapped, or are half. */
 export function linksMapped(path: string): Fact<boolean> {
-  const isThere = sh`[ -e "$ledger" ] || [ -e "$ledger.suffix" ]`;
+  const isThere = sh`[ -e "$snapshot" ] || [ -e "$snapshot.suffix" ]`;
   return whether(`see whether links in ${path} were mapped`, { of: "links", path }, isThere);
 }
 
 /** Whether the guest sees of all that was taken over what it had. */
 export function viewKept(path: string): Fact<boolean> {
   const does = `see whether the guest sees all in ${path} as it was`;
-  return whether(does, { of: "owners", path }, sh`[ -e "$ledger.view" ]`);
+  return whether(does, { of: "owners", path }, sh`[ -e "$snapshot.view" ]`);
 }
 
-function whether(does: string, ledger: Ledger, test: Script): Fact<boolean> {
+function whether(does: string, snapshot: InodeSnapshot, test: Script): Fact<boolean> {
   return {
     place: "host",
     does,
-    guard: true,
-    script: sh`${openLedger(ledger)}
+    precondition: true,
+    script: sh`${openSnapshot(snapshot)}
 if ${test}; then echo yes; fi`,
     parse: (output) => output !== "",
   };
 }
 
 /** Before anything is written to it. */
-export function makeLedger(ledger: Ledger): Script {
-  return sh`mkdir -p -m 0700 -- "$records" ${folder(ledger)}
-${openLedger(ledger)}`;
+export function makeSnapshot(snapshot: InodeSnapshot): Script {
+  return sh`mkdir -p -m 0700 -- "$records" ${folder(snapshot)}
+${openSnapshot(snapshot)}`;
 }
 
 /** Prints what was written down before. */
-function earlierLines(ledger: Ledger): Script {
-  return sh`[ ! -e ${file(ledger)} ] || cat -- ${file(ledger)}`;
+function earlierLines(snapshot: InodeSnapshot): Script {
+  return sh`[ ! -e ${file(snapshot)} ] || cat -- ${file(snapshot)}`;
 }
 
 /** Prints what was written down of directories of other shares that lie in it, on the same file system. */
-export function innerLines(ledger: Ledger, inside: readonly string[]): Script {
+export function innerLines(snapshot: InodeSnapshot, inside: readonly string[]): Script {
   return lines(
-    inside.map((path) => sh`${isElsewhere(path, ledger.path)} || { ${earlierLines({ ...ledger, path })}; }`),
+    inside.map(
+      (path) => sh`${isElsewhere(path, snapshot.path)} || { ${earlierLines({ ...snapshot, path })}; }`,
+    ),
   );
 }
 
@@ -147,8 +149,8 @@ export function isElsewhere(path: string | Script, outer: string): Script {
   return sh`{ device=$(stat -c %d -- ${path} 2>/dev/null) && [ "$device" != "$(stat -c %d -- ${outer})" ]; }`;
 }
 
-export function forgetLedger(ledger: Ledger): Script {
-  return sh`${openLedger(ledger)}
-rm -f -- "$ledger" "$ledger".*
-rmdir -- ${folder(ledger)} 2>/dev/null || :`;
+export function forgetSnapshot(snapshot: InodeSnapshot): Script {
+  return sh`${openSnapshot(snapshot)}
+rm -f -- "$snapshot" "$snapshot".*
+rmdir -- ${folder(snapshot)} 2>/dev/null || :`;
 }

@@ -13,7 +13,7 @@ export function unitsOf(mountPoint: string): Fact<readonly string[]> {
     fixed: true,
     place: "guest",
     does: `see whether systemd has a unit for ${mountPoint}`,
-    guard: true,
+    precondition: true,
     script: sh`[ -d /run/systemd/system ] || exit 0
 for folder in /etc/systemd/system.control /run/systemd/system.control /run/systemd/transient \
   /etc/systemd/system /run/systemd/system /usr/local/lib/systemd/system /usr/lib/systemd/system /lib/systemd/system; do

@@ -1,5 +1,5 @@
 import { type Script, sh } from "../../remote/shell/sh";
-import { type Ledger } from "./inode-snapshot";
+import { type InodeSnapshot } from "./inode-snapshot";
 
 /** The directory that a tree begins at. */
 export interface TreeAt {
@@ -14,7 +14,10 @@ export interface TreeAt {
 }
 
 /** A nested one's goes by what it is, wherever it is. */
-export function ledgerOf(of: Ledger["of"], tree: Pick<TreeAt, "path"> & Partial<TreeAt>): Ledger {
+export function snapshotOf(
+  of: InodeSnapshot["of"],
+  tree: Pick<TreeAt, "path"> & Partial<TreeAt>,
+): InodeSnapshot {
   return { of, path: tree.outer === undefined ? tree.path : `${tree.outer} ${tree.identity ?? ""}` };
 }
 

@@ -9,7 +9,7 @@ import {
   placeKey,
   recordsIn,
   recordsOf,
-  type RecordPlace,
+  type BaselineKey,
   unlessHeld,
 } from "../../../provider/engine/baseline";
 import type { Fact } from "../../../provider/engine/layer";
@@ -43,7 +43,7 @@ function looked<T>(fact: Fact<T>, prelude: Script = sh`:`): T {
 }
 
 const identities = (): string[] => looked(recordsIn("host", "directory")).map(({ identity }) => identity);
-const recordAt = (place: RecordPlace) =>
+const recordAt = (place: BaselineKey) =>
   looked(recordsOf([{ ...at, identity: "/srv/none" }, place]), sh`recorded=UUID`).get(placeKey(place));
 
 test("no record: nothing of anything", () => {
@@ -54,7 +54,7 @@ test("what is recorded, and of 0.1.0 who has something inside, as long as it has
   put("/srv/a", "u/one", "inside u/two", "inside u/three");
   put('/srv/a "b\\', "u/three");
   put("/srv", "u/four", "inside u/one");
-  expect(recordAt(at)?.holders).toEqual(["u/one", "inside u/three"]);
+  expect(recordAt(at)?.references).toEqual(["u/one", "inside u/three"]);
   expect(identities().sort()).toEqual(["/srv", "/srv/a", '/srv/a "b\\']);
   expect(
     runScript(lines([sh`records=${records}`, eachIdentity("directory")]))
@@ -91,7 +91,7 @@ head() { return 1; }`;
 describe.each(["dash", "bash", "busybox sh"])("holding records, under %s", (shell) => {
   const other = { ...at, identity: "/srv/b" };
   const inDomain = { layer: "fstab", name: "fstab", identity: "/mnt/a", scope: "domain" } as const;
-  const hold = (holder: string, places: readonly RecordPlace[], leaving: readonly string[] = []) =>
+  const hold = (holder: string, places: readonly BaselineKey[], leaving: readonly string[] = []) =>
     holdRecords(places.map((place) => ({ at: place, before: { by: holder }, joining: [holder], leaving })));
   /** In one script, as the engine runs them. */
   const run = (...scripts: (Script | undefined)[]): void => {
@@ -111,9 +111,9 @@ ${script ?? sh`:`}
       rmSync(work, { recursive: true });
     }
   };
-  const holders = (place: RecordPlace): unknown => {
+  const holders = (place: BaselineKey): unknown => {
     const entry = recordAt(place);
-    return entry && [entry.before, ...entry.holders];
+    return entry && [entry.before, ...entry.references];
   };
 
   test("the first makes it, whoever comes later is one more, and none is there twice", () => {
@@ -148,7 +148,7 @@ ${script ?? sh`:`}
   });
 
   test("left by all, it stays for who gives the thing back; forgotten, it goes with its last holder, and its folder", () => {
-    const of = (place: RecordPlace, ...leaving: string[]) => [{ at: place, leaving }];
+    const of = (place: BaselineKey, ...leaving: string[]) => [{ at: place, leaving }];
     run(hold("u/a", [at, inDomain]).run, hold("u/b", [at]).run);
     run(unlessHeld(at, sh`touch "$records/undone"`, 1));
     expect(existsSync(join(records, "undone"))).toBe(false);

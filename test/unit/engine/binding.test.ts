@@ -1,4 +1,4 @@
-import { concerns } from "../../../provider/layers/index";
+import { layers } from "../../../provider/layers/index";
 import { bind, factsOf, recordIn, seenBy } from "../../../provider/engine/binding";
 import { placeKey } from "../../../provider/engine/baseline";
 import type { ShareSpec } from "../../../provider/spec/spec";
@@ -8,7 +8,7 @@ const full = { guest: { mountPoint: "/mnt/a", owner: 0 } };
 const namesOf = (bindings: readonly { record: { name: string; identity: string } }[]): string[] =>
   bindings.map(({ record }) => `${record.name} ${record.identity}`.trim());
 const bound = (spec: ShareSpec | undefined, olds: readonly ShareSpec[]) => {
-  const { ensure, release } = bind(concerns, spec, olds);
+  const { ensure, release } = bind(layers, spec, olds);
   return { ensure: namesOf(ensure), release: namesOf(release) };
 };
 
@@ -64,7 +64,7 @@ describe("bind", () => {
 
 describe("factsOf", () => {
   test("each fact once, of the place asked for, records on the host", () => {
-    const bindings = bind(concerns, specOf(full), [specOf({ source: "/old" })]);
+    const bindings = bind(layers, specOf(full), [specOf({ source: "/old" })]);
     const host = [...factsOf(bindings, "host").values()];
     const guest = [...factsOf(bindings, "guest").values()];
     expect(host.filter(({ does }) => /\brecords\b/.test(does)).map(({ does }) => does)).toEqual([
@@ -97,7 +97,7 @@ test("what a fact does is done by no other one", () => {
         [specs, "host"],
         [specs, "guest"],
       ] as const)
-        for (const { does, script } of factsOf(bind(concerns, spec, olds, purpose), place).values()) {
+        for (const { does, script } of factsOf(bind(layers, spec, olds, purpose), place).values()) {
           const known = scripts.get(`${place} ${does}`) ?? script.text;
           expect([does, script.text]).toEqual([does, known]);
           scripts.set(`${place} ${does}`, known);
@@ -106,7 +106,7 @@ test("what a fact does is done by no other one", () => {
 });
 
 describe("seenBy", () => {
-  const [binding] = bind(concerns, specOf(), []).ensure;
+  const [binding] = bind(layers, specOf(), []).ensure;
   if (!binding) throw new Error("no binding");
   const look = (values: [string, unknown][]) => ({ values: new Map(values), raw: new Map<string, Buffer>() });
 

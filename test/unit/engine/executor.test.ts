@@ -2,7 +2,7 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Fact, Step } from "../../../provider/engine/layer";
-import type { FactSet, Look, Machine } from "../../../provider/engine/requests";
+import type { FactSet, Snapshot, Machine } from "../../../provider/engine/requests";
 import { takeLock } from "../../../provider/engine/lock";
 import { perform } from "../../../provider/engine/executor";
 import { ShareError } from "../../../provider/errors";
@@ -39,7 +39,7 @@ const fact = (name: string, script: Script, more: Partial<Fact<unknown>> = {}): 
   ...more,
 });
 const set = (...facts: Fact<unknown>[]): FactSet => new Map(facts.map((one) => [one.does, one]));
-const fileA = fact("a", sh`cat "$folder/a"`, { guard: true });
+const fileA = fact("a", sh`cat "$folder/a"`, { precondition: true });
 const step = (does: string, run: Script, undo?: Script): Step => ({ does, run, ...(undo ? { undo } : {}) });
 const caught = (work: Promise<unknown>): Promise<unknown> =>
   work.then(
@@ -47,7 +47,7 @@ const caught = (work: Promise<unknown>): Promise<unknown> =>
     (error: unknown) => error,
   );
 const look = (of: Machine, facts: FactSet) => wave.look({ machine: of, facts });
-const write = (of: Machine, facts: FactSet, seen: Look, steps: Step[], onStep?: (does: string) => void) =>
+const write = (of: Machine, facts: FactSet, seen: Snapshot, steps: Step[], onStep?: (does: string) => void) =>
   wave.write({ machine: of, facts, seen, steps, onStep });
 const contents = (name: string): string => readFileSync(join(folder, name), "utf8");
 
@@ -131,7 +131,7 @@ describe("write", () => {
     expect([contents("b"), told]).toEqual(["two\n", ["set a", "copy a"]]);
   });
 
-  test("does nothing when a guard is not as it was seen", async () => {
+  test("does nothing when a precondition is not as it was seen", async () => {
     const seen = await look(machine, set(fileA));
     writeFileSync(join(folder, "a"), "other");
     const written = await write(machine, set(fileA), seen, [setA]);
@@ -140,10 +140,13 @@ describe("write", () => {
   });
 
   test.each([
-    ["a fact that is no guard", fact("c", sh`date +%s%N`)],
-    ["a guard that prints nothing", fact("c", sh`:`, { guard: true })],
-    ["a guard of any bytes", fact("c", sh`printf '\000\377\r\n\n'; echo x >&2`, { guard: true })],
-    ["a guard that exits", fact("c", sh`echo y; exit 0`, { guard: true })],
+    ["a fact that is no precondition", fact("c", sh`date +%s%N`)],
+    ["a precondition that prints nothing", fact("c", sh`:`, { precondition: true })],
+    [
+      "a precondition of any bytes",
+      fact("c", sh`printf '\000\377\r\n\n'; echo x >&2`, { precondition: true }),
+    ],
+    ["a precondition that exits", fact("c", sh`echo y; exit 0`, { precondition: true })],
   ])("goes on past %s", async (_, one) => {
     const facts = set(fileA, one);
     const written = await write(machine, facts, await look(machine, facts), [setA]);
@@ -439,7 +442,7 @@ printf '%s' "$queued" >> "$folder/all"`,
   test("who is out of date takes no part", async () => {
     const seen = await look(machine, set(fileA));
     writeFileSync(join(folder, "a"), "other");
-    const fileB = fact("b", sh`:`, { guard: true });
+    const fileB = fact("b", sh`:`, { precondition: true });
     const [stale, sound] = await Promise.all([
       write(machine, set(fileA), seen, [common("bad")]),
       write(machine, set(fileB), await look(machine, set(fileB)), [common("b")]),
@@ -526,7 +529,7 @@ describe("what several facts are read out of", () => {
   });
 
   test("is asked for anew under the lock: only the part that a plan rests on keeps it from being written", async () => {
-    const facts = set(fileA, near("one", { guard: true }));
+    const facts = set(fileA, near("one", { precondition: true }));
     const seen = await look(machine, facts);
     writeFileSync(join(folder, "lines"), "one a\ntwo c\n");
     expect((await write(machine, facts, seen, [setB])).stale).toBe(false);

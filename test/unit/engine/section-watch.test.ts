@@ -1,7 +1,7 @@
 import { execFileSync } from "node:child_process";
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
-import type { Look } from "../../../provider/engine/requests";
+import type { Snapshot } from "../../../provider/engine/requests";
 import { look, write } from "../../../provider/engine/executor";
 import { sectionFunctions } from "../../../provider/engine/section";
 import type { ShareError } from "../../../provider/errors";
@@ -21,7 +21,7 @@ test.each(["dash", "bash", "busybox"])(
     );
     const facts = factsOf(fact("first", sh`sleep 4; echo a`), fact("second", sh`sleep 3; echo b`));
     const [seen] = await look([{ machine: machineOf(slowly, 3000), facts }]);
-    expect([...(seen as Look).values]).toEqual([
+    expect([...(seen as Snapshot).values]).toEqual([
       ["look at first", "a\n"],
       ["look at second", "b\n"],
     ]);
@@ -37,7 +37,7 @@ test.each(["dash", "bash", "busybox"])(
     );
     const facts = factsOf(fact("a", sh`( sleep 0.2; kill -USR1 $$ ) & sleep 0.5; echo a`));
     const [seen] = await look([{ machine: machineOf(slowly, 10_000), facts }]);
-    expect((seen as Look).values.get("look at a")).toBe("a\n");
+    expect((seen as Snapshot).values.get("look at a")).toBe("a\n");
   },
 );
 
@@ -95,7 +95,7 @@ test.each(["dash", "bash", "busybox"])(
       execFileSync("sh", ["-c", 'echo > "$1/file"', "sh", run]);
       const facts = factsOf(fact("a", sh`echo "$work"`));
       const [seen] = await look([{ machine: machineOf(here(shell)), facts }]);
-      expect((seen as Look).values.get("look at a")).not.toContain(folder);
+      expect((seen as Snapshot).values.get("look at a")).not.toContain(folder);
       expect(readdirSync(run)).toEqual(["file"]);
     } finally {
       execFileSync("umount", [run]);
@@ -145,7 +145,7 @@ describe("a process that cannot be ended: it waits for a file system whose serve
         timedOut("look at dead", "cannot be ended: it may go on"),
       ]);
       expect((answers[0] as ShareError).problems[0]?.returned).toMatch(/waits in the kernel/);
-      expect((answers[1] as Look).values.get("look at sound")).toBe("sound\n");
+      expect((answers[1] as Snapshot).values.get("look at sound")).toBe("sound\n");
     },
     60_000,
   );
@@ -154,7 +154,7 @@ describe("a process that cannot be ended: it waits for a file system whose serve
     const machine = machineOf(here("sh"));
     const facts = factsOf(fact("a", sh`echo a`));
     const [seen] = await look([{ machine, facts }]);
-    const ask = { machine, facts, seen: seen as Look };
+    const ask = { machine, facts, seen: seen as Snapshot };
     const dead = step("touch the dead", sh`: > ${join(folder, "dead/x")}`);
     const [first] = await write([{ ...ask, steps: [dead] }]);
     expect(first).toMatchObject({ kept: 1, failed: timedOut("touch the dead", "cannot be ended") });

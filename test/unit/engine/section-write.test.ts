@@ -2,7 +2,7 @@ import { execFileSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Step } from "../../../provider/engine/layer";
-import type { Look } from "../../../provider/engine/requests";
+import type { Snapshot } from "../../../provider/engine/requests";
 import { look, write, type Written } from "../../../provider/engine/executor";
 import { holdRecords } from "../../../provider/engine/baseline";
 import { sh } from "../../../provider/remote/shell/sh";
@@ -17,7 +17,7 @@ describe("in a write", () => {
   const contents = (): string[] => readFileSync(join(folder, "done"), "utf8").split("\n").slice(0, -1);
   const plan = async (facts: ReturnType<typeof factsOf>, steps: readonly Step[], idleMs?: number) => {
     const [seen] = await look([{ machine: machine(idleMs), facts }]);
-    return { machine: machine(idleMs), facts, seen: seen as Look, steps };
+    return { machine: machine(idleMs), facts, seen: seen as Snapshot, steps };
   };
 
   test.each([0, 1, 17, 300])(
@@ -74,7 +74,7 @@ describe("in a write", () => {
 : > "$folder/fresh"
 sleep 4720`,
     );
-    await write([{ machine: at, facts, seen: seen as Look, steps: [hangs] }]);
+    await write([{ machine: at, facts, seen: seen as Snapshot, steps: [hangs] }]);
     expect(existsSync(join(folder, "fresh"))).toBe(false);
   });
 
@@ -110,9 +110,9 @@ sleep 4720`,
   }, 60_000);
 
   test("a guard that hangs: nothing is written for its share", async () => {
-    const guard = fact("guard", sh`[ ! -e "$folder/dead" ] || sleep 4715`, { guard: true });
+    const guard = fact("guard", sh`[ ! -e "$folder/dead" ] || sleep 4715`, { precondition: true });
     const bad = await plan(factsOf(guard), [set("bad")]);
-    const good = await plan(factsOf(fact("g", sh`echo g`, { guard: true })), [set("good")]);
+    const good = await plan(factsOf(fact("g", sh`echo g`, { precondition: true })), [set("good")]);
     execFileSync("touch", [join(folder, "dead")]);
     const [first, second] = await write([bad, good]);
     expect(first).toMatchObject({ stale: false, kept: 0, failed: timedOut("look at guard") });

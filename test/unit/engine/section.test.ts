@@ -1,6 +1,6 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import type { Look } from "../../../provider/engine/requests";
+import type { Snapshot } from "../../../provider/engine/requests";
 import { look } from "../../../provider/engine/executor";
 import type { ShareError } from "../../../provider/errors";
 import { type Script, sh } from "../../../provider/remote/shell/sh";
@@ -36,7 +36,7 @@ describe.each(["dash", "bash", "busybox"])("under %s", (shell) => {
         { machine: machine(), facts: factsOf(common, fact("sound", sh`echo sound`)) },
       ]);
       expect((answers[0] as ShareError).problems).toMatchObject([timedOut("look at dead")]);
-      expect([...(answers[1] as Look).values]).toEqual([
+      expect([...(answers[1] as Snapshot).values]).toEqual([
         ["look at common", "common\n"],
         ["look at sound", "sound\n"],
       ]);
@@ -55,7 +55,7 @@ test("what several facts are read out of, and a libvirt that hangs, are one erro
     { machine, facts: factsOf(fact("b", sh`echo b`)) },
   ]);
   expect(answers[0]).toMatchObject({ problems: [timedOut("look at a")] });
-  expect((answers[1] as Look).values.get("look at b")).toBe("b\n");
+  expect((answers[1] as Snapshot).values.get("look at b")).toBe("b\n");
   const opening = {
     does: "ask libvirt",
     variable: "listing",

@@ -149,7 +149,7 @@ describe("migrations", () => {
     }),
   );
   test.each<[string, string, unknown]>([
-    ["its first form", line(2), { before: { a19: 1 }, holders: ["h/a"] }],
+    ["its first form", line(2), { before: { a19: 1 }, references: ["h/a"] }],
     ["no number", line("2"), undefined],
     ["before the first", line(1), undefined],
     ["no record", "null\n", undefined],

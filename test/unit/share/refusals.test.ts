@@ -29,7 +29,7 @@ const releasing = (...layers: string[]): Bindings => ({
   release: layers.map(
     (layer) =>
       ({
-        concern: { layer, place: "guest", ...(layer === "mount" ? { beforeHost: true } : {}) },
+        layer: { layer, place: "guest", ...(layer === "mount" ? { beforeHost: true } : {}) },
         name: layer,
         record: { scope: "domain", layer, name: layer, identity: "/mnt/a" },
         records: { key: "records" },
@@ -40,14 +40,14 @@ const none: PowerPlan = { kind: "none" };
 const request = (more: Partial<Request> = {}): Request => ({
   spec: specOf({ guest }),
   olds: [],
-  before: {},
+  baseline: {},
   ...more,
 });
 const codes = (...args: Parameters<typeof refusals>): string[] =>
   refusals(...args).problems.map(({ code }) => code);
 
 describe("a guest that is off, whose connection goes from the program", () => {
-  const gone = request({ spec: specOf(), guestGoes: true, before: { fstab: { line: "" } } });
+  const gone = request({ spec: specOf(), guestGoes: true, baseline: { fstab: { line: "" } } });
   const off = seen({ kind: "off" });
   test("is to be started first, while something is left in it", () => {
     const { problems } = refusals(machines("ssh"), gone, releasing("fstab"), off, none);
@@ -56,8 +56,8 @@ describe("a guest that is off, whose connection goes from the program", () => {
     ]);
   });
   test.each<[string, Request, PowerPlan]>([
-    ["nothing was ever written in it", { ...gone, before: {} }, none],
-    ["nothing is to be given back of it", { ...gone, before: { fstab: null } }, none],
+    ["nothing was ever written in it", { ...gone, baseline: {} }, none],
+    ["nothing is to be given back of it", { ...gone, baseline: { fstab: null } }, none],
     ["it is started anyway", gone, { kind: "start", reason: "domainOff" }],
     ["it is destroyed", { ...gone, spec: undefined, guestGoes: false }, none],
   ])("is let go where %s", (_, asked, power) => {

@@ -1,11 +1,11 @@
 import type { PowerPlan } from "../../../provider/power/plan";
-import { concerns } from "../../../provider/layers/index";
+import { layers } from "../../../provider/layers/index";
 import { bind } from "../../../provider/engine/binding";
 import {
   asWanted,
   type Drift,
-  type Layer,
-  layers,
+  type LayerName,
+  layerNames,
   type LayerState,
   type PendingReason,
 } from "../../../provider/engine/layer";
@@ -69,11 +69,11 @@ describe("statusOf", () => {
     ["other options", observed("running", seen), none, "differs", "pendingRemount", "mountDiffers"],
   ])("%s", (_, observation, power, mount, status, statusReason) => {
     const drift = Object.fromEntries(
-      layers.map((layer) => [
+      layerNames.map((layer) => [
         layer,
         { ...asWanted, ...(layer === "mount" ? { state: mount, pending: pendings[mount] } : {}) },
       ]),
-    ) as Record<Layer, Drift>;
+    ) as Record<LayerName, Drift>;
     expect(statusOf(observation, power, drift)).toEqual({ status, statusReason });
   });
 });
@@ -81,9 +81,9 @@ describe("statusOf", () => {
 test("a share that is not mounted is pendingRemount, whatever else differs", () => {
   const missing: Drift = { ...asWanted, state: "missing" };
   const drift = Object.fromEntries(
-    layers.map((layer) => [layer, layer === "mount" ? { ...missing, pending: "notMounted" } : missing]),
-  ) as unknown as Record<Layer, Drift>;
-  const told = (of: Readonly<Record<Layer, Drift>>) => statusOf(observed("running", seen), none, of);
+    layerNames.map((layer) => [layer, layer === "mount" ? { ...missing, pending: "notMounted" } : missing]),
+  ) as unknown as Record<LayerName, Drift>;
+  const told = (of: Readonly<Record<LayerName, Drift>>) => statusOf(observed("running", seen), none, of);
   expect(told(drift)).toEqual({ status: "pendingRemount", statusReason: "notMounted" });
   const mounted = { ...drift, mount: asWanted };
   expect(told(mounted)).toEqual({ status: "drifted", statusReason: "directory" });
@@ -91,7 +91,7 @@ test("a share that is not mounted is pendingRemount, whatever else differs", () 
 
 describe("driftOf", () => {
   const statesOf = (args: Record<string, unknown>) => {
-    const drift = driftOf(bind(concerns, specOf(args), []), observed("running", off));
+    const drift = driftOf(bind(layers, specOf(args), []), observed("running", off));
     return Object.fromEntries(Object.entries(drift).map(([layer, one]) => [layer, one.state]));
   };
 
@@ -141,18 +141,18 @@ describe("what makes an update has a reason that is told", () => {
     { kind: "start", reason: "domainOff" },
     { kind: "restart", reason: "deviceNotLive" },
   ];
-  const rows = layers.flatMap((layer) =>
+  const rows = layerNames.flatMap((layer) =>
     states.flatMap((state) => plans.map((plan) => [layer, state, plan] as const)),
   );
 
   test.each(rows)("%s is %s, %j", (layer, state, plan) => {
     const drift = Object.fromEntries(
-      layers.map((one) => [one, one === layer ? { state, args: {}, notes: [] } : asWanted]),
-    ) as unknown as Record<Layer, Drift>;
+      layerNames.map((one) => [one, one === layer ? { state, args: {}, notes: [] } : asWanted]),
+    ) as unknown as Record<LayerName, Drift>;
     const word = plan.kind === "start" ? "shut off" : "running";
     const found = observed(word, plan.kind === "start" ? off : seen);
     const { status, statusReason } = statusOf(found, plan, drift);
-    const layersNow = Object.fromEntries(layers.map((one) => [one, drift[one].state]));
+    const layersNow = Object.fromEntries(layerNames.map((one) => [one, drift[one].state]));
     const power = plan.kind === "none" || plan.kind === "pending" ? "never" : plan.kind;
     const told = unsaid(layersNow, drift, found.info, plan);
     const update = needsUpdate({ status, statusReason, layers: layersNow }, power);

@@ -31,8 +31,8 @@ export function isToBeMapped(want: DirectoryWant, { tree }: Pick<DirectorySeen, 
 }
 
 /** Whose entries are to be taken over is said, not guessed. */
-export function undecided(want: DirectoryWant, seen: DirectorySeen, { uid }: Owner): Refusal[] {
-  const others = strangers(want, seen, uid);
+export function needsDecision(want: DirectoryWant, seen: DirectorySeen, { uid }: Owner): Refusal[] {
+  const others = foreignOwners(want, seen, uid);
   if (want.recursive !== undefined || others === undefined) return [];
   return refuse(
     "treeOfOthers",
@@ -43,12 +43,12 @@ export function undecided(want: DirectoryWant, seen: DirectorySeen, { uid }: Own
 
 /** Of a takeover for good, for which nobody could ask later whose the entries were. */
 export function forgotten(want: DirectoryWant, seen: DirectorySeen, { uid }: Owner): string {
-  const others = strangers(want, seen, uid);
+  const others = foreignOwners(want, seen, uid);
   return `directory.keepOwners is false, so whose the entries of ${want.path} were is written down nowhere, and destroy cannot give them back${others === undefined ? "" : `: ${others}`}`;
 }
 
 /** Who but the wanted owner has entries in the tree, sample: `12 of root (0), 1 of alice (1000)`; undefined: nobody. */
-export function strangers(
+export function foreignOwners(
   want: DirectoryWant,
   seen: Pick<DirectorySeen, "tree">,
   uid: number | undefined,
@@ -66,14 +66,14 @@ export function strangers(
 
 /** What the guest of a share that takes no tree over can at most read. */
 export function notTaken(want: DirectoryWant, seen: DirectorySeen, { uid }: Owner): string | undefined {
-  const others = strangers(want, seen, uid);
+  const others = foreignOwners(want, seen, uid);
   return want.recursive !== undefined || others === undefined
     ? undefined
     : `${want.path} holds entries that are not QEMU's, and that the guest can at most read: ${others}; directory.recursive: true takes them over`;
 }
 
 /** What cannot be taken over, or not without a loss. */
-export function untakeable(want: DirectoryWant, seen: DirectorySeen): Refusal[] {
+export function takeoverBlockers(want: DirectoryWant, seen: DirectorySeen): Refusal[] {
   const { path } = want;
   const { tree, mounts } = seen;
   const mounted = mounts.flatMap(({ mountPoint }) =>

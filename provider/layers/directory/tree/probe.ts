@@ -2,7 +2,7 @@ import type { Fact, Tool } from "../../../engine/layer";
 import { linesIn } from "../../../formats/lines-in";
 import { decodeOctalEscapes } from "../../../formats/octal-escape";
 import { sh } from "../../../remote/shell/sh";
-import { openLedger } from "../../shared/inode-snapshot";
+import { openSnapshot } from "../../shared/inode-snapshot";
 import { withoutMounts } from "../../shared/tree-mounts";
 import { inTree, python } from "../../shared/tree-program";
 
@@ -84,8 +84,8 @@ export function privilegesTaken(path: string): Fact<Named> {
   return {
     place: "host",
     does: `see which files in ${path} had setuid, setgid or capabilities`,
-    script: sh`${openLedger({ of: "owners", path })}
-if [ -e "$ledger.privileged" ]; then sort -u -- "$ledger.privileged" | awk '{ if (NR <= 5) names = names "\n" $0 } END { print NR names }'; fi`,
+    script: sh`${openSnapshot({ of: "owners", path })}
+if [ -e "$snapshot.privileged" ]; then sort -u -- "$snapshot.privileged" | awk '{ if (NR <= 5) names = names "\n" $0 } END { print NR names }'; fi`,
     parse(output) {
       const [count = "0", ...names] = linesIn(output);
       return {

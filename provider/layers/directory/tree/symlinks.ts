@@ -1,7 +1,7 @@
 import type { Step } from "../../../engine/layer";
 import { lines, type Script, sh } from "../../../remote/shell/sh";
-import { forgetLedger, makeLedger, openLedger } from "../../shared/inode-snapshot";
-import { ledgerOf, type TreeAt } from "../../shared/tree-at";
+import { forgetSnapshot, makeSnapshot, openSnapshot } from "../../shared/inode-snapshot";
+import { snapshotOf, type TreeAt } from "../../shared/tree-at";
 import { inTree } from "../../shared/tree-program";
 import type { Owner } from "../owner";
 import { failures } from "./failures";
@@ -15,27 +15,27 @@ import { onTree } from "./takeover";
 
 /** Puts plain files in the place of links, as QEMU makes them for a guest's own. */
 export function mapLinks(tree: TreeAt, { uid, gid }: Owner): Step {
-  const links = ledgerOf("links", tree);
+  const links = snapshotOf("links", tree);
   const id = (value: number | undefined): string => String(value ?? -1);
   return {
     does: `make the links in ${tree.path} that were made on the host readable for the guest`,
-    run: lines([makeLedger(links), onTree(tree, inTree("map_links", sh`"$ledger"`, id(uid), id(gid)))]),
-    undo: lines([openLedger(links), onTree(tree, inTree("undo_links", sh`"$ledger"`))]),
+    run: lines([makeSnapshot(links), onTree(tree, inTree("map_links", sh`"$snapshot"`, id(uid), id(gid)))]),
+    undo: lines([openSnapshot(links), onTree(tree, inTree("undo_links", sh`"$snapshot"`))]),
     failures,
   };
 }
 
 /** Of those that are still there; where the guest removed one, or put another thing in its place, that stays. */
 export function giveLinksBack(tree: TreeAt): Step {
-  const links = ledgerOf("links", tree);
-  const isMapped: Script = sh`[ -e "$ledger" ] || [ -e "$ledger.suffix" ] || exit 0`;
+  const links = snapshotOf("links", tree);
+  const isMapped: Script = sh`[ -e "$snapshot" ] || [ -e "$snapshot.suffix" ] || exit 0`;
   return {
     does: `make the links in ${tree.path} again that were there`,
     run: lines([
-      openLedger(links),
+      openSnapshot(links),
       isMapped,
-      onTree(tree, inTree("restore_links", sh`"$ledger"`)),
-      forgetLedger(links),
+      onTree(tree, inTree("restore_links", sh`"$snapshot"`)),
+      forgetSnapshot(links),
     ]),
     failures,
   };
@@ -44,6 +44,6 @@ export function giveLinksBack(tree: TreeAt): Step {
 export function forgetLinks(path: string): Step {
   return {
     does: `forget what the links in ${path} were`,
-    run: forgetLedger(ledgerOf("links", { path })),
+    run: forgetSnapshot(snapshotOf("links", { path })),
   };
 }

@@ -1,8 +1,8 @@
 import type { Step } from "../../../engine/layer";
 import { lines, type Script, sh } from "../../../remote/shell/sh";
 import { withoutLinks } from "../../../remote/shell/no-symlinks";
-import { forgetLedger, type Ledger, makeLedger, openLedger } from "../../shared/inode-snapshot";
-import { ledgerOf, type TreeAt } from "../../shared/tree-at";
+import { forgetSnapshot, type InodeSnapshot, makeSnapshot, openSnapshot } from "../../shared/inode-snapshot";
+import { snapshotOf, type TreeAt } from "../../shared/tree-at";
 import { inTree } from "../../shared/tree-program";
 import { ownerText } from "../owner";
 import { failures } from "./failures";
@@ -27,7 +27,7 @@ export interface Taker {
   readonly strips: boolean;
 }
 
-const owners = (tree: Pick<TreeAt, "path"> & Partial<TreeAt>): Ledger => ledgerOf("owners", tree);
+const owners = (tree: Pick<TreeAt, "path"> & Partial<TreeAt>): InodeSnapshot => snapshotOf("owners", tree);
 
 /** A script on a tree, in which nothing is seen of what is mounted there. */
 export function onTree({ path, identity }: TreeAt, run: Script): Script {
@@ -59,8 +59,11 @@ export function takeOver(tree: TreeAt, taker: Taker): Step {
   const as = taker.keepOwners ? ", as the guest goes on seeing it" : "";
   return {
     does: `take over all in ${tree.path} for ${ownerText(taker.uid, taker.gid)}${as}`,
-    run: lines([makeLedger(owners(tree)), onTree(tree, inTree("take", sh`"$ledger"`, ...wordsOf(taker)))]),
-    undo: lines([openLedger(owners(tree)), onTree(tree, inTree("undo", sh`"$ledger"`))]),
+    run: lines([
+      makeSnapshot(owners(tree)),
+      onTree(tree, inTree("take", sh`"$snapshot"`, ...wordsOf(taker))),
+    ]),
+    undo: lines([openSnapshot(owners(tree)), onTree(tree, inTree("undo", sh`"$snapshot"`))]),
     failures,
   };
 }
@@ -72,9 +75,9 @@ export function giveTreeBack(tree: TreeAt): Step {
   return {
     does: `give all in ${tree.path} back to whom it was taken from`,
     run: lines([
-      openLedger(owners(tree)),
-      sh`[ -e "$ledger" ] || exit 0`,
-      onTree(tree, inTree("restore", sh`"$ledger"`, ...withRoot)),
+      openSnapshot(owners(tree)),
+      sh`[ -e "$snapshot" ] || exit 0`,
+      onTree(tree, inTree("restore", sh`"$snapshot"`, ...withRoot)),
     ]),
     failures,
   };
@@ -83,6 +86,6 @@ export function giveTreeBack(tree: TreeAt): Step {
 export function forgetTree(path: string): Step {
   return {
     does: `forget what the entries of ${path} had`,
-    run: forgetLedger(owners({ path })),
+    run: forgetSnapshot(owners({ path })),
   };
 }

@@ -466,7 +466,7 @@ describe("where inodes or births do not last", () => {
   test("what is remembered, and what stands, has its file system", () => {
     const seen = seenOf(on("vfat"));
     expect(hostDirectory.remember(want(), seen)).toMatchObject({ fileSystem: { type: "vfat" } });
-    expect(hostDirectory.standing?.({ ...seen, realPath: "/foo/bar" })).toMatchObject({
+    expect(hostDirectory.fingerprint?.({ ...seen, realPath: "/foo/bar" })).toMatchObject({
       fileSystem: { type: "vfat", source: "/dev/sdb1" },
     });
   });
@@ -679,7 +679,7 @@ describe("restore", () => {
   ])("what it did not change comes back and is said: %s", (_, args, now, says) => {
     const stood = { path: "/foo/bar", inode: "11", born: "1763877000", uid: 0, gid: 0, mode: 0o755 };
     const seen = seenOf({ entry: { ...root, ...now }, live: domainOf([device]) });
-    const context = { ...alone, stood: { directory: stood } };
+    const context = { ...alone, lastSeen: { directory: stood } };
     const told = hostDirectory.restore(want(args), before, seen, context).warnings ?? [];
     expect(told).toEqual(says.map((text) => expect.stringContaining(text) as string));
     expect(hostDirectory.restore(want(args), before, seen, alone).warnings).toEqual([]);
@@ -1215,7 +1215,7 @@ describe("a tree of others", () => {
     ).toBeUndefined();
   });
 
-  test("without a ledger it is said what destroy cannot do", () => {
+  test("without a snapshot it is said what destroy cannot do", () => {
     const forGood = { directory: { ...all.directory, keepOwners: false } };
     const told = (seen: Partial<Seen>) =>
       hostDirectory.plan(want(forGood), seenOf(seen), undefined, false).warnings;

@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { nameOf } from "../../../../provider/layers/shared/inode-snapshot";
 import { forgetTakenWith, takenWith, unreturnable } from "../../../../provider/layers/directory/taken-with";
-import { ledgerOf, type TreeAt } from "../../../../provider/layers/shared/tree-at";
+import { snapshotOf, type TreeAt } from "../../../../provider/layers/shared/tree-at";
 import { giveTreeBack, takeOver } from "../../../../provider/layers/directory/tree/takeover";
 import { nestedIdentity } from "../../../../provider/remote/shell/inode";
 import { encodeOctalEscapes } from "../../../../provider/formats/octal-escape";
@@ -35,7 +35,7 @@ const takeItOver = (): TreeAt => {
     takeOver(root, { uid: 64055, gid: 64056, keepOwners: true, opens: true, strips: false }).run,
     records,
   );
-  const line = `${nameOf(ledgerOf("owners", root).path)} ${encodeOctalEscapes(inner(), /[\\ \t\n\v\f\r]/g)}`;
+  const line = `${nameOf(snapshotOf("owners", root).path)} ${encodeOctalEscapes(inner(), /[\\ \t\n\v\f\r]/g)}`;
   runScript(sh`printf '%s\n' ${line} >> "$records"/owners/nested.${nameOf(scratch.path)}`, records);
   return root;
 };
@@ -47,7 +47,7 @@ test("is found by what it is, given back, and forgotten", () => {
   expect(everything()).not.toBe(before);
   expect(taken()).toEqual([
     {
-      name: nameOf(ledgerOf("owners", root).path),
+      name: nameOf(snapshotOf("owners", root).path),
       path: inner(),
       root,
       linksMapped: false,
@@ -76,9 +76,9 @@ test.each([
 });
 
 test("links and privileges of it are told", () => {
-  const ledger = nameOf(ledgerOf("owners", takeItOver()).path);
+  const snapshot = nameOf(snapshotOf("owners", takeItOver()).path);
   bash(
-    `mkdir -p records/links; touch records/links/${ledger}; printf './a\\n./b\\n' > records/owners/${ledger}.privileged`,
+    `mkdir -p records/links; touch records/links/${snapshot}; printf './a\\n./b\\n' > records/owners/${snapshot}.privileged`,
   );
   expect(taken()).toMatchObject([{ linksMapped: true, hadPrivileges: 2 }]);
 });

@@ -200,7 +200,7 @@ describe("plan", () => {
   });
 
   test("what another share has found is not written down again", () => {
-    const foreign = { before: { ...before, rule: null, label: "x" }, holders: ["uuid/other"] };
+    const foreign = { before: { ...before, rule: null, label: "x" }, references: ["uuid/other"] };
     const plan = hostSelinux.plan(want(), host({ remembered: true }), undefined, false, {
       ...alone,
       foreign,
@@ -323,7 +323,7 @@ describe("what is refused before the first change", () => {
       "another share with another type",
       {},
       { rules: [rule(rulePlace, context("b_t"))] },
-      { foreign: { before: { ...before, rule: null, label: "x" }, holders: ["uuid/other"] } },
+      { foreign: { before: { ...before, rule: null, label: "x" }, references: ["uuid/other"] } },
       "seLinuxTypeTaken",
       /uuid\/other \(b_t\)/,
     ],

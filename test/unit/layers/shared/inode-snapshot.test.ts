@@ -3,7 +3,7 @@ import { nameOf, rememberedOnSameFileSystem } from "../../../../provider/layers/
 import { ScratchTree } from "../../scratch-tree";
 import { runFact } from "../../shell-machine";
 
-/** Which directories above have a ledger, on real trees. */
+/** Which directories above have a snapshot, on real trees. */
 const tree = new ScratchTree("mkdir -p tree/a/b records/owners");
 const around = (path: string, directories: readonly string[]): readonly string[] =>
   runFact(rememberedOnSameFileSystem(path, directories), tree.records);
