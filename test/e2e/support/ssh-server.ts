@@ -71,15 +71,16 @@ export class SshServer {
     await this.resume();
   }
 
-  /** Starts it as it is configured, and waits until it listens. */
+  /** Starts it as it is configured, and waits until it listens, a minute at most: other tests may be busy beside it. */
   async resume(): Promise<void> {
     const log = join(this.folder, "log");
     const config = join(this.folder, "sshd_config");
     const child = spawn("/usr/sbin/sshd", ["-D", "-E", log, "-f", config], { stdio: "ignore" });
     this.#process = child;
     const listens = `Server listening on 127.0.0.1 port ${this.#port}.`;
-    for (let left = 100; !this.log.includes(listens) || child.exitCode !== null; left--) {
-      if (left === 0 || child.exitCode !== null) throw new Error(`sshd did not start:\n${this.log}`);
+    for (let left = 1200; !this.log.includes(listens) || child.exitCode !== null; left--) {
+      if (left === 0 || child.exitCode !== null)
+        throw new Error(`sshd did not start (${child.exitCode ?? "no exit"}):\n${this.log}`);
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
   }
