@@ -270,11 +270,11 @@ def status_in(directory, name):
 
 
 def is_copy(directory, staged, name, beside, there):
-    """Whether the one is a plain file that holds the target of the other, and was not yet written down."""
+    """Whether the one is a plain file that holds the target of the other, or was about to: it is not written down."""
     if not stat.S_ISREG(beside.mode) or not stat.S_ISLNK(there.mode):
         return False
     file = os.open(staged, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory.fd)
     try:
-        return os.read(file, 1 << 16) == os.readlink(name, dir_fd=directory.fd)
+        return os.readlink(name, dir_fd=directory.fd).startswith(os.read(file, 1 << 16))
     finally:
         os.close(file)
