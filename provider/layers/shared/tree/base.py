@@ -94,8 +94,8 @@ def failures_of(command, *args):
     except Failure as failure:
         tell(os.fsencode(str(failure)))
     except OSError as error:
-        name = error.filename if isinstance(error.filename, bytes) else os.fsencode(str(error.filename))
-        tell(name + b": " + os.fsencode(os.strerror(error.errno)))
+        name = error.filename if error.filename is not None else ""
+        tell(b": ".join(filter(None, (os.fsencode(name), os.fsencode(error.strerror)))))
     except Exception:
         tell(traceback.format_exc().encode())
     return 1

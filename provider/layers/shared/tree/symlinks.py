@@ -50,11 +50,13 @@ class Marked:
         remove(self.file + b".times")
 
 
-def exchange(directory, staged, name, is_meant):
+def exchange(directory, staged, name, meant):
     """
     Puts what is staged in the place of `name`, where what comes out is what was meant; else nothing changes. What is
-    left in the staged name goes.
+    left in the staged name goes, where it is what was meant or what was staged: where somebody replaced both in between,
+    it stays.
     """
+    ours = identity_of(status_of(directory.fd, staged))
     try:
         rename(directory.fd, staged, name, RENAME_EXCHANGE)
     except OSError as error:
@@ -62,13 +64,12 @@ def exchange(directory, staged, name, is_meant):
         if error.errno in MOVED:
             return
         raise
-    if not is_meant(status_of(directory.fd, staged)):
+    if identity_of(status_of(directory.fd, staged)) != identity_of(meant):
         rename(directory.fd, staged, name, RENAME_EXCHANGE)
+        if identity_of(status_of(directory.fd, staged)) != ours:
+            rename(directory.fd, staged, name, RENAME_EXCHANGE)
+            return
     os.unlink(staged, dir_fd=directory.fd)
-
-
-def same(status):
-    return lambda other: identity_of(other) == identity_of(status)
 
 
 def u32(number):
@@ -113,7 +114,7 @@ class Mapping:
             self.snapshot.add(lines)
             while staged:
                 place, status = staged[-1]
-                exchange(directory, self.marked.beside(place.name), place.name, same(status))
+                exchange(directory, self.marked.beside(place.name), place.name, status)
                 staged.pop()
         finally:
             for place, _ in staged:
@@ -208,7 +209,7 @@ def make_again(snapshot, lookup):
             except OSError:
                 remove_in(directory, staged)
                 raise
-            exchange(directory, staged, place.name, same(pinned.status))
+            exchange(directory, staged, place.name, pinned.status)
         finally:
             give_time()
         # Another name of it, or the one that it has by now, is found by the next walk.
@@ -273,7 +274,7 @@ def is_copy(directory, staged, name, beside, there):
     """Whether the one is a plain file that holds the target of the other, or was about to: it is not written down."""
     if not stat.S_ISREG(beside.mode) or not stat.S_ISLNK(there.mode):
         return False
-    file = os.open(staged, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory.fd)
+    file = os.open(staged, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory.fd)
     try:
         return os.readlink(name, dir_fd=directory.fd).startswith(os.read(file, 1 << 16))
     finally:
