@@ -61,7 +61,6 @@ const none = { count: 0, names: [] };
 export function treeOf(...owners: readonly [uid: number, user: string, count: number][]): TreeSeen {
   return {
     entries: owners.map(([uid, user, count]) => ({ kind: "file", uid, user, count, gid: 108, open: true })),
-    executables: 0,
     privileged: none,
     linkedOut: none,
     otherFileSystems: none,

@@ -16,8 +16,8 @@ import { inTree } from "../shared/tree-program";
  * The labels of a tree: what its entries had at first contact, as the rules say, and back.
  *
  * What they had is kept beside the records, root-only, by inode and time of birth: a guest that renames an entry
- * changes nothing of that, and one that it makes in the place of another has a birth of its own. A line for each,
- * sorted: `6029396:1763877000.123456789 system_u:object_r:var_t:s0`.
+ * changes nothing of that, and one that it makes in the place of another has a birth of its own. A line for each:
+ * `6029396:1763877000.123456789 system_u:object_r:var_t:s0`.
  */
 export interface Tree {
   readonly path: string;
@@ -80,7 +80,7 @@ export function giveLabelsBack(tree: Tree): Step {
     run: lines([
       makeSnapshot(snapshotOf(path)),
       sh`of=${path} larger='' smaller=''
-hand_over() { # DIRECTORY-OF-SHARE LEDGER-WORD...: the words that come first stand
+hand_over() { # DIRECTORY-OF-SHARE SNAPSHOT...: the lines that come first stand
   snapshot="$records/labels/$(printf %s "$1" | sha256sum | cut -c 1-32)"
   shift
   for one; do [ ! -e "$one" ] || cat -- "$one"; done | sort -s -u -t ' ' -k 1,1 > "$snapshot.whole"

@@ -9,8 +9,8 @@ import { lines, type Script, sh } from "../../remote/shell/sh";
  * entry, by inode and time of birth.
  *
  * Not by name: a guest that renames an entry changes nothing of that, and one that it makes in the place of another
- * has a birth of its own. Not in the tree: a guest could read or forge it. Sorted by its first word, such as
- * `6029396:1763877000.123456789`.
+ * has a birth of its own. Not in the tree: a guest could read or forge it. Lines are only added, and the first of an entry
+ * stands (tree/snapshot.py); each begins with a word such as `6029396:1763877000.123456789`.
  */
 export interface InodeSnapshot {
   /** What it holds, which is the folder that it is in. */
@@ -143,7 +143,7 @@ export function innerLines(snapshot: InodeSnapshot, inside: readonly string[]): 
 
 /**
  * Succeeds where a directory is on another file system than one that it lies in: a snapshot has the same inodes. To be
- * asked outside of formats/without-links.ts, where what is mounted in the tree cannot be seen.
+ * asked outside of remote/shell/no-symlinks.ts, where what is mounted in the tree cannot be seen.
  */
 export function isElsewhere(path: string | Script, outer: string): Script {
   return sh`{ device=$(stat -c %d -- ${path} 2>/dev/null) && [ "$device" != "$(stat -c %d -- ${outer})" ]; }`;

@@ -4,7 +4,7 @@ import { type InodeSnapshot } from "./inode-snapshot";
 /** The directory that a tree begins at. */
 export interface TreeAt {
   readonly path: string;
-  /** Inode and birth, `6029396:1763877000.123456789`; of a nested one as formats/without-links.ts has it. */
+  /** Inode and birth, `6029396:1763877000.123456789`; of a nested one as remote/shell/no-symlinks.ts has it. */
   readonly identity: string;
   /**
    * Of one that another file system begins at, and 0.1.0 took over (taken-with.ts), the directory of the share. It comes

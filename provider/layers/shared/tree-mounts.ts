@@ -6,7 +6,7 @@ import { type Script, sh } from "../../remote/shell/sh";
  *
  * In /proc/self/mountinfo a blank, a tab, a line end and a backslash stand as octal digits (proc(5)); in a pattern any byte
  * stands for a line end here. A mount that another one above it hides is none. To be asked outside of
- * formats/without-links.ts, whose own mount hides all of them.
+ * remote/shell/no-symlinks.ts, whose own mount hides all of them.
  */
 export function mountsIn(path: string): Script {
   return sh`of=${path} awk '{ gsub(/\\040/, " ", $5); gsub(/\\011/, "\t", $5); gsub(/\\012/, "\n", $5); gsub(/\\134/, "\\", $5)

@@ -29,8 +29,6 @@ export interface Named {
 /** The directory itself is not counted, and other file systems and mounts are not entered. */
 export interface TreeSeen {
   readonly entries: readonly EntryCount[];
-  /** Plain files that somebody may run. */
-  readonly executables: number;
   /** Plain files with setuid or setgid. */
   readonly privileged: Named;
   /** Plain files with a name outside the tree, too. */
@@ -69,7 +67,6 @@ export mark
 ${withoutMounts(path, inTree("count", whole ? "deep" : "", String(longestLinkName)))}`,
     parse: (output) => ({
       entries: [],
-      executables: 0,
       privileged: nothing,
       linkedOut: nothing,
       otherFileSystems: nothing,

@@ -94,8 +94,9 @@ def failures_of(command, *args):
     except Failure as failure:
         tell(os.fsencode(str(failure)))
     except OSError as error:
-        name = error.filename if error.filename is not None else ""
-        tell(b": ".join(filter(None, (os.fsencode(name), os.fsencode(error.strerror)))))
+        # A descriptor is no name.
+        name = os.fsencode(error.filename) if isinstance(error.filename, (str, bytes)) else b""
+        tell(b": ".join(filter(None, (name, os.fsencode(error.strerror)))))
     except Exception:
         tell(traceback.format_exc().encode())
     return 1

@@ -47,7 +47,6 @@ def count(deep, longest_link):
     raise_limit()
     sorts = {}
     named = {name: Named() for name in ("privileged", "linkedOut", "otherFileSystems", "unreadable")}
-    executables = 0
     linked = {}
     unreadable = named["unreadable"]
     try:
@@ -71,7 +70,6 @@ def count(deep, longest_link):
         sorts[sort] = sorts.get(sort, 0) + 1
         if kind != "file":
             continue
-        executables += mode & 0o111 != 0
         if mode & (stat.S_ISUID | stat.S_ISGID):
             named["privileged"].add(path)
         if status.links > 1:
@@ -84,4 +82,4 @@ def count(deep, longest_link):
         {"count": total, "kind": kind, "uid": uid, "gid": gid, "user": users.get(uid, ""), "open": opened}
         for (kind, uid, gid, opened), total in sorts.items()
     ]
-    print(json.dumps({"entries": entries, "executables": executables, **{name: one.found() for name, one in named.items()}}))
+    print(json.dumps({"entries": entries, **{name: one.found() for name, one in named.items()}}))

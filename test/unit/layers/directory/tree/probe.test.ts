@@ -23,7 +23,6 @@ test("nothing where the directory is not there, and in an empty one", () => {
   expect(runFact(treeIn(join(folder, "no"))).entries).toEqual([]);
   expect(scan(":")).toEqual({
     entries: [],
-    executables: 0,
     privileged: none,
     linkedOut: none,
     otherFileSystems: none,
