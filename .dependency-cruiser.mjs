@@ -1,4 +1,5 @@
 // Which room of provider/ may import which (docs/decisions/0003-rooms.md). What is not listed is forbidden.
+const below = ["errors", "engine", "remote", "drivers", "formats", "spec"];
 const rooms = {
   formats: [],
   remote: ["errors", "formats"],
@@ -7,41 +8,9 @@ const rooms = {
   engine: ["errors", "formats", "remote", "spec"],
   "layers/[^/]+": ["engine", "drivers", "remote/shell", "formats", "spec", "layers/shared"],
   power: ["errors", "engine", "drivers", "remote/shell", "formats", "spec", "layers/shared"],
-  share: [
-    "errors",
-    "engine",
-    "remote",
-    "drivers",
-    "formats",
-    "spec",
-    "layers/index",
-    "layers/shared",
-    "power",
-  ],
-  pulumi: [
-    "errors",
-    "engine",
-    "remote",
-    "drivers",
-    "formats",
-    "spec",
-    "layers/index",
-    "layers/shared",
-    "power",
-    "share",
-  ],
-  cli: [
-    "errors",
-    "engine",
-    "remote",
-    "drivers",
-    "formats",
-    "spec",
-    "layers/index",
-    "layers/shared",
-    "power",
-    "share",
-  ],
+  share: [...below, "layers/index", "layers/shared", "power"],
+  pulumi: [...below, "layers/index", "layers/shared", "power", "share"],
+  cli: [...below, "layers/index", "layers/shared", "power", "share"],
 };
 
 const forbidden = Object.entries(rooms).map(([room, allowed]) => {

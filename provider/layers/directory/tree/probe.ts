@@ -44,9 +44,6 @@ export function hasLinks({ entries }: TreeSeen): boolean {
   return entries.some(({ kind }) => kind === "link");
 }
 
-/** Bytes of a name (NAME_MAX of limits.h, Linux 6.1), without those of the mark that a takeover puts behind it. */
-const longestLinkName = 255 - 13;
-
 /** unshare(1) keeps what is mounted in a tree out of it. */
 const unshare: Tool = { program: "unshare", packages: ["util-linux", "util-linux"] };
 
@@ -64,7 +61,7 @@ export function treeIn(path: string, { whole = true, taken = false } = {}): Fact
     script: sh`[ -d ${path} ] || exit 0
 if ( cd -P -- ${path} 2>/dev/null ) && [ -z "$(ls -AU -- ${path} 2>&1 | head -n 1)" ]; then exit 0; fi
 export mark
-${withoutMounts(path, inTree("count", whole ? "deep" : "", String(longestLinkName)))}`,
+${withoutMounts(path, inTree("count", whole ? "deep" : ""))}`,
     parse: (output) => ({
       entries: [],
       privileged: nothing,

@@ -5,6 +5,7 @@ import os
 import pwd
 import stat
 
+from entry import LONGEST_LINK, opened
 from walk import Walk, open_directory, raise_limit
 
 # Sorts of entries that are told apart: a guest can make any number of owners.
@@ -29,12 +30,6 @@ class Named:
         return {"count": self.count, "names": self.names}
 
 
-def is_open(mode):
-    """Whether its owner can read and write it, and pass or run what others may: `u+rwX` changes nothing."""
-    runs = stat.S_ISDIR(mode) or mode & 0o111
-    return mode & 0o600 == 0o600 and (mode & 0o100 != 0 or not runs)
-
-
 def user_name(uid):
     try:
         return pwd.getpwuid(uid).pw_name
@@ -42,8 +37,8 @@ def user_name(uid):
         return ""
 
 
-def count(deep, longest_link):
-    """`deep`: b"" for what stands in the directory itself. A link with a longer name counts as a special file."""
+def count(deep):
+    """`deep`: b"" for what stands in the directory itself. A link whose name is too long to be mapped counts as a special file."""
     raise_limit()
     sorts = {}
     named = {name: Named() for name in ("privileged", "linkedOut", "otherFileSystems", "unreadable")}
@@ -62,9 +57,9 @@ def count(deep, longest_link):
             continue
         mode = status.mode
         kind = KINDS.get(stat.S_IFMT(mode), "special")
-        if kind == "link" and len(name) > int(longest_link):
+        if kind == "link" and len(name) > LONGEST_LINK:
             kind = "special"
-        sort = (kind, status.uid, status.gid, kind in ("link", "special") or is_open(mode))
+        sort = (kind, status.uid, status.gid, kind in ("link", "special") or opened(mode) == mode)
         if sort not in sorts and len(sorts) >= MOST_SORTS:
             sort = (kind, NOBODY, NOBODY, False)
         sorts[sort] = sorts.get(sort, 0) + 1
@@ -79,7 +74,7 @@ def count(deep, longest_link):
             named["linkedOut"].add(path)
     users = {uid: user_name(uid) for uid in sorted({uid for _, uid, _, _ in sorts})[:50]}
     entries = [
-        {"count": total, "kind": kind, "uid": uid, "gid": gid, "user": users.get(uid, ""), "open": opened}
-        for (kind, uid, gid, opened), total in sorts.items()
+        {"count": total, "kind": kind, "uid": uid, "gid": gid, "user": users.get(uid, ""), "open": is_open}
+        for (kind, uid, gid, is_open), total in sorts.items()
     ]
     print(json.dumps({"entries": entries, **{name: one.found() for name, one in named.items()}}))

@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import stat
 import struct
 from collections import namedtuple
 
@@ -14,6 +15,8 @@ STATX_BASIC_STATS_AND_BTIME = 0xFFF
 STATX_BTIME = 0x800
 RENAME_NOREPLACE = 1
 RENAME_EXCHANGE = 2
+# Bytes of a link's name that leave room for the mark of a mapping (NAME_MAX of limits.h, Linux 6.1).
+LONGEST_LINK = 255 - len(".0123abcd~v9p")
 
 # struct statx (Linux 6.1 include/uapi/linux/stat.h): mask, nlink, uid, gid, mode, inode, birth, change of content, device.
 LAYOUT = struct.Struct("=I12xIIIH2xQ24x16xqI4x16xqI4x8xII")
@@ -39,6 +42,12 @@ def identity_of(status):
 
 def device_of(status):
     return (status.major, status.minor)
+
+
+def opened(mode):
+    """`u+rwX`."""
+    runs = stat.S_ISDIR(mode) or mode & 0o111
+    return mode | (0o700 if runs else 0o600)
 
 
 def rename(directory, name, to, how):

@@ -13,13 +13,11 @@ import stat
 from itertools import chain
 
 from base import MOVED, Failure, escaped, progress, tell, unescaped
-from entry import RENAME_EXCHANGE, RENAME_NOREPLACE, identity_of, rename, status_of
+from entry import LONGEST_LINK, RENAME_EXCHANGE, RENAME_NOREPLACE, identity_of, rename, status_of
 from search import Place, search
 from snapshot import Snapshot, read, remove, write
 from walk import Walk, open_directory, raise_limit
 
-# Bytes of a name (NAME_MAX of limits.h, Linux 6.1), without those of the mark behind it.
-LONGEST_NAME = 255 - len(".0123abcd~v9p")
 # S_IFLNK and all permissions, as QEMU writes it for a guest's link (hw/9pfs/9p-local.c `local_symlink`, 7.2).
 MODE_OF_LINK = 0o120777
 
@@ -36,7 +34,7 @@ class Marked:
         write(file + b".suffix", self.mark)
 
     def beside(self, name):
-        return name[:LONGEST_NAME] + self.mark
+        return name[:LONGEST_LINK] + self.mark
 
     def keep_time(self, directory):
         """What gives it back: to put another thing in a name changes it."""
@@ -72,10 +70,6 @@ def exchange(directory, staged, name, meant):
     os.unlink(staged, dir_fd=directory.fd)
 
 
-def u32(number):
-    return number.to_bytes(4, "little")
-
-
 class Mapping:
     """One walk: links are read, and what is to take their places is made beside them and written down, before any does."""
 
@@ -89,7 +83,7 @@ class Mapping:
     def walk(self):
         walk = Walk(open_directory(b".", b"."))
         for directory, name, status in walk:
-            if status is None or not stat.S_ISLNK(status.mode) or len(name) > LONGEST_NAME:
+            if status is None or not stat.S_ISLNK(status.mode) or len(name) > LONGEST_LINK:
                 continue
             if self.links and self.links[0][0].directory is not directory or len(self.links) >= self.most:
                 self.carry_out()
@@ -136,7 +130,7 @@ class Mapping:
             try:
                 os.write(file, target)
                 for what, value in (("uid", status.uid), ("gid", status.gid), ("mode", MODE_OF_LINK)):
-                    os.setxattr(file, "user.virtfs." + what, u32(value))
+                    os.setxattr(file, "user.virtfs." + what, value.to_bytes(4, "little"))
                 os.fchown(file, *self.owner)
                 identity = identity_of(status_of(file))
             finally:

@@ -6,7 +6,7 @@ import struct
 from functools import partial
 
 from base import MOVED, Failure, escaped, in_parts, progress, tell
-from entry import Pinned, identity_of, status_of
+from entry import Pinned, identity_of, opened, status_of
 from search import Place, hold, search
 from snapshot import Snapshot, remove, write
 from walk import Walk, open_directory, raise_limit
@@ -18,12 +18,6 @@ CAPABILITY = "security.capability"
 # anybody's choice.
 KEPT = {*OWNER, *LISTS, *("user.virtfs." + name for name in LISTS), "user.virtfs.rdev", CAPABILITY}
 SETID = stat.S_ISUID | stat.S_ISGID
-
-
-def opened(mode):
-    """`u+rwX`."""
-    runs = stat.S_ISDIR(mode) or mode & 0o111
-    return mode | (0o700 if runs else 0o600)
 
 
 def show(pinned, uid, gid, mode, had, has):

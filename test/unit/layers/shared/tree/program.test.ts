@@ -1,6 +1,7 @@
 import { execFileSync } from "node:child_process";
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
+import { heldPrivileges, inMotion } from "../../../../../provider/layers/directory/tree/failures";
 import { inTree, textOf } from "../../../../../provider/layers/shared/tree-program";
 
 const folder = join(__dirname, "../../../../../provider/layers/shared/tree");
@@ -31,4 +32,9 @@ test("a file name is a word, and what it is called ends no program", () => {
   const { text } = inTree("restore", "/srv/it's\nEND_OF_PROGRAM\nhere");
   expect(text.split("\n")[0]).toBe(`python3 -I -S -B - '/srv/it'\\''s`);
   expect(textOf("takeover")).not.toMatch(/^END_OF_PROGRAM$/m);
+});
+
+test("what failures are known by is what the program says", () => {
+  expect(textOf("takeover")).toContain(`"${heldPrivileges}\\n"`);
+  expect(textOf("takeover")).toContain(`"${inMotion}"`);
 });
