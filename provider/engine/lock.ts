@@ -15,7 +15,7 @@ export const lockHeldStatus = 75;
 /** Seconds that a write waits for a process that shows no progress. */
 const quietSeconds = 60;
 
-/** Sets `lock`, which the shell's `mark` and the awk(1) programs of long steps touch; `file` is a word of the shell. */
+/** Sets `lock`, which the shell's `mark` and the program that walks trees touch; `file` is a word of the shell. */
 export function takeLock(file: Script, quiet = quietSeconds): Script {
   return sh`exec 9>>${file}
 since='' turn=''
@@ -49,40 +49,3 @@ lock=''`;
 export const signOfLife = sh`{ [ -z "$lock" ] || command : > "$lock"
   [ -z "$signs" ] || echo > "$signs"
   } 2>/dev/null || :`;
-
-/** In awk(1): the same, and one for the engine (engine/script.ts), for every so many records; it wants `mark`. */
-export const telling = String.raw`NR % 20000 == 0 {
-  print "\n" mark " at " NR > "/dev/stderr"
-  if (ENVIRON["signs"] != "") system("{ [ -z \"$lock\" ] || command : > \"$lock\"; echo > \"$signs\"; } 2>/dev/null || :")
-}`;
-
-/** In a shell that does a part of something, at its end: that it goes on, to file descriptor 7; it wants `mark`, too. */
-export const goesOn = sh`printf "\n%s on\n" "$mark" >&7
-  ${signOfLife}`;
-
-/**
- * `in_sight COMMAND...` runs a program that says nothing of how far it is, and gives signs, to file descriptor 7, for as
- * long as it does something: what it reads, writes and computes is in /proc/PID/io and /proc/PID/stat (proc(5) of
- * man-pages 6.03).
- */
-export const inSight = (
-  seconds = 10,
-): Script => sh`doing() { cat "/proc/$worker/io" "/proc/$worker/stat" 2>/dev/null; }
-in_sight() {
-  "$@" &
-  worker=$!
-  ( was=$(doing)
-  while [ -e "/proc/$worker" ] && sleep ${seconds} </dev/null >/dev/null 2>&1 7>&-; do
-    now=$(doing)
-    if [ "$now" != "$was" ]; then
-      ${goesOn}
-    fi
-    was=$now
-  done ) </dev/null >/dev/null 2>&1 9>&- &
-  watcher=$!
-  ended=0
-  wait $worker || ended=$?
-  kill $watcher
-  wait $watcher 2>/dev/null || :
-  return $ended
-}`;

@@ -11,7 +11,7 @@ const both = [
 /** On a KVM host, too. */
 export const hostPrograms: readonly string[] = [
   ...both,
-  ..."cksum find flock id ln mktemp od paste setsid tee uniq xargs".split(" "),
+  ..."find flock id mktemp paste setsid uniq xargs".split(" "),
 ];
 
 /** In a guest, which may have no more than busybox. */

@@ -41,7 +41,7 @@ export function rememberLabels(tree: Tree, sharesInside: readonly string[]): Ste
     run: lines([
       makeSnapshot(snapshot),
       sh`{ ${innerLines(snapshot, sharesInside)}
-} >> "$snapshot"`,
+} > "$snapshot.inner"`,
       inOwnMount(tree, write),
     ]),
     undo: forgetSnapshot(snapshot),

@@ -5,7 +5,7 @@ import os
 from base import escaped
 from entry import identity_of
 from search import Place, hold, search
-from snapshot import Snapshot
+from snapshot import Snapshot, read, remove
 from walk import Walk, open_directory, raise_limit
 
 LABEL = "security.selinux"
@@ -17,9 +17,11 @@ def label_of(pinned):
 
 
 def write_down(file, deep):
-    """Of the directory, and `deep` of all in it."""
+    """Of the directory, and `deep` of all in it. What shares inside of it had found, in `file.inner`, stands before that."""
     raise_limit()
     snapshot = Snapshot(file)
+    snapshot.add([read(file + b".inner")])
+    remove(file + b".inner")
     lines = []
     walk = Walk(open_directory(b".", b"."))
     for place, status in places_in(walk, deep != b""):

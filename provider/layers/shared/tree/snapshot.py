@@ -12,6 +12,8 @@ import mmap
 import os
 import subprocess
 
+from base import Failure
+
 
 def write(file, text):
     with open(file, "wb") as new:
@@ -106,7 +108,8 @@ class Lookup:
         order = [b"sort", b"-s", b"-u", b"-t", b" ", b"-k", b"1,1", b"-T", folder, b"-o", sorted_file, b"--", file]
         environment = {"LC_ALL": "C", "PATH": os.environ.get("PATH", os.defpath)}
         try:
-            subprocess.run(order, check=True, env=environment, stdin=subprocess.DEVNULL)
+            if subprocess.run(order, env=environment, stdin=subprocess.DEVNULL).returncode != 0:
+                raise Failure("what the entries had cannot be sorted")
             with open(sorted_file, "rb") as lines:
                 is_empty = os.fstat(lines.fileno()).st_size == 0
                 self.lines = b"" if is_empty else mmap.mmap(lines.fileno(), 0, prot=mmap.PROT_READ)
