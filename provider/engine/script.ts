@@ -100,10 +100,10 @@ fi`;
   return lines([sh`ended=$late late=''`, ...undos.reverse().flat()]);
 }
 
-/** What a part prints to standard error between its marks while it goes on: `MARK at 20000`, of what it does; `MARK on`. */
+/** What a part prints to standard error between its marks while it goes on: `MARK at 20000`, of what it does. */
 function withoutSigns(mark: string, bytes: Buffer): Buffer {
   return Buffer.from(
-    bytes.toString("latin1").replaceAll(new RegExp(`\\n?${mark} (?:at \\d+|on)\\n`, "g"), ""),
+    bytes.toString("latin1").replaceAll(new RegExp(`\\n?${mark} at \\d+\\n`, "g"), ""),
     "latin1",
   );
 }
